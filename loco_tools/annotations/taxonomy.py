@@ -1,0 +1,160 @@
+"""The taxonomy of a class: its defects, how they are marked, and when a mark is found well enough.
+
+Taxonomies are edited by people in `annotations/<class>.toml`. From them come the
+`defects_config.json` of a LOCO class and the Label Studio labelling configuration.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from loco_tools import definitions
+from loco_tools.errors import AnnotationError, DefinitionError, did_you_mean
+from loco_tools.plan import Plan
+from loco_tools.schema import Schema, read_toml
+
+
+class Relative(Schema):
+    """Saturates once this share of the defect's own area is found."""
+
+    relative: Annotated[float, Field(gt=0, le=1)]
+
+
+class AreaPx(Schema):
+    """Saturates at an area in pixels of the full image."""
+
+    area_px: PositiveInt
+
+
+class AreaMm2(Schema):
+    """Saturates at an area on the part, turned into pixels with the session's scale."""
+
+    area_mm2: PositiveFloat
+
+
+class Feature(Schema):
+    """Saturates at the area of `count` features of the plan, such as a hole or a screw head."""
+
+    feature: str
+    count: PositiveInt = 1
+
+
+Saturation = Relative | AreaPx | AreaMm2 | Feature
+
+
+class DefectType(Schema):
+    """One defect of a class."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+    kind: Literal["structural", "logical"]
+    pixel_value: Annotated[int, Field(ge=1, le=255)]
+    saturation: Saturation
+    reason: str
+    guide: str
+    colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+
+
+class Taxonomy(Schema):
+    """The defects of one class."""
+
+    schema_version: Literal[1]
+    name: str
+    defects: tuple[DefectType, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        for what in ("name", "pixel_value"):
+            values = [getattr(defect, what) for defect in self.defects]
+            repeated = sorted({value for value in values if values.count(value) > 1})
+            if repeated:
+                raise ValueError(f"each defect needs its own {what}, got {repeated} twice")
+        return self
+
+    def defect(self, name: str) -> DefectType:
+        """The defect of that name.
+
+        Raises:
+            AnnotationError: the taxonomy has no such defect.
+        """
+        for defect in self.defects:
+            if defect.name == name:
+                return defect
+        known = [defect.name for defect in self.defects]
+        raise AnnotationError(
+            f'taxonomy {self.name}: unknown defect "{name}"; {did_you_mean(name, known)}'
+        )
+
+
+def load_taxonomy(name: str) -> Taxonomy:
+    """Read the taxonomy of a class by name ("angle") or path.
+
+    Raises:
+        DefinitionError: no such taxonomy, or the file is wrong.
+    """
+    return read_toml(Taxonomy, definitions.locate("annotations", name))
+
+
+def defects_config(
+    taxonomy: Taxonomy, *, px_per_mm: float | None, plan: Plan | None
+) -> list[dict[str, Any]]:
+    """The entries of `defects_config.json`, with the types that the official loader asserts.
+
+    A relative threshold is a float in (0, 1]; an absolute one is an int of at least 1, in pixels
+    of the full image. `px_per_mm` is the session's scale in the part's plane.
+
+    Raises:
+        AnnotationError: a threshold in mm2 or by feature without a scale or a plan.
+        DefinitionError: the plan has no such feature.
+    """
+    return [
+        {
+            "defect_name": defect.name,
+            "pixel_value": defect.pixel_value,
+            "saturation_threshold": _threshold(defect, px_per_mm, plan),
+            "relative_saturation": isinstance(defect.saturation, Relative),
+        }
+        for defect in taxonomy.defects
+    ]
+
+
+def _threshold(defect: DefectType, px_per_mm: float | None, plan: Plan | None) -> float | int:
+    saturation = defect.saturation
+    if isinstance(saturation, Relative):
+        return float(saturation.relative)
+    if isinstance(saturation, AreaPx):
+        return saturation.area_px
+    if px_per_mm is None:
+        raise AnnotationError(
+            f'defect "{defect.name}" saturates at an area on the part, but the session has no '
+            "scale; expected px_per_mm in its session.json; next step: calibrate the camera, or "
+            "give the saturation in pixels"
+        )
+    if isinstance(saturation, Feature):
+        if plan is None:
+            raise AnnotationError(
+                f'defect "{defect.name}" saturates at the area of feature '
+                f'"{saturation.feature}", but there is no plan; next step: give --session'
+            )
+        area_mm2 = plan.part.feature_area_mm2(saturation.feature) * saturation.count
+    else:
+        area_mm2 = saturation.area_mm2
+    return max(1, round(area_mm2 * px_per_mm**2))
+
+
+def check_against_plan(taxonomy: Taxonomy, plan: Plan) -> None:
+    """Refuse a plan whose shots name defects that the taxonomy lacks, or calls another kind.
+
+    Raises:
+        DefinitionError: with every such shot.
+    """
+    kinds = {defect.name: defect.kind for defect in taxonomy.defects}
+    faults = [
+        f'"{shots.defect}" as {shots.kind}'
+        for shots in plan.shots
+        if shots.defect is not None and kinds.get(shots.defect) != shots.kind
+    ]
+    if faults:
+        raise DefinitionError(
+            f"plan {plan.name} photographs {', '.join(faults)}, which its taxonomy lists "
+            f"differently; known: {', '.join(f'{n} ({k})' for n, k in sorted(kinds.items()))}"
+        )

@@ -1,0 +1,113 @@
+"""Reading and writing images and masks.
+
+Every file is treated as hostile: its claimed size is checked before anything is decoded.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from loco_tools import files
+from loco_tools.errors import DatasetError
+
+MAX_PIXELS = 200_000_000
+"""Images that claim more pixels than this are refused before decoding."""
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image from its header, without decoding it.
+
+    Raises:
+        DatasetError: the file is missing, no image, or claims too many pixels.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: no such image") from error
+    except Image.DecompressionBombError as error:
+        raise DatasetError(f"{path}: refused, claims too many pixels ({error})") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise DatasetError(f"{path}: expected an image, got {_reason(error)}") from error
+    if width * height > MAX_PIXELS:
+        raise DatasetError(
+            f"{path}: refused, claims {width} x {height} pixels; expected at most {MAX_PIXELS}"
+        )
+    return height, width
+
+
+def read_image(path: Path) -> Pixels:
+    """Decode an image as RGB.
+
+    Returns:
+        (H, W, 3) uint8; grayscale is repeated over the channels, alpha is dropped. The pixels are
+        as stored: EXIF orientation is not applied.
+
+    Raises:
+        DatasetError: the file is missing, damaged, no image, or claims too many pixels.
+    """
+    decoded = _decode(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    return decoded.astype(np.uint8, copy=False)
+
+
+def read_mask(path: Path) -> Pixels:
+    """Decode a single-channel mask with its values as stored, never rescaled.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        DatasetError: the file is missing, damaged, or not an 8-bit single-channel image.
+    """
+    mask = _decode(path, cv2.IMREAD_UNCHANGED)
+    if mask.ndim != 2 or mask.dtype != np.uint8:
+        channels = 1 if mask.ndim == 2 else mask.shape[2]
+        raise DatasetError(
+            f"{path}: expected an 8-bit mask with 1 channel, got {mask.dtype} with {channels}"
+        )
+    return mask.astype(np.uint8, copy=False)
+
+
+def write_png(path: Path, pixels: Pixels) -> None:
+    """Write (H, W) or RGB (H, W, 3) uint8 as PNG, atomically."""
+    files.write_bytes(path, encode_png(pixels))
+
+
+def encode_png(pixels: Pixels) -> bytes:
+    """(H, W) or RGB (H, W, 3) uint8 as the bytes of a PNG."""
+    ordered = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
+    done, encoded = cv2.imencode(".png", ordered)
+    if not done:
+        raise DatasetError(f"cannot encode an array of shape {pixels.shape} as PNG")
+    return encoded.tobytes()
+
+
+def _decode(path: Path, flags: int) -> npt.NDArray[np.generic]:
+    image_size(path)
+    _verify(path)
+    decoded = cv2.imdecode(np.fromfile(path, dtype=np.uint8), flags)
+    if decoded is None:
+        raise DatasetError(f"{path}: damaged, it cannot be decoded; next step: copy it again")
+    return decoded
+
+
+def _verify(path: Path) -> None:
+    """Find truncated and corrupted PNG files, which OpenCV decodes without a word."""
+    try:
+        with Image.open(path) as image:
+            if image.format == "PNG":
+                image.verify()
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DatasetError(
+            f"{path}: damaged ({_reason(error)}); next step: copy it again from its source"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip()
+    return text or type(error).__name__

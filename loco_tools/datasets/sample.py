@@ -1,0 +1,166 @@
+"""What every layout is read into: a class of samples, each with its image and its truth.
+
+Nothing is decoded until it is asked for, and nothing decoded is kept.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from loco_tools.datasets.images import Pixels, image_size, read_image, read_mask
+from loco_tools.errors import DatasetError
+
+Split = Literal["train", "validation", "test"]
+Kind = Literal["good", "structural", "logical"]
+Layout = Literal["mvtec_ad", "mvtec_loco"]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A saturation threshold as `defects_config.json` states it: a share of the area, or pixels."""
+
+    value: float
+    relative: bool
+
+    def area_px(self, defect_area_px: int) -> int:
+        """The saturation area of a defect of that size in pixels, at least 1.
+
+        Relative thresholds truncate and absolute ones are capped by the defect's area, as in the
+        official evaluation. Deviation: an area that truncates to 0 becomes 1 instead of dividing
+        by zero.
+        """
+        if self.relative:
+            return max(1, int(self.value * defect_area_px))
+        return max(1, min(int(self.value), defect_area_px))
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One defect instance of one image: one ground truth channel.
+
+    `pixel_value` is the value in the mask file (None: any positive value, as in MVTec AD);
+    `threshold` is None where the layout has no saturation, which then means the whole area.
+    """
+
+    name: str
+    kind: Literal["structural", "logical"]
+    mask_path: Path
+    pixel_value: int | None = None
+    threshold: Threshold | None = None
+
+    def values(self) -> Pixels:
+        """The mask as stored, (H, W) uint8 with 0 for background."""
+        return read_mask(self.mask_path)
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """(H, W) bool, true where the defect is. Decoded at every access."""
+        return self.values() > 0
+
+    @property
+    def saturation_px(self) -> int:
+        """Pixels that must be found for the defect to count as found. Decodes the mask."""
+        area = int(np.count_nonzero(self.values()))
+        return area if self.threshold is None else self.threshold.area_px(area)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with its truth.
+
+    `kind_folder` is the folder of the image under its split ("good", "logical_anomalies",
+    "crack"), which also names the folder of its anomaly map.
+    """
+
+    id: str
+    class_name: str
+    split: Split
+    kind: Kind
+    kind_folder: str
+    image_path: Path
+    defects: tuple[Defect, ...] = ()
+    part: str | None = None
+    view: str | None = None
+
+    def image(self) -> Pixels:
+        """(H, W, 3) uint8 RGB, decoded at every call."""
+        return read_image(self.image_path)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels, from the file's header."""
+        return image_size(self.image_path)
+
+    def ground_truth(self) -> npt.NDArray[np.bool_]:
+        """(H, W) bool: the union of all its defects.
+
+        Raises:
+            DatasetError: a mask has another size than the image.
+        """
+        union = np.zeros(self.size, dtype=bool)
+        for defect in self.defects:
+            mask = defect.mask
+            if mask.shape != union.shape:
+                raise DatasetError(
+                    f"{defect.mask_path}: expected a mask of {union.shape} (height, width) like "
+                    f"its image, got {mask.shape}"
+                )
+            union |= mask
+        return union
+
+
+@dataclass(frozen=True)
+class DatasetClass:
+    """One class of a dataset, in any layout: its samples by split, in the order of their files."""
+
+    name: str
+    path: Path
+    layout: Layout
+    train: tuple[Sample, ...]
+    validation: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+
+    def split(self, name: Split) -> tuple[Sample, ...]:
+        """The samples of one split."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}[name]
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Every sample: train, validation, test."""
+        yield from (*self.train, *self.validation, *self.test)
+
+    def __len__(self) -> int:
+        """Number of samples over all splits."""
+        return len(self.train) + len(self.validation) + len(self.test)
+
+    def describe(self) -> str:
+        """One line that says what was understood: layout, counts per split and kind, masks."""
+        kinds: dict[str, int] = {}
+        for sample in self.test:
+            kinds[sample.kind_folder] = kinds.get(sample.kind_folder, 0) + 1
+        test = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "none"
+        masks = sum(len(sample.defects) for sample in self)
+        return (
+            f"{self.name} ({self.layout}): train {len(self.train)}, "
+            f"validation {len(self.validation)}, test {test}; {masks} masks"
+        )
+
+
+class Images(Sequence[Pixels]):
+    """The images of samples as a lazy sequence of (H, W, 3) uint8 RGB; what detectors take."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self._samples = tuple(samples)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Pixels:  # type: ignore[override]
+        return self._samples[index].image()
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """(H, W) of every image, from the headers."""
+        return [sample.size for sample in self._samples]

@@ -1,0 +1,72 @@
+"""Where plans, taxonomies, suites and data cards live.
+
+A *workspace* is any folder that holds `capture/`, `annotations/`, `benchmark/` and `data_cards/`.
+A definition is named ("angle") or given as a path ("./my_plans/angle.toml"). A name is looked up
+in the current folder's workspace first, then among those shipped with loco-tools.
+"""
+
+import shutil
+from pathlib import Path
+
+from loco_tools.errors import DefinitionError, did_you_mean
+
+KINDS = {
+    "capture": "plan",
+    "annotations": "taxonomy",
+    "benchmark/suites": "suite",
+    "data_cards": "data card",
+}
+"""Folder within a workspace -> what one file in it is called."""
+
+_SUFFIX = {"data_cards": ".md"}
+
+
+def shipped_root() -> Path:
+    """The workspace that came with the installation: `_definitions` in a wheel, or the checkout."""
+    package = Path(__file__).resolve().parent
+    in_wheel = package / "_definitions"
+    return in_wheel if in_wheel.is_dir() else package.parent
+
+
+def names(folder: str, workspace: Path | None = None) -> list[str]:
+    """The names of every definition in `folder` ("capture", "annotations", ...), sorted."""
+    suffix = _SUFFIX.get(folder, ".toml")
+    files = [path for root in _roots(workspace) for path in (root / folder).glob(f"*{suffix}")]
+    return sorted({path.stem for path in files if path.stem != "README"})
+
+
+def locate(folder: str, name: str, workspace: Path | None = None) -> Path:
+    """The file of a definition given by name or path.
+
+    Raises:
+        DefinitionError: nothing of that name exists; the message names the nearest one.
+    """
+    suffix = _SUFFIX.get(folder, ".toml")
+    if name.endswith(suffix) or "/" in name or "\\" in name:
+        path = Path(name)
+        if not path.is_file():
+            raise DefinitionError(f"{path}: no such {KINDS[folder]} file")
+        return path
+    for root in _roots(workspace):
+        path = root / folder / f"{name}{suffix}"
+        if path.is_file():
+            return path
+    known = names(folder, workspace)
+    raise DefinitionError(f'unknown {KINDS[folder]} "{name}"; {did_you_mean(name, known)}')
+
+
+def copy_workspace(target: Path) -> list[Path]:
+    """Copy the shipped definitions into `target`, leaving files that exist there as they are."""
+    copied = []
+    for folder in KINDS:
+        for source in sorted((shipped_root() / folder).glob("*.*")):
+            destination = target / folder / source.name
+            if source.suffix in {".toml", ".md"} and not destination.exists():
+                destination.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, destination)
+                copied.append(destination)
+    return copied
+
+
+def _roots(workspace: Path | None) -> list[Path]:
+    return [workspace or Path.cwd(), shipped_root()]

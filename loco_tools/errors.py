@@ -1,0 +1,58 @@
+"""Every fault that loco-tools can explain, as one family of exceptions.
+
+A message says what is wrong, what was expected, what was found, and what to do next. The command
+line prints it in one place (`loco_tools.cli`) and ends with exit code 1.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class LocoToolsError(Exception):
+    """A fault whose message is meant for the person at the keyboard."""
+
+
+class DefinitionError(LocoToolsError):
+    """A plan, taxonomy, suite or other edited file is missing or wrong."""
+
+
+class DatasetError(LocoToolsError):
+    """A dataset class, an image, a mask or an anomaly map cannot be used as it is."""
+
+
+class CaptureError(LocoToolsError):
+    """A camera or a capture session cannot go on."""
+
+
+class AnnotationError(LocoToolsError):
+    """An annotation export cannot be read or turned into masks."""
+
+
+class MethodError(LocoToolsError):
+    """A detector, backbone or ensemble is unknown, misused or cannot be fitted."""
+
+
+class BenchmarkError(LocoToolsError):
+    """A benchmark run cannot be started, continued or reported."""
+
+
+class MissingExtraError(LocoToolsError):
+    """A command needs a part of loco-tools that is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs the extra '{extra}', which is not installed; "
+            f"next step: pip install 'loco-tools[{extra}]'"
+        )
+
+
+def did_you_mean(got: str, known: Iterable[str]) -> str:
+    """A hint that names the nearest known name, or all of them when none is near.
+
+    >>> did_you_mean("patchore", ["patchcore", "simplenet"])
+    'did you mean "patchcore"? (known: patchcore, simplenet)'
+    """
+    names = sorted(known)
+    listing = ", ".join(names) if names else "none"
+    near = difflib.get_close_matches(got, names, n=1, cutoff=0.5)
+    return f'did you mean "{near[0]}"? (known: {listing})' if near else f"known: {listing}"

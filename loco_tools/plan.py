@@ -1,0 +1,271 @@
+"""The plan of a class: the part in millimetres, its views, and the photographs to take.
+
+Plans are edited by people in `capture/<class>.toml` and read by the capture flow, the digital
+twin and the conversion (which takes the areas of named features from here).
+
+Coordinates: the part lies on the table, z = 0 is the table, x runs along the length, y along the
+width, z up; the origin of a plate is the centre of its unfolded outline. Lengths are millimetres,
+angles degrees.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from loco_tools import definitions
+from loco_tools.errors import DefinitionError, did_you_mean
+from loco_tools.schema import Schema, read_toml
+
+Split = Literal["train", "validation", "test"]
+Kind = Literal["good", "structural", "logical"]
+
+
+class Hole(Schema):
+    """A round hole through a plate; x and y from the centre of the plate's flat outline."""
+
+    feature: str = "hole"
+    x_mm: float
+    y_mm: float
+    diameter_mm: PositiveFloat
+
+    @property
+    def area_mm2(self) -> float:
+        """Area of the hole."""
+        return math.pi * self.diameter_mm**2 / 4
+
+
+class Fold(Schema):
+    """A bend across the width of a plate: everything beyond x = at_mm is turned up."""
+
+    at_mm: float
+    angle_deg: Annotated[float, Field(gt=0, lt=180)] = 90.0
+    inner_radius_mm: PositiveFloat = 2.0
+
+
+class Plate(Schema):
+    """A piece of sheet metal with rounded corners and holes, flat or folded once."""
+
+    shape: Literal["plate"]
+    name: str
+    length_mm: PositiveFloat
+    width_mm: PositiveFloat
+    thickness_mm: PositiveFloat
+    corner_radius_mm: Annotated[float, Field(ge=0)] = 0.0
+    at_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    rotation_deg: float = 0.0
+    finish: Literal["zinc", "brushed", "black_paint", "yellow_zinc"] = "zinc"
+    holes: tuple[Hole, ...] = ()
+    fold: Fold | None = None
+
+    @model_validator(mode="after")
+    def _holes_inside(self) -> Self:
+        for hole in self.holes:
+            radius = hole.diameter_mm / 2
+            inside_x = abs(hole.x_mm) + radius < self.length_mm / 2
+            inside_y = abs(hole.y_mm) + radius < self.width_mm / 2
+            if not (inside_x and inside_y):
+                raise ValueError(
+                    f"hole at ({hole.x_mm}, {hole.y_mm}) leaves plate {self.name!r} of "
+                    f"{self.length_mm} x {self.width_mm} mm"
+                )
+        return self
+
+
+class Screw(Schema):
+    """A screw standing in a part: x, y of its axis, z of the sheet under its head."""
+
+    shape: Literal["screw"]
+    name: str
+    x_mm: float
+    y_mm: float
+    z_mm: float
+    head: Literal["hex", "pan"]
+    head_diameter_mm: PositiveFloat
+    head_height_mm: PositiveFloat
+    thread_mm: PositiveFloat
+    length_mm: PositiveFloat
+
+    @property
+    def area_mm2(self) -> float:
+        """Area of the head seen from above; a hexagon is measured across its flats."""
+        across = self.head_diameter_mm**2
+        return across * math.sqrt(3) / 2 if self.head == "hex" else across * math.pi / 4
+
+
+Piece = Annotated[Plate | Screw, Field(discriminator="shape")]
+
+
+class Part(Schema):
+    """What lies on the table: one piece or several."""
+
+    title: str
+    bought_as: str
+    pieces: tuple[Piece, ...] = Field(min_length=1)
+
+    @property
+    def plates(self) -> tuple[Plate, ...]:
+        """The sheet-metal pieces, in the order of the plan."""
+        return tuple(piece for piece in self.pieces if isinstance(piece, Plate))
+
+    @property
+    def screws(self) -> tuple[Screw, ...]:
+        """The screws, in the order of the plan."""
+        return tuple(piece for piece in self.pieces if isinstance(piece, Screw))
+
+    def feature_areas_mm2(self) -> dict[str, float]:
+        """Mean area of each named feature: holes by their feature, screws as "screw_head"."""
+        found: dict[str, list[float]] = {}
+        for plate in self.plates:
+            for hole in plate.holes:
+                found.setdefault(hole.feature, []).append(hole.area_mm2)
+        if self.screws:
+            found["screw_head"] = [screw.area_mm2 for screw in self.screws]
+        return {name: sum(areas) / len(areas) for name, areas in found.items()}
+
+    def feature_area_mm2(self, feature: str) -> float:
+        """Mean area of one named feature.
+
+        Raises:
+            DefinitionError: the part has no such feature.
+        """
+        areas = self.feature_areas_mm2()
+        if feature not in areas:
+            raise DefinitionError(
+                f'{self.title}: no feature "{feature}"; {did_you_mean(feature, areas)}'
+            )
+        return areas[feature]
+
+
+class View(Schema):
+    """Where the camera looks from: elevation 90 is straight down, azimuth turns about the part."""
+
+    name: str
+    azimuth_deg: float = 0.0
+    elevation_deg: Annotated[float, Field(gt=0, le=90)] = 90.0
+
+
+class Camera(Schema):
+    """The picture that is wanted: its size, and how many millimetres of table it spans."""
+
+    width_px: PositiveInt
+    height_px: PositiveInt
+    field_mm: PositiveFloat
+    exposure_us: PositiveFloat
+    gain_db: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Shots(Schema):
+    """How many parts of one condition are photographed, each in every view."""
+
+    split: Split
+    kind: Kind
+    defect: str | None = None
+    parts: PositiveInt
+    demo_parts: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.kind == "good") != (self.defect is None):
+            raise ValueError(f"kind {self.kind!r} with defect {self.defect!r}; good has none")
+        if self.kind != "good" and self.split != "test":
+            raise ValueError(f"split {self.split!r} holds good parts only, got {self.kind!r}")
+        return self
+
+
+class Demo(Schema):
+    """How `loco-tools demo` shrinks the plan."""
+
+    width_px: PositiveInt
+    height_px: PositiveInt
+
+
+class Twin(Schema):
+    """Rendering quality of the digital twin."""
+
+    samples_per_pixel: PositiveInt = 32
+    tolerance_mm: Annotated[float, Field(ge=0)] = 0.5
+    """How far a missing thing could be from its nominal place; widens its mask."""
+
+
+class PlannedShot(NamedTuple):
+    """One photograph to take."""
+
+    shot: str
+    part: str
+    view: str
+    split: Split
+    kind: Kind
+    defect: str | None
+
+
+class Plan(Schema):
+    """Everything that capture needs to know about a class."""
+
+    schema_version: Literal[1]
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    part: Part
+    camera: Camera
+    views: tuple[View, ...] = Field(min_length=1)
+    shots: tuple[Shots, ...] = Field(min_length=1)
+    demo: Demo
+    twin: Twin = Twin()
+
+    @model_validator(mode="after")
+    def _unique_names(self) -> Self:
+        for what, names in (
+            ("view", [view.name for view in self.views]),
+            ("piece", [piece.name for piece in self.part.pieces]),
+        ):
+            repeated = {name for name in names if names.count(name) > 1}
+            if repeated:
+                raise ValueError(f"{what} names must differ, got {sorted(repeated)} twice")
+        return self
+
+    def view(self, name: str) -> View:
+        """The view of that name.
+
+        Raises:
+            DefinitionError: the plan has no such view.
+        """
+        for view in self.views:
+            if view.name == name:
+                return view
+        known = [view.name for view in self.views]
+        raise DefinitionError(f'{self.name}: no view "{name}"; {did_you_mean(name, known)}')
+
+    def planned_shots(self) -> Iterator[PlannedShot]:
+        """Every photograph in order: part by part, all views of a part before the next part."""
+        part_number = 0
+        for shots in self.shots:
+            for _ in range(shots.parts):
+                part = f"p{part_number:04d}"
+                part_number += 1
+                for view in self.views:
+                    yield PlannedShot(
+                        f"{part}-{view.name}",
+                        part,
+                        view.name,
+                        shots.split,
+                        shots.kind,
+                        shots.defect,
+                    )
+
+    def for_demo(self) -> "Plan":
+        """The same class with smaller pictures and fewer parts, as its `demo` table says."""
+        scaled = {"width_px": self.demo.width_px, "height_px": self.demo.height_px}
+        shots = tuple(
+            s.model_copy(update={"parts": s.demo_parts}) for s in self.shots if s.demo_parts
+        )
+        camera = self.camera.model_copy(update=scaled)
+        return self.model_copy(update={"camera": camera, "shots": shots})
+
+
+def load_plan(name: str) -> Plan:
+    """Read the plan of a class by name ("angle") or path.
+
+    Raises:
+        DefinitionError: no such plan, or the file is wrong.
+    """
+    return read_toml(Plan, definitions.locate("capture", name))
