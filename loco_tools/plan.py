@@ -115,17 +115,20 @@ class Part(Schema):
         return tuple(piece for piece in self.pieces if isinstance(piece, Screw))
 
     def feature_areas_mm2(self) -> dict[str, float]:
-        """Mean area of each named feature: holes by their feature, screws as "screw_head"."""
+        """Smallest area under each feature's name: holes by theirs, screws as "screw_head".
+
+        The smallest, so that one whole feature found always reaches a threshold made from it.
+        """
         found: dict[str, list[float]] = {}
         for plate in self.plates:
             for hole in plate.holes:
                 found.setdefault(hole.feature, []).append(hole.area_mm2)
         if self.screws:
             found["screw_head"] = [screw.area_mm2 for screw in self.screws]
-        return {name: sum(areas) / len(areas) for name, areas in found.items()}
+        return {name: min(areas) for name, areas in found.items()}
 
     def feature_area_mm2(self, feature: str) -> float:
-        """Mean area of one named feature.
+        """Smallest area under one feature's name.
 
         Raises:
             DefinitionError: the part has no such feature.

@@ -1,0 +1,54 @@
+"""The digital twin as a camera: it renders what the plan says lies on the table."""
+
+import hashlib
+
+from loco_tools import twin
+from loco_tools.capture.cameras.camera import Camera, Frame, TrueDefect
+from loco_tools.plan import Plan, PlannedShot
+
+
+class TwinCamera(Camera):
+    """A simulated camera over a simulated table.
+
+    Args:
+        plan: what to render.
+        seed: with it, every part of the plan looks the same in every session.
+    """
+
+    identity = "twin"
+    simulated = True
+
+    def __init__(self, plan: Plan, *, seed: int) -> None:
+        self._plan = plan
+        self._seed = seed
+
+    def frame(self, shot: PlannedShot) -> Frame:
+        """See `Camera.frame`. All views of one part show the same part."""
+        seed = part_seed(self._seed, self._plan.name, shot.part)
+        rendering = twin.render(self._plan, seed, shot.defect, shot.view)
+        truth = tuple(TrueDefect(defect.name, defect.mask) for defect in rendering.defects)
+        return Frame(rendering.image, truth)
+
+    def settings(self) -> dict[str, float]:
+        """See `Camera.settings`; the twin obeys the plan to the letter."""
+        camera = self._plan.camera
+        return {
+            "width_px": camera.width_px,
+            "height_px": camera.height_px,
+            "exposure_us": camera.exposure_us,
+            "gain_db": camera.gain_db,
+        }
+
+    def close(self) -> None:
+        """See `Camera.close`; there is nothing to release."""
+
+    def px_per_mm(self, view: str) -> float:
+        """See `Camera.px_per_mm`; known by construction, the same in every view."""
+        self._plan.view(view)
+        return self._plan.camera.width_px / self._plan.camera.field_mm
+
+
+def part_seed(seed: int, class_name: str, part: str) -> int:
+    """A 63-bit seed of one part, the same on every machine."""
+    digest = hashlib.sha256(f"{seed}/{class_name}/{part}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -1,0 +1,173 @@
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pytest
+
+from loco_tools.capture import capture as capture_module
+from loco_tools.capture.cameras import Camera, Frame, TrueDefect
+from loco_tools.capture.capture import capture
+from loco_tools.capture.session import (
+    progress_of,
+    read_session,
+    read_shots,
+    truth_files,
+)
+from loco_tools.errors import CaptureError
+from loco_tools.files import sha256_of
+from loco_tools.plan import Plan, PlannedShot, load_plan
+
+UseCamera = Callable[[Camera], Camera]
+
+
+class PatternCamera(Camera):
+    """A camera whose frames depend on the shot alone; it can break off after some frames."""
+
+    simulated = True
+
+    def __init__(self, plan: Plan, *, breaks_after: int | None = None, shrink: int = 0) -> None:
+        self.identity = "pattern"
+        self.closed = False
+        self._plan = plan
+        self._left = breaks_after
+        self._shrink = shrink
+
+    def frame(self, shot: PlannedShot) -> Frame:
+        if self._left is not None:
+            if self._left == 0:
+                raise KeyboardInterrupt
+            self._left -= 1
+        rng = np.random.default_rng(list(shot.shot.encode()))
+        height, width = self._plan.camera.height_px - self._shrink, self._plan.camera.width_px
+        image = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
+        mask = np.zeros((height, width), dtype=bool)
+        mask[2:5, 3:9] = True
+        return Frame(image, (TrueDefect(shot.defect, mask),) if shot.defect else ())
+
+    def settings(self) -> dict[str, float]:
+        return {"width_px": float(self._plan.camera.width_px)}
+
+    def px_per_mm(self, view: str) -> float:
+        return 2.0
+
+    def close(self) -> None:
+        self.closed = True
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@pytest.fixture
+def plan() -> Plan:
+    small = load_plan("angle").for_demo()
+    camera = small.camera.model_copy(update={"width_px": 32, "height_px": 24})
+    return small.model_copy(update={"camera": camera})
+
+
+@pytest.fixture
+def use_camera(monkeypatch: pytest.MonkeyPatch) -> UseCamera:
+    def use(camera: Camera) -> Camera:
+        monkeypatch.setattr(capture_module, "open_camera", lambda *args, **named: camera)
+        return camera
+
+    return use
+
+
+def test_a_whole_session_has_every_shot_with_its_hash_and_its_truth(
+    plan: Plan, tmp_path: Path, use_camera: UseCamera
+) -> None:
+    use_camera(PatternCamera(plan))
+    folder = capture(plan, captures=tmp_path)
+
+    shots = read_shots(folder)
+    assert [s.shot for s in shots] == [s.shot for s in plan.planned_shots()]
+    assert all(sha256_of(folder / shot.file) == shot.sha256 for shot in shots)
+    assert all(shot.simulated for shot in shots)
+    assert read_session(folder).simulated
+    faulty = next(shot for shot in shots if shot.defect)
+    assert [name for name, _ in truth_files(folder, faulty.shot)] == [faulty.defect]
+
+
+def test_an_interrupted_session_goes_on_and_equals_an_uninterrupted_one(
+    plan: Plan, tmp_path: Path, use_camera: UseCamera
+) -> None:
+    use_camera(PatternCamera(plan))
+    whole = capture(plan, captures=tmp_path / "whole")
+
+    broken = use_camera(PatternCamera(plan, breaks_after=7))
+    with pytest.raises(KeyboardInterrupt):
+        capture(plan, captures=tmp_path / "parts")
+    assert broken.closed
+    use_camera(PatternCamera(plan))
+    resumed = capture(plan, captures=tmp_path / "parts")
+
+    assert read_shots(resumed) == read_shots(whole)
+    assert progress_of(resumed).finished
+
+
+def test_a_torn_last_line_costs_that_shot_alone(
+    plan: Plan, tmp_path: Path, use_camera: UseCamera
+) -> None:
+    use_camera(PatternCamera(plan))
+    folder = capture(plan, captures=tmp_path)
+    journal = folder / "shots.jsonl"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:-40])
+    assert len(read_shots(folder)) == len(list(plan.planned_shots())) - 1
+
+    capture(plan, captures=tmp_path)
+
+    assert journal.read_bytes() == whole
+
+
+def test_a_damaged_line_is_named(plan: Plan, tmp_path: Path, use_camera: UseCamera) -> None:
+    use_camera(PatternCamera(plan))
+    folder = capture(plan, captures=tmp_path)
+    journal = folder / "shots.jsonl"
+    lines = journal.read_bytes().splitlines()
+    lines[2] = b"{}"
+    journal.write_bytes(b"\n".join(lines) + b"\n")
+    with pytest.raises(CaptureError, match=r"shots\.jsonl, line 3: expected a shot"):
+        read_shots(folder)
+
+
+def test_another_camera_plan_or_seed_than_the_session_began_with_is_refused(
+    plan: Plan, tmp_path: Path, use_camera: UseCamera
+) -> None:
+    use_camera(PatternCamera(plan))
+    capture(plan, captures=tmp_path, session="monday")
+    with pytest.raises(CaptureError, match="begun with --seed 0, got 1"):
+        capture(plan, captures=tmp_path, session="monday", seed=1)
+    other = plan.model_copy(update={"shots": plan.shots[:1]})
+    with pytest.raises(CaptureError, match="begun with another plan"):
+        capture(other, captures=tmp_path, session="monday")
+    swapped = PatternCamera(plan)
+    swapped.identity = "pattern:2"
+    use_camera(swapped)
+    with pytest.raises(CaptureError, match="begun with camera 'pattern', got 'pattern:2'"):
+        capture(plan, captures=tmp_path, session="monday")
+
+
+def test_a_frame_of_another_size_stops_the_session_before_anything_is_written(
+    plan: Plan, tmp_path: Path, use_camera: UseCamera
+) -> None:
+    use_camera(PatternCamera(plan, shrink=1))
+    with pytest.raises(CaptureError, match=r"\(23, 32, 3\).*wants \(24, 32, 3\)"):
+        capture(plan, captures=tmp_path)
+    assert not list(tmp_path.rglob("*.png"))
+
+
+def test_a_session_name_cannot_leave_its_folder(plan: Plan, tmp_path: Path) -> None:
+    with pytest.raises(CaptureError, match="expected letters, digits"):
+        capture(plan, captures=tmp_path, session="../elsewhere")
+
+
+def test_an_unknown_camera_is_refused(plan: Plan, tmp_path: Path) -> None:
+    with pytest.raises(CaptureError, match='unknown camera "twim"; did you mean "twin"'):
+        capture(plan, camera="twim", captures=tmp_path)

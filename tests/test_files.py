@@ -1,0 +1,59 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from loco_tools import files
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_temporary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "record.json"
+    files.write_text(target, "old")
+
+    def full_disk(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_text(target, "new")
+
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "angle"
+    target.mkdir()
+    (target / "stale").touch()
+
+    with files.folder_swapped_in(target) as fresh:
+        (fresh / "new").touch()
+        assert (target / "stale").exists()
+
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["angle"]
+
+
+@pytest.mark.parametrize("fault", [RuntimeError, KeyboardInterrupt])
+def test_an_interrupted_folder_leaves_the_old_one(
+    tmp_path: Path, fault: type[BaseException]
+) -> None:
+    target = tmp_path / "angle"
+    target.mkdir()
+    (target / "old").touch()
+
+    with pytest.raises(fault), files.folder_swapped_in(target) as fresh:
+        (fresh / "new").touch()
+        raise fault
+
+    assert [path.name for path in target.iterdir()] == ["old"]
+    assert [path.name for path in tmp_path.iterdir()] == ["angle"]
+
+
+def test_json_with_nan_is_refused_rather_than_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        files.write_json(tmp_path / "metrics.json", {"auroc": float("nan")})
+    assert not list(tmp_path.iterdir())
