@@ -6,15 +6,21 @@ fault that the message explains; 2: wrong usage.
 
 import errno
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from loco_tools.errors import LocoToolsError
+from loco_tools.errors import BenchmarkError, LocoToolsError
 from loco_tools.progress import SILENT, Progress, RichProgress
+
+if TYPE_CHECKING:
+    from loco_tools.benchmark.runner import RunReport
+    from loco_tools.benchmark.suite import Suite
+    from loco_tools.plan import Plan
 
 EXISTING = click.Path(exists=True, path_type=Path)
 PATH = click.Path(path_type=Path)
@@ -47,8 +53,9 @@ def demo(progress: Progress, out: Path, seed: int) -> None:
     from loco_tools.demo import run_demo
 
     outcome = run_demo(out, seed=seed, progress=progress)
-    _print_table(outcome)
+    _print_results(outcome.run)
     click.echo(f"Report: {outcome.report}")
+    _end_with(outcome.run)
 
 
 @cli.command()
@@ -159,9 +166,30 @@ def convert(
     Example: loco-tools convert captures/angle/session-001/labelstudio.json
     """
     if masks_only:
-        _convert_to_masks(export, out, images, alpha_threshold, overwrite, as_json, progress)
-    else:
-        _convert_to_class(export, out, sessions, taxonomy, overwrite, as_json, progress)
+        from loco_tools.annotations.masks_only import export_masks
+
+        masks = export_masks(
+            export,
+            out or Path("masks"),
+            images=images,
+            alpha_threshold=alpha_threshold,
+            overwrite=overwrite,
+            progress=progress,
+        )
+        _print_outcome(masks, as_json=as_json)
+        return
+    from loco_tools.annotations.convert import convert as to_class
+    from loco_tools.annotations.taxonomy import load_taxonomy
+
+    converted = to_class(
+        export,
+        out_root=out or Path("data"),
+        sessions=sessions,
+        taxonomy=load_taxonomy(taxonomy) if taxonomy else None,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    _print_outcome(converted, as_json=as_json)
 
 
 @cli.command()
@@ -184,6 +212,68 @@ def evaluate(progress: Progress, maps: Path, data: Path, json_file: Path | None)
     if json_file is not None:
         files.write_json(json_file, evaluation.metrics)
     _print_json(evaluation.metrics)
+
+
+@cli.command()
+@click.option("--methods", metavar="A,B", help="Names; 'ensemble' fuses the others named.")
+@click.option("--suite", metavar="NAME", help="A suite, by name or path, instead of --methods.")
+@click.option(
+    "--data", type=EXISTING, multiple=True, help="A class, or a folder of classes. Default: data"
+)
+@click.option("--class", "classes", metavar="NAME", multiple=True, help="Only these classes.")
+@click.option("--backbone", metavar="NAME", help="scattering, or any torchvision classifier.")
+@click.option("--weights", type=EXISTING, help="A local state dict for the backbone.")
+@click.option("--preset", type=click.Choice(["paper", "fast"]), help="Default: fast on a CPU.")
+@click.option("--seeds", default=None, metavar="0,1,2", help="Default: 0")
+@click.option("--size", type=click.IntRange(32), help="Shorter side of the input in pixels.")
+@click.option("--resize", type=click.Choice(["keep", "square"]), help="Default: keep the aspect.")
+@click.option("--device", help="auto (default), cpu, cuda, cuda:1")
+@click.option("--maps", is_flag=True, help="Keep the anomaly maps, in the official layout.")
+@click.option("--out", type=PATH, help="Default: runs/<name of the suite>, runs/bench without one")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.pass_obj
+def bench(
+    progress: Progress,
+    *,
+    methods: str | None,
+    suite: str | None,
+    data: tuple[Path, ...],
+    out: Path | None,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Compare anomaly detectors on every class, and write results.csv and an HTML report.
+
+    Finished cells are reused when the command is run again; ctrl-c leaves them in place.
+
+    Example: loco-tools bench --methods patchcore,simplenet,ensemble
+    """
+    from loco_tools import extras
+    from loco_tools.benchmark.report import write_report
+    from loco_tools.benchmark.runner import run as run_suite
+    from loco_tools.datasets import find_classes
+
+    extras.require("A benchmark", "bench")
+    chosen = _suite(methods, suite, settings)
+    roots = data or (Path("data"),)
+    class_paths = [path for root in roots for path in find_classes(root)]
+    folder = out or Path("runs") / chosen.name
+    outcome = run_suite(chosen, class_paths, folder, progress, command=_command_line())
+    written = write_report(folder)
+    if as_json:
+        _print_json(
+            {
+                "results": str(outcome.results_csv),
+                "report": str(written),
+                "cells": len(outcome.records),
+                "reused": outcome.reused,
+                "failed": outcome.failed,
+            }
+        )
+    else:
+        _print_results(outcome)
+        click.echo(f"Results: {outcome.results_csv}\nReport:  {written}")
+    _end_with(outcome)
 
 
 @cli.command()
@@ -232,6 +322,67 @@ def _explain(error: OSError) -> str:
             "command again, it goes on where it stopped"
         )
     return f"{place}{error.strerror or error}"
+
+
+def _command_line() -> str:
+    return shlex.join(["loco-tools", *sys.argv[1:]])
+
+
+def _suite(methods: str | None, suite: str | None, settings: dict[str, Any]) -> "Suite":
+    """The suite asked for; options given on the command line replace what its file says."""
+    from loco_tools.benchmark.suite import Suite, load_suite
+    from loco_tools.schema import parse
+
+    if (methods is None) == (suite is None):
+        raise click.UsageError("give --methods A,B or --suite NAME, one of the two")
+    given = {name: value for name, value in settings.items() if value not in (None, (), False)}
+    renamed = {"size": "input_size_px"}
+    chosen = {renamed.get(name, name): value for name, value in given.items()}
+    if "weights" in chosen:
+        chosen["weights"] = str(chosen["weights"])
+    if "seeds" in chosen:
+        chosen["seeds"] = _numbers(str(chosen["seeds"]))
+    base = load_suite(suite).model_dump() if suite else {}
+    if methods is not None:
+        chosen["methods"] = [name.strip() for name in methods.split(",") if name.strip()]
+    return parse(Suite, {**base, **chosen}, origin="command line")
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(f"expected numbers like 0,1,2, got {text!r}") from error
+
+
+def _print_plan(plan: "Plan", *, as_json: bool) -> None:
+    shots = list(plan.planned_shots())
+    if as_json:
+        _print_json([shot._asdict() for shot in shots])
+        return
+    camera = plan.camera
+    click.echo(f"{plan.part.title}: {plan.part.bought_as}")
+    click.echo(f"{len(shots)} shots of {camera.width_px} x {camera.height_px} px")
+    for line in plan.shots:
+        condition = line.defect or "good"
+        click.echo(f"  {line.split:<11} {line.parts:>3} parts x {len(plan.views)}  {condition}")
+
+
+def _print_results(outcome: "RunReport") -> None:
+    from rich.console import Console
+
+    from loco_tools.benchmark.results import tables
+
+    console = Console()
+    for table in tables(outcome.records):
+        console.print(table)
+
+
+def _end_with(outcome: "RunReport") -> None:
+    """End with exit code 1 and the errors when a cell failed."""
+    if outcome.failed:
+        lines = [f"  {r.stamp.method} on {r.stamp.class_name}: {r.error}" for r in outcome.failures]
+        raise BenchmarkError("\n".join([f"{outcome.failed} cells failed:", *lines]))
 
 
 def _print_json(content: Any) -> None:

@@ -1,0 +1,1 @@
+"""Comparing detectors on dataset classes: suites, cells, the runner, results and the report."""

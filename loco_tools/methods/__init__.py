@@ -1,0 +1,97 @@
+"""Anomaly detectors by name.
+
+Adding one: its file, its line in `METHODS`, its row in `tests/conformance/test_detectors.py`.
+Importing this module imports no torch; `method_class` imports the one file it needs.
+"""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from loco_tools.errors import MethodError, did_you_mean
+
+if TYPE_CHECKING:
+    from loco_tools.methods.backbones import Backbone
+    from loco_tools.methods.detector import Detector
+
+METHODS = {
+    "patchcore": "loco_tools.methods.patchcore:PatchCore",
+    "simplenet": "loco_tools.methods.simplenet:SimpleNet",
+}
+"""Method name -> "package.module:Class"; the same spelling names a method of your own."""
+
+
+def method_class(name: str) -> "type[Detector]":
+    """The detector class of a name in `METHODS`, or of a "package.module:Class".
+
+    Raises:
+        MethodError: unknown name (with the nearest one), or the class cannot be imported.
+    """
+    place = METHODS.get(name, name)
+    if ":" not in place:
+        raise MethodError(
+            f'unknown method "{name}"; {did_you_mean(name, METHODS)}; '
+            'a method of your own is named "package.module:Class"'
+        )
+    module, _, attribute = place.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise MethodError(f'method "{name}" cannot be imported: {error}') from error
+    from loco_tools.methods.detector import Detector
+
+    if not (isinstance(found, type) and issubclass(found, Detector)):
+        raise MethodError(
+            f'method "{name}": expected a subclass of loco_tools.methods.detector.Detector, '
+            f"got {found!r}"
+        )
+    return found
+
+
+def create(
+    name: str,
+    *,
+    backbone: "Backbone",
+    preset: str = "fast",
+    overrides: Mapping[str, Any] | None = None,
+    input_size_px: int | None = None,
+    resize: Literal["keep", "square"] = "keep",
+    device: str = "cpu",
+) -> "Detector":
+    """A detector that is ready to be fitted.
+
+    Args:
+        name: as for `method_class`.
+        backbone: from `loco_tools.methods.backbones.resolve_backbone`.
+        preset: "paper" or "fast".
+        overrides: fields of the method's configuration that differ from the preset.
+        input_size_px: the images' shorter side as the detector sees it; None: the preset's.
+        resize: "keep" the aspect ratio, or "square".
+        device: "cpu", "cuda" or "auto".
+
+    Raises:
+        MethodError: unknown method, preset or device.
+        DefinitionError: an unknown field or a value out of range, with the nearest field.
+    """
+    found = method_class(name)
+    size = {} if input_size_px is None else {"size_px": input_size_px}
+    config = found.configure(preset, {"resize": resize, **size, **(overrides or {})})
+    return found(config, backbone, device=device)
+
+
+def load_detector(
+    folder: Path, backbone: "Backbone | None" = None, *, device: str = "auto"
+) -> "Detector":
+    """A saved detector of any method in `METHODS`. Reads data only, executes nothing.
+
+    Raises:
+        MethodError: no detector there, or one of a method that is not in `METHODS`; a method of
+            your own is loaded by its class's `load`.
+    """
+    from loco_tools.methods import checkpoint
+
+    method = checkpoint.read_record(folder).method
+    if method not in METHODS:
+        raise MethodError(f'{folder}: unknown method "{method}"; {did_you_mean(method, METHODS)}')
+    return method_class(method).load(folder, backbone, device=device)

@@ -1,0 +1,6 @@
+"""Pure functions on arrays that judge anomaly scores and anomaly maps.
+
+`roc` and `spro` hold the figures, `tally` the streaming counts that they are computed from at full
+size, `regions` the connected components that AU-PRO is about. Nothing here imports the rest of
+loco-tools, and nothing imports torch; wrong arguments raise ValueError.
+"""

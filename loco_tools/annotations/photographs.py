@@ -1,0 +1,163 @@
+"""The photographs that an export speaks of: its sessions, and which task shows which shot."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loco_tools.annotations.label_studio import Export, Task
+from loco_tools.annotations.references import names_of
+from loco_tools.capture.session import RECORD, Session, Shot, read_session, read_shots
+from loco_tools.errors import AnnotationError
+
+CAPTURES = Path("captures")
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_LISTED = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Photograph:
+    """One accepted shot of one session."""
+
+    session: Path
+    record: Session
+    shot: Shot
+
+    @property
+    def path(self) -> Path:
+        """Its image file."""
+        return self.session / self.shot.file
+
+    def __str__(self) -> str:
+        return f"{self.record.session}/{self.shot.shot}"
+
+
+def find_sessions(export: Export, given: Sequence[Path]) -> list[Path]:
+    """The session folders of an export: its own folder, those given, or those its tasks name.
+
+    Names in tasks (`loco_class`, `loco_session`) are looked up under `captures/`, and only when the
+    export lies in no session and none is given.
+
+    Raises:
+        AnnotationError: there is none.
+    """
+    own = [export.path.parent] if (export.path.parent / RECORD).is_file() else []
+    found = [*own, *given] or [
+        CAPTURES / name / session for name, session in _named_sessions(export)
+    ]
+    if not found:
+        raise AnnotationError(
+            f"{export.path}: lies in no session, and its tasks name none; next step: give the "
+            "folder of the photographs with --session"
+        )
+    return list({folder.resolve(): folder for folder in found}.values())
+
+
+def _named_sessions(export: Export) -> list[tuple[str, str]]:
+    named: dict[tuple[str, str], None] = {}
+    for task in export.tasks:
+        pair = task.data.get("loco_class"), task.data.get("loco_session")
+        if all(isinstance(name, str) and _PLAIN_NAME.fullmatch(name) for name in pair):
+            named[str(pair[0]), str(pair[1])] = None
+    return list(named)
+
+
+class Photographs:
+    """Every photograph of the sessions of one class, in the order they were taken.
+
+    Raises:
+        AnnotationError: the sessions show different classes, or two have the same name.
+    """
+
+    def __init__(self, sessions: Iterable[Path]) -> None:
+        self.records = [(folder, read_session(folder)) for folder in sessions]
+        for what, values in (
+            ("one class", {record.name for _, record in self.records}),
+            ("different names", {record.session for _, record in self.records}),
+        ):
+            wanted = 1 if what == "one class" else len(self.records)
+            if len(values) != wanted:
+                folders = ", ".join(str(folder) for folder, _ in self.records)
+                raise AnnotationError(
+                    f"expected sessions of {what}, got {', '.join(sorted(values))} in {folders}"
+                )
+        self.all = [
+            Photograph(folder, record, shot)
+            for folder, record in self.records
+            for shot in read_shots(folder)
+        ]
+        self._by_shot: dict[str, list[Photograph]] = {}
+        self._by_file: dict[str, list[Photograph]] = {}
+        for photograph in self.all:
+            self._by_shot.setdefault(photograph.shot.shot, []).append(photograph)
+            self._by_file.setdefault(photograph.path.name, []).append(photograph)
+
+    @property
+    def class_name(self) -> str:
+        """The class that was photographed."""
+        return self.records[0][1].name
+
+    def shown_by(self, export: Export) -> dict[int, dict[str | None, Photograph]]:
+        """For each task, by its place in the export: image reference -> photograph.
+
+        Our own ids in the task's data decide; without them the file's name does, with or without
+        Label Studio's prefix.
+
+        Raises:
+            AnnotationError: tasks show images that no session has, or that two have.
+        """
+        shown: dict[int, dict[str | None, Photograph]] = {}
+        missing: list[str] = []
+        for place, task in enumerate(export.tasks):
+            references: Sequence[str | None] = task.images or (None,)
+            for index, reference in enumerate(references):
+                found = self._find(task, reference, index)
+                if found is None:
+                    missing.append(
+                        f"{_shot_of(task, index) or reference or 'none'} (task {task.id})"
+                    )
+                else:
+                    shown.setdefault(place, {})[reference] = found
+        if missing:
+            folders = ", ".join(str(folder) for folder, _ in self.records)
+            raise AnnotationError(
+                f"{export.path}: names {len(missing)} images that are not in {folders}: "
+                f"{shortened(missing)}; next step: give their session with --session, or export "
+                "only the tasks of this one"
+            )
+        return shown
+
+    def _find(self, task: Task, reference: str | None, index: int) -> Photograph | None:
+        name = task.data.get("loco_class")
+        if isinstance(name, str) and name != self.class_name:
+            return None
+        shot, session = _shot_of(task, index), task.data.get("loco_session")
+        if shot is not None:
+            found = self._by_shot.get(shot, [])
+            if isinstance(session, str):
+                found = [one for one in found if one.record.session == session]
+        else:
+            names = names_of(reference) if reference else ()
+            found = next((self._by_file[name] for name in names if name in self._by_file), [])
+        if len(found) > 1:
+            raise AnnotationError(
+                f"task {task.id}: its image could be {found[0].path} or {found[1].path}; next "
+                "step: give one session only, or put loco_session into the task's data"
+            )
+        return found[0] if found else None
+
+
+def _shot_of(task: Task, index: int) -> str | None:
+    shot = task.data.get("loco_shot")
+    if isinstance(shot, list):
+        shot = shot[index] if index < len(shot) else None
+    elif index > 0:
+        return None
+    return shot if isinstance(shot, str) else None
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first ten names, and how many more there are."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

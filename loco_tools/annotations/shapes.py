@@ -1,0 +1,298 @@
+"""From what an annotator drew to pixels: a Label Studio geometry as a mask of the original image.
+
+Lengths in a geometry are percent of the image's width or height; angles are degrees clockwise.
+Everything is turned into pixels first (x to the right, y down, the image spans [0, W] x [0, H])
+and rotated there, so that shapes on oblong images do not shear. A pixel belongs to a shape when
+its centre lies inside. What leaves the image is cut off. Outlines that cross themselves are filled
+by the even-odd rule.
+"""
+
+import base64
+import binascii
+import io
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from loco_tools.annotations import rle
+from loco_tools.datasets.images import MAX_PIXELS
+from loco_tools.errors import AnnotationError
+
+Geometry = Mapping[str, Any]
+Mask = npt.NDArray[np.bool_]
+Points = npt.NDArray[np.float64]
+
+SHAPES_WITH_AREA = ("rectangle", "ellipse", "polygon", "brush", "bitmask", "vector")
+
+MAX_CROSSINGS = 5_000_000
+"""Outlines that cross more pixel rows than this, counted over all edges, are refused."""
+
+_CURVE_STEPS = 32
+_FAR_PERCENT = 1e6
+_THINNEST_PX = 1e-3
+_UNREADABLE = (OSError, ValueError, SyntaxError)
+
+
+def rasterise(
+    shape: str, value: Geometry, *, height: int, width: int, alpha_threshold: int = 128
+) -> Mask:
+    """The pixels that one geometry covers.
+
+    Args:
+        shape: one of `SHAPES_WITH_AREA`.
+        value: the geometry as the export holds it.
+        height: of the original image in pixels.
+        width: of the original image in pixels.
+        alpha_threshold: brush and bitmask pixels of at least this opacity (1-255) belong.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        AnnotationError: the shape is unknown or has no area, or the geometry is malformed.
+    """
+    if not (height > 0 and width > 0 and height * width <= MAX_PIXELS):
+        raise AnnotationError(
+            f"expected an image of 1 to {MAX_PIXELS} pixels, got {width} x {height}"
+        )
+    if not 1 <= alpha_threshold <= 255:
+        raise AnnotationError(f"alpha threshold: expected 1 to 255, got {alpha_threshold}")
+    if shape == "brush":
+        return rle.decode(_run_length_code(value), height, width) >= alpha_threshold
+    if shape == "bitmask":
+        return _bitmask_alpha(value, height, width) >= alpha_threshold
+    if shape == "ellipse":
+        return _fill_ellipse(value, height, width)
+    outline = _OUTLINES.get(shape)
+    if outline is None:
+        raise AnnotationError(f"a {shape} has no area that could become a mask")
+    return fill(outline(value, height, width), height=height, width=width)
+
+
+def fill(outline: Points, *, height: int, width: int) -> Mask:
+    """The pixels whose centres lie inside a closed outline.
+
+    Args:
+        outline: (N, 2) corners x, y in pixels; the last one is joined to the first.
+        height: of the image.
+        width: of the image.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        AnnotationError: the outline is so long that filling it would take unbounded time.
+    """
+    start, end = outline, np.roll(outline, -1, axis=0)
+    upper = np.where((start[:, 1] <= end[:, 1])[:, None], start, end)
+    lower = np.where((start[:, 1] <= end[:, 1])[:, None], end, start)
+    first, last = (_first_centre(edge[:, 1], height) for edge in (upper, lower))
+    rows_crossed = last - first
+    total = int(rows_crossed.sum())
+    if total > MAX_CROSSINGS:
+        raise AnnotationError(
+            f"refused, an outline of {len(outline)} points that crosses {total} pixel rows; "
+            f"expected at most {MAX_CROSSINGS}"
+        )
+    edge = np.repeat(np.arange(len(outline)), rows_crossed)
+    before = np.cumsum(rows_crossed) - rows_crossed
+    rows = np.arange(total) - np.repeat(before - first, rows_crossed)
+    run = lower - upper
+    share = (rows + 0.5 - upper[edge, 1]) / run[edge, 1]
+    return _inside_crossings(rows, upper[edge, 0] + share * run[edge, 0], height, width)
+
+
+def _inside_crossings(
+    rows: npt.NDArray[np.int64], x: npt.NDArray[np.float64], height: int, width: int
+) -> Mask:
+    """Even-odd filling: a pixel is inside when an odd number of crossings lies left of it."""
+    mask = np.zeros((height, width), dtype=bool)
+    if rows.size == 0:
+        return mask
+    columns = _first_centre(x, width)
+    top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max()
+    parity = np.zeros((bottom - top, right - left + 1), dtype=np.uint8)
+    np.add.at(parity, (rows - top, columns - left), 1)  # wraps at 256, which keeps the parity
+    np.cumsum(parity, axis=1, dtype=np.uint8, out=parity)
+    mask[top:bottom, left:right] = parity[:, :-1] & 1
+    return mask
+
+
+def _first_centre(position: npt.NDArray[np.float64], limit: int) -> npt.NDArray[np.int64]:
+    """Index of the first pixel whose centre is not before `position`, within 0..limit."""
+    index: npt.NDArray[np.int64] = np.clip(np.ceil(position - 0.5), 0, limit).astype(np.int64)
+    return index
+
+
+def _fill_ellipse(value: Geometry, height: int, width: int) -> Mask:
+    """Row by row, the two roots of the rotated ellipse's equation."""
+    centre_x, centre_y = _point(value, height, width)
+    a, b = _number(value, "radiusX") * width / 100, _number(value, "radiusY") * height / 100
+    if min(a, b) < _THINNEST_PX:
+        raise AnnotationError(f"an ellipse with radii of {a:g} and {b:g} pixels has no area")
+    angle = math.radians(_number(value, "rotation", 0.0))
+    cos, sin = math.cos(angle), math.sin(angle)
+    # p x^2 + 2 q x y + r y^2 = 1 with x, y from the centre
+    p = (cos / a) ** 2 + (sin / b) ** 2
+    q = cos * sin * (a**-2 - b**-2)
+    half_height = math.hypot(a * sin, b * cos)
+    first, last = _first_centre(
+        np.array([centre_y - half_height, centre_y + half_height]), height
+    ).tolist()
+    rows = np.arange(first, last)
+    y = rows + 0.5 - centre_y
+    # p r - q^2 = 1 / (a b)^2
+    root = np.sqrt(np.maximum(p - (y / (a * b)) ** 2, 0)) / p
+    middle = centre_x - q * y / p
+    return _inside_crossings(
+        np.tile(rows, 2), np.concatenate((middle - root, middle + root)), height, width
+    )
+
+
+def _rectangle(value: Geometry, height: int, width: int) -> Points:
+    x, y = _point(value, height, width)
+    across, down = _number(value, "width") * width / 100, _number(value, "height") * height / 100
+    angle = math.radians(_number(value, "rotation", 0.0))
+    right = np.array((math.cos(angle), math.sin(angle))) * across
+    below = np.array((-math.sin(angle), math.cos(angle))) * down
+    corner = np.array((x, y))
+    return np.stack((corner, corner + right, corner + right + below, corner + below))
+
+
+def _polygon(value: Geometry, height: int, width: int) -> Points:
+    points = value.get("points")
+    if not isinstance(points, list) or len(points) < 3:
+        raise AnnotationError(f"expected a polygon of at least 3 points, got {_brief(points)}")
+    if value.get("closed", True) is False:
+        raise AnnotationError("the polygon is not closed, so it has no area")
+    scaled = [
+        (_coordinate(point[0]) * width / 100, _coordinate(point[1]) * height / 100)
+        for point in points
+        if _is_pair(point)
+    ]
+    return np.array(scaled)
+
+
+def _is_pair(point: Any) -> bool:
+    if not isinstance(point, list) or len(point) != 2:
+        raise AnnotationError(f"expected polygon points as [x, y], got {_brief(point)}")
+    return True
+
+
+def _vector(value: Geometry, height: int, width: int) -> Points:
+    """A closed path; between two vertices runs a line, or a cubic Bezier curve.
+
+    Of a vertex's control points the first shapes the curve that arrives, the second the one that
+    leaves; a missing one lies on its vertex.
+    """
+    vertices = value.get("vertices")
+    if not isinstance(vertices, list) or len(vertices) < 2:
+        raise AnnotationError(f"expected a path of at least 2 vertices, got {_brief(vertices)}")
+    if value.get("closed") is not True:
+        raise AnnotationError("the path is not closed, so it has no area")
+    pairs = zip(vertices, [*vertices[1:], vertices[0]], strict=True)
+    return np.concatenate([_curve(start, end, height, width) for start, end in pairs])
+
+
+def _curve(start: Any, end: Any, height: int, width: int) -> Points:
+    """From one vertex up to, but without, the next, (N, 2)."""
+    first, last = _point(start, height, width), _point(end, height, width)
+    leaving, arriving = start.get("controlPoint2"), end.get("controlPoint1")
+    if leaving is None and arriving is None:
+        return np.array((first,))
+    second = first if leaving is None else _point(leaving, height, width)
+    third = last if arriving is None else _point(arriving, height, width)
+    t = np.arange(_CURVE_STEPS)[:, None] / _CURVE_STEPS
+    weights = np.hstack(((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3))
+    curve: Points = weights @ np.array((first, second, third, last))
+    return curve
+
+
+_OUTLINES: Mapping[str, Callable[[Geometry, int, int], Points]] = {
+    "rectangle": _rectangle,
+    "polygon": _polygon,
+    "vector": _vector,
+}
+
+
+def _run_length_code(value: Geometry) -> list[int]:
+    code = value.get("rle")
+    if value.get("format", "rle") != "rle" or not isinstance(code, list):
+        raise AnnotationError(
+            f"expected a brush with format rle and a list of bytes, got format "
+            f"{_brief(value.get('format'))} and rle {_brief(code)}"
+        )
+    return code
+
+
+def _bitmask_alpha(value: Geometry, height: int, width: int) -> rle.Alpha:
+    """The alpha channel of a PNG in a data URL; its size is checked before it is decoded."""
+    url = value.get("imageDataURL")
+    prefix = "data:image/png;base64,"
+    if not isinstance(url, str) or not url.startswith(prefix):
+        raise AnnotationError(f"expected a bitmask as {prefix}..., got {_brief(url)}")
+    try:
+        data = base64.b64decode(url[len(prefix) :], validate=True)
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            size, transparent = image.size, "A" in image.mode or "transparency" in image.info
+    except (
+        binascii.Error,
+        ValueError,
+        OSError,
+        SyntaxError,
+        Image.DecompressionBombError,
+    ) as error:
+        raise AnnotationError(f"expected a bitmask as PNG, got {error}") from error
+    if size != (width, height):
+        raise AnnotationError(
+            f"expected a bitmask of {width} x {height} pixels like its image, got {size[0]} x "
+            f"{size[1]}"
+        )
+    if not transparent:
+        raise AnnotationError("expected a bitmask whose unpainted pixels are transparent")
+    return _decode_alpha(data)
+
+
+def _decode_alpha(png: bytes) -> rle.Alpha:
+    try:
+        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+            image.verify()
+        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+            return np.asarray(image.convert("RGBA").getchannel("A"))
+    except _UNREADABLE as error:
+        raise AnnotationError(f"the bitmask's PNG is damaged ({error})") from error
+
+
+def _point(value: Any, height: int, width: int) -> tuple[float, float]:
+    """The x and y of a geometry, a vertex or a control point, in pixels."""
+    if not isinstance(value, Mapping):
+        raise AnnotationError(f"expected a point with x and y, got {_brief(value)}")
+    return _number(value, "x") * width / 100, _number(value, "y") * height / 100
+
+
+def _number(value: Geometry, key: str, default: float | None = None) -> float:
+    found = value.get(key, default)
+    try:
+        return _coordinate(found)
+    except AnnotationError as error:
+        raise AnnotationError(f"{key}: {error}") from error
+
+
+def _coordinate(found: Any) -> float:
+    is_number = isinstance(found, int | float) and not isinstance(found, bool)
+    if not is_number or not abs(found) <= _FAR_PERCENT:
+        raise AnnotationError(f"expected a number within +-{_FAR_PERCENT:g}, got {_brief(found)}")
+    return float(found)
+
+
+def _brief(found: Any) -> str:
+    if isinstance(found, list):
+        return f"a list of {len(found)}"
+    if isinstance(found, dict):
+        return "an object"
+    text = repr(found)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,190 @@
+"""A simulated annotator: marks what the twin knows to be wrong, as Label Studio would export it.
+
+It stands in for a person until there is one, so that everything after it runs on genuine input.
+"""
+
+import base64
+import datetime
+import hashlib
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+from loco_tools import files
+from loco_tools.annotations import drawing
+from loco_tools.annotations.label_studio import GROUP_CONTROL
+from loco_tools.annotations.shapes import Mask
+from loco_tools.annotations.taxonomy import Taxonomy
+from loco_tools.capture.session import Session, Shot, read_session, read_shots, truth_files
+from loco_tools.datasets.images import image_size, read_mask
+from loco_tools.errors import AnnotationError
+
+EXPORT = "labelstudio.json"
+
+_MOST_REGIONS = 3
+_SMALLEST_REGION_PX = 20
+_SECONDS_PER_TASK = 30
+_GOOD_ELLIPSE, _GOOD_POLYGON = 0.9, 0.97
+
+
+def annotate_session(
+    session: Path, taxonomy: Taxonomy, out: Path | None = None, seed: int = 0
+) -> Path:
+    """Mark the defects of a simulated session and write the full JSON export of Label Studio.
+
+    Every anomalous test shot is a task with one submitted annotation, whose result is empty when
+    the defect cannot be seen in that view. A defect is drawn as an ellipse or a polygon where such
+    a shape fits its mask (IoU of at least 0.9 and 0.97), and painted with the brush otherwise, and
+    now and then without need. Pieces of one defect that lie apart are regions with one group
+    number. The same session and seed give the same bytes.
+
+    Args:
+        session: folder of the session.
+        taxonomy: its defects; the labels come from here.
+        out: file to write; default: `labelstudio.json` in the session's folder.
+        seed: of the annotator's choice between tools.
+
+    Returns:
+        The file.
+
+    Raises:
+        AnnotationError: the session is not simulated, or shows a defect that the taxonomy lacks.
+    """
+    record = read_session(session)
+    if not record.simulated:
+        raise AnnotationError(
+            f"{session}: real photographs, whose defects only people can mark; next step: "
+            "mark them in Label Studio"
+        )
+    shots = [shot for shot in read_shots(session) if shot.kind != "good"]
+    tasks = [
+        _task(number, shot, record, _draw(session, shot, taxonomy, seed))
+        for number, shot in enumerate(shots, start=1)
+    ]
+    target = out or session / EXPORT
+    files.write_text(target, json.dumps(tasks, ensure_ascii=False, allow_nan=False) + "\n")
+    return target
+
+
+def _draw(session: Path, shot: Shot, taxonomy: Taxonomy, seed: int) -> list[dict[str, Any]]:
+    """The result of one annotation: for each region its geometry, then its group number."""
+    height, width = image_size(session / shot.file)
+    result = []
+    for instance, (name, path) in enumerate(truth_files(session, shot.shot), start=1):
+        label = taxonomy.defect(name).name
+        for piece, blob in enumerate(_regions(read_mask(path) > 0)):
+            chance = _digest(f"{seed}/{shot.shot}/{instance}/{piece}")
+            shape, drawn = _choose(blob, chance[0] % 3 == 0)
+            common = {
+                "original_width": width,
+                "original_height": height,
+                "image_rotation": 0,
+                "id": base64.urlsafe_b64encode(chance).decode()[:10],
+                "to_name": "image",
+                "origin": "manual",
+            }
+            for kind, control, said in (
+                (f"{shape}labels", shape, {f"{shape}labels": [label]}),
+                ("number", GROUP_CONTROL, {"number": instance}),
+            ):
+                value = {**drawn, **said}
+                result.append({**common, "value": value, "from_name": control, "type": kind})
+    return result
+
+
+def _regions(mask: Mask) -> list[Mask]:
+    """The pieces of a defect that are worth a region each; a scattered defect is one region."""
+    pieces = drawing.blobs(mask)
+    smallest = min((int(piece.sum()) for piece in pieces), default=_SMALLEST_REGION_PX)
+    if len(pieces) > _MOST_REGIONS or smallest < _SMALLEST_REGION_PX:
+        return [mask]
+    return pieces
+
+
+def _choose(mask: Mask, prefers_brush: bool) -> tuple[str, drawing.Drawn]:
+    if not prefers_brush:
+        round_one = drawing.ellipse(mask)
+        if drawing.overlap("ellipse", round_one, mask) >= _GOOD_ELLIPSE:
+            return "ellipse", round_one
+        outline = drawing.polygon(mask)
+        if outline and drawing.overlap("polygon", outline, mask) >= _GOOD_POLYGON:
+            return "polygon", outline
+    return "brush", drawing.brush(mask)
+
+
+def _task(number: int, shot: Shot, record: Session, result: list[dict[str, Any]]) -> dict[str, Any]:
+    """One task with everything that the server writes about it."""
+    upload = f"{shot.sha256[:8]}-{shot.shot}.png"
+    begun = _begun(record)
+    submitted = begun + datetime.timedelta(seconds=_SECONDS_PER_TASK * number)
+    unique = uuid.uuid5(uuid.NAMESPACE_URL, f"{record.name}/{record.session}/{shot.shot}")
+    annotation = {
+        "id": number,
+        "completed_by": 1,
+        "result": result,
+        "was_cancelled": False,
+        "ground_truth": False,
+        "created_at": _timestamp(submitted),
+        "updated_at": _timestamp(submitted),
+        "draft_created_at": None,
+        "lead_time": float(_SECONDS_PER_TASK),
+        "prediction": {},
+        "result_count": len({item["id"] for item in result}),
+        "unique_id": str(unique),
+        "import_id": None,
+        "last_action": None,
+        "bulk_created": False,
+        "task": number,
+        "project": 1,
+        "updated_by": 1,
+        "parent_prediction": None,
+        "parent_annotation": None,
+        "last_created_by": None,
+    }
+    return {
+        "id": number,
+        "annotations": [annotation],
+        "file_upload": upload,
+        "drafts": [],
+        "predictions": [],
+        "data": {
+            "image": f"/data/upload/1/{upload}",
+            "loco_class": record.name,
+            "loco_session": record.session,
+            "loco_shot": shot.shot,
+        },
+        "meta": {},
+        "created_at": _timestamp(begun),
+        "updated_at": _timestamp(submitted),
+        "allow_skip": True,
+        "inner_id": number,
+        "total_annotations": 1,
+        "cancelled_annotations": 0,
+        "total_predictions": 0,
+        "comment_count": 0,
+        "unresolved_comment_count": 0,
+        "last_comment_updated_at": None,
+        "project": 1,
+        "updated_by": 1,
+        "comment_authors": [],
+    }
+
+
+def _begun(record: Session) -> datetime.datetime:
+    try:
+        begun = datetime.datetime.fromisoformat(record.created)
+    except ValueError as error:
+        raise AnnotationError(
+            f"session {record.session}: expected created as an ISO 8601 time, got "
+            f'"{record.created}"; next step: restore its session.json'
+        ) from error
+    return begun if begun.tzinfo else begun.replace(tzinfo=datetime.UTC)
+
+
+def _timestamp(moment: datetime.datetime) -> str:
+    return moment.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()

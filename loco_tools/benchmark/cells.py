@@ -1,0 +1,235 @@
+"""The cell: one method on one class with one seed, and where its outcome is kept.
+
+    DIR/cells/<method>/<class>/<seed>/result.json    the record: status, figures, honesty stamp
+                                      scores.csv     one row per test image
+                                      curves.json    ROC and sPRO or PRO curves
+                                      thumbnails.npz small maps for the report
+                                      model/         the fitted detector
+
+A cell's folder is built aside and swapped in, so it is whole or absent.
+"""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from loco_tools import files
+from loco_tools.benchmark.suite import folder_name
+from loco_tools.datasets.sample import Sample
+from loco_tools.errors import BenchmarkError, DefinitionError
+from loco_tools.schema import Schema, read_json
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method x class x seed."""
+
+    method: str
+    class_name: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.method} on {self.class_name}, seed {self.seed}"
+
+    def folder(self, out: Path) -> Path:
+        """Where the outcome is kept."""
+        return out / "cells" / folder_name(self.method) / self.class_name / str(self.seed)
+
+    def maps_folder(self, out: Path) -> Path:
+        """Where the anomaly maps of the class are kept: the folder an official evaluator takes."""
+        return out / "maps" / folder_name(self.method) / str(self.seed) / self.class_name
+
+
+class Stamp(Schema):
+    """Everything that determines a cell's figures; its hash is the cell's key.
+
+    `selection` says how the checkpoint was chosen ("last": after a fixed number of epochs, never
+    by test data), `score_rule` where image scores come from, `level` that figures count images
+    and not parts.
+    """
+
+    method: str
+    class_name: str
+    seed: int
+    overrides: dict[str, Any]
+    members: dict[str, str]
+    """Of an ensemble: member -> key of its cell."""
+    backbone: str
+    preset: str
+    input_size_px: int | None
+    resize: Literal["keep", "square"]
+    device: str
+    data_hash: str
+    code_hash: str
+    versions: dict[str, str]
+    selection: Literal["last"] = "last"
+    score_rule: Literal["detector"] = "detector"
+    level: Literal["image"] = "image"
+
+    @property
+    def key(self) -> str:
+        """The hash of all of it."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+class Figures(Schema):
+    """The headline figures of a cell; None where one does not apply to the class."""
+
+    image_auroc_mean: float | None = None
+    image_auroc_logical: float | None = None
+    image_auroc_structural: float | None = None
+    image_auroc_pooled: float | None = None
+    pixel_auroc: float | None = None
+    au_pro: float | None = None
+    au_spro: float | None = None
+
+
+class Cost(Schema):
+    """What a cell took. `ms_per_image` covers predicting alone, reading the image included."""
+
+    fit_s: float
+    ms_per_image: float
+    peak_mb: float
+    peak_of: Literal["process", "gpu"]
+
+
+class CellRecord(Schema):
+    """`result.json`: how a cell ended."""
+
+    schema_version: Literal[1] = 1
+    key: str
+    stamp: Stamp
+    status: Literal["ok", "failed"]
+    error: str = ""
+    layout: str = ""
+    counts: dict[str, int] = Field(default_factory=dict)
+    """Images it was fitted on and tested on: train, validation, and each kind folder of test."""
+    figures: Figures = Field(default_factory=Figures)
+    cost: Cost | None = None
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    """The evaluation as `loco-tools evaluate --json` writes it."""
+    config: dict[str, Any] = Field(default_factory=dict)
+    """The detector's configuration as it was run."""
+
+    @property
+    def cell(self) -> Cell:
+        """The cell that this is the record of."""
+        return Cell(self.stamp.method, self.stamp.class_name, self.stamp.seed)
+
+
+@dataclass(frozen=True)
+class Score:
+    """The outcome for one test image, as in `scores.csv`."""
+
+    id: str
+    kind: str
+    kind_folder: str
+    defects: tuple[str, ...]
+    score: float
+
+
+def read_record(cell: Cell, out: Path) -> CellRecord | None:
+    """A cell's record; None when it has none, or one that this version cannot read."""
+    path = cell.folder(out) / "result.json"
+    if not path.is_file():
+        return None
+    try:
+        return read_json(CellRecord, path)
+    except DefinitionError:
+        return None
+
+
+def write_failure(stamp: Stamp, error: str, trace: str, out: Path) -> CellRecord:
+    """Keep that a cell failed, in place of what its folder held before.
+
+    `trace`, when not empty, is kept as `traceback.txt` for whoever repairs the method.
+    """
+    record = CellRecord(key=stamp.key, stamp=stamp, status="failed", error=error)
+    with files.folder_swapped_in(record.cell.folder(out)) as folder:
+        if trace:
+            files.write_text(folder / "traceback.txt", trace)
+        files.write_json(folder / "result.json", record.model_dump(mode="json"))
+    return record
+
+
+def write_scores(path: Path, samples: Sequence[Sample], scores: Sequence[float]) -> None:
+    """Write `scores.csv`, one row per test image in the order of the test set."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "kind", "kind_folder", "defects", "score"])
+    for sample, score in zip(samples, scores, strict=True):
+        names = json.dumps(defect_types(sample), ensure_ascii=False)
+        writer.writerow([sample.id, sample.kind, sample.kind_folder, names, repr(float(score))])
+    files.write_text(path, text.getvalue())
+
+
+def read_scores(path: Path) -> list[Score]:
+    """Read `scores.csv`.
+
+    Raises:
+        BenchmarkError: it is missing or damaged.
+    """
+    try:
+        return list(_scores(path))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise BenchmarkError(
+            f"{path}: expected the scores of a finished cell, got {error!r}; "
+            "next step: remove the cell's folder and run the benchmark again"
+        ) from error
+
+
+def defect_types(sample: Sample) -> list[str]:
+    """The defect types on an image: by its defects, or by its folder where masks are missing."""
+    if sample.kind == "good":
+        return []
+    return sorted({defect.name for defect in sample.defects}) or [sample.kind_folder]
+
+
+def _scores(path: Path) -> Iterator[Score]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            yield Score(
+                id=row["id"],
+                kind=row["kind"],
+                kind_folder=row["kind_folder"],
+                defects=tuple(json.loads(row["defects"])),
+                score=float(row["score"]),
+            )
+
+
+def figures_of(metrics: Mapping[str, Any]) -> Figures:
+    """The headline figures out of an evaluation, whichever layout it is of.
+
+    A class whose anomalies are all of one kind (every MVTec AD class: structural) has that kind's
+    AUROC as its mean.
+    """
+    classification = metrics.get("classification", {})
+    images, pixels = classification.get("auc_roc", {}), metrics.get("localization", {})
+    logical = images.get("logical_anomalies")
+    structural = images.get("structural_anomalies", images.get("all"))
+    spro = {kind: limits.get("0.05") for kind, limits in pixels.get("auc_spro", {}).items()}
+    return Figures(
+        image_auroc_mean=_mean(images.get("mean"), logical, structural),
+        image_auroc_logical=logical,
+        image_auroc_structural=structural,
+        image_auroc_pooled=classification.get("auc_roc_pooled"),
+        pixel_auroc=pixels.get("pixel_auroc"),
+        au_pro=pixels.get("au_pro", {}).get("0.3"),
+        au_spro=_mean(
+            spro.get("mean"), spro.get("logical_anomalies"), spro.get("structural_anomalies")
+        ),
+    )
+
+
+def _mean(official: float | None, *kinds: float | None) -> float | None:
+    """The official mean over kinds, or the only kind that there is."""
+    present = [value for value in kinds if value is not None]
+    return official if official is not None or not present else sum(present) / len(present)

@@ -1,0 +1,242 @@
+"""One cell's work: fit, predict, evaluate, keep.
+
+`execute` takes plain data and leaves everything in the cell's folder, so that it can run in this
+process or, later, in another one or on another machine.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from loco_tools import files
+from loco_tools.benchmark import thumbnails
+from loco_tools.benchmark.cells import (
+    Cell,
+    CellRecord,
+    Cost,
+    Stamp,
+    figures_of,
+    read_record,
+    write_scores,
+)
+from loco_tools.benchmark.measure import PeakMemory, Stopwatch
+from loco_tools.benchmark.suite import ENSEMBLE
+from loco_tools.datasets import load
+from loco_tools.datasets.maps import read_map, write_map
+from loco_tools.datasets.sample import DatasetClass, Images, Sample
+from loco_tools.datasets.splits import hold_out_validation
+from loco_tools.errors import BenchmarkError
+from loco_tools.evaluation import Evaluation, evaluate_maps, sample_key
+from loco_tools.metrics.roc import Curve
+from loco_tools.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from loco_tools.methods.backbones import Backbone
+    from loco_tools.methods.detector import Detector
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell to be worked on.
+
+    `method` is what `loco_tools.methods.create` takes ("ensemble" for one built from `members`,
+    label -> method); `keep_maps` keeps the anomaly maps beside the cells.
+    """
+
+    stamp: Stamp
+    method: str
+    members: Mapping[str, str]
+    class_path: Path
+    out: Path
+    keep_maps: bool = False
+
+    @property
+    def cell(self) -> Cell:
+        """The cell that it fills."""
+        return Cell(self.stamp.method, self.stamp.class_name, self.stamp.seed)
+
+    def reusable(self) -> CellRecord | None:
+        """The cell's record when it is finished and nothing that determines it has changed."""
+        record = read_record(self.cell, self.out)
+        if record is None or record.status != "ok" or record.key != self.stamp.key:
+            return None
+        return record
+
+    @property
+    def maps_missing(self) -> bool:
+        """Whether maps are to be kept and are not there."""
+        return self.keep_maps and not self.cell.maps_folder(self.out).is_dir()
+
+
+def execute(job: Job, backbone: "Backbone", progress: Progress = SILENT) -> CellRecord:
+    """Fill a cell: its folder is complete when this returns, and untouched when it raises.
+
+    Maps are written to the disk one by one and read back for the evaluation; never are all of
+    them in memory. A finished cell that only lacks its maps is predicted again, not fitted again.
+
+    Raises:
+        LocoToolsError: the class or the method cannot be used as it is.
+    """
+    dataset = _dataset(job)
+    with ExitStack() as stack:
+        folder = stack.enter_context(files.folder_swapped_in(job.cell.folder(job.out)))
+        maps = folder / "maps"
+        if job.keep_maps:
+            maps = stack.enter_context(files.folder_swapped_in(job.cell.maps_folder(job.out)))
+        with PeakMemory(job.stamp.device) as memory:
+            detector, fit_s = _fitted(job, dataset, backbone, progress)
+            scores, predict_s = _predict(detector, dataset.test, maps, progress)
+        detector.save(folder / "model")
+        cost = Cost(
+            fit_s=fit_s,
+            ms_per_image=1000 * predict_s / len(dataset.test),
+            peak_mb=memory.peak_mb,
+            peak_of=memory.of,
+        )
+        evaluation = _evaluate(dataset.test, maps, scores, progress)
+        record = _record(job, dataset, detector, cost, evaluation)
+        write_scores(folder / "scores.csv", dataset.test, scores)
+        files.write_json(folder / "curves.json", _curves(evaluation))
+        thumbnails.write_maps(folder / "thumbnails.npz", dataset.test, _reader(maps))
+        files.write_json(folder / "result.json", record.model_dump(mode="json"))
+        if not job.keep_maps:
+            shutil.rmtree(maps)
+    return record
+
+
+def _dataset(job: Job) -> DatasetClass:
+    dataset = hold_out_validation(load(job.class_path), seed=job.stamp.seed)
+    if not dataset.test:
+        raise BenchmarkError(f"{job.class_path}: expected test images to compare on, got none")
+    return dataset
+
+
+def _fitted(
+    job: Job, dataset: DatasetClass, backbone: "Backbone", progress: Progress
+) -> tuple["Detector", float]:
+    """The detector of the cell, and the seconds that fitting it took."""
+    before = job.reusable()
+    if before is not None and before.cost is not None:
+        return _load(job, job.cell, job.method, backbone), before.cost.fit_s
+    detector = _unfitted(job, backbone)
+    with Stopwatch() as watch:
+        detector.fit(
+            Images(dataset.train),
+            Images(dataset.validation),
+            seed=job.stamp.seed,
+            progress=progress,
+        )
+    return detector, watch.total_s
+
+
+def _unfitted(job: Job, backbone: "Backbone") -> "Detector":
+    if job.members:
+        from loco_tools.ensembles import create_ensemble
+
+        members = {
+            label: _load(job, Cell(label, job.stamp.class_name, job.stamp.seed), method, backbone)
+            for label, method in job.members.items()
+        }
+        return create_ensemble(
+            members,
+            preset=job.stamp.preset,
+            overrides=job.stamp.overrides,
+            device=job.stamp.device,
+        )
+    from loco_tools.methods import create
+
+    return create(
+        job.method,
+        backbone=backbone,
+        preset=job.stamp.preset,
+        overrides=job.stamp.overrides,
+        input_size_px=job.stamp.input_size_px,
+        resize=job.stamp.resize,
+        device=job.stamp.device,
+    )
+
+
+def _load(job: Job, cell: Cell, method: str, backbone: "Backbone") -> "Detector":
+    """The fitted detector of a finished cell."""
+    record = read_record(cell, job.out)
+    if record is None or record.status != "ok":
+        reason = record.error if record is not None else "it has not run"
+        raise BenchmarkError(f"member {cell} is not available: {reason}")
+    folder = cell.folder(job.out) / "model"
+    if method == ENSEMBLE:
+        from loco_tools.ensembles import load_ensemble
+
+        return load_ensemble(folder, backbone, device=job.stamp.device)
+    from loco_tools.methods import method_class
+
+    return method_class(method).load(folder, backbone, device=job.stamp.device)
+
+
+def _predict(
+    detector: "Detector", samples: Sequence[Sample], maps: Path, progress: Progress
+) -> tuple[list[float], float]:
+    """Image scores, and the seconds that predicting took (without writing the maps)."""
+    scores: list[float] = []
+    watch = Stopwatch()
+    predictions = iter(detector.predict(Images(samples), progress=progress))
+    for sample in samples:
+        with watch:
+            prediction = next(predictions, None)
+        if prediction is None:
+            raise BenchmarkError(f"expected {len(samples)} predictions, got only {len(scores)}")
+        write_map(_map_path(maps, sample), prediction.map)
+        scores.append(float(prediction.score))
+    return scores, watch.total_s
+
+
+def _evaluate(
+    samples: Sequence[Sample], maps: Path, scores: Sequence[float], progress: Progress
+) -> Evaluation:
+    by_key = {sample_key(sample): score for sample, score in zip(samples, scores, strict=True)}
+    return evaluate_maps(samples, _reader(maps), by_key, progress)
+
+
+def _curves(evaluation: Evaluation) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """The curves as plain data, to five digits."""
+
+    def points(curve: Curve) -> dict[str, list[float]]:
+        return {"x": curve.x.round(5).tolist(), "y": curve.y.round(5).tolist()}
+
+    return {
+        "image_roc": {name: points(curve) for name, curve in evaluation.image_roc.items()},
+        "overlap": {name: points(curve) for name, curve in evaluation.overlap.items()},
+        "pixel_roc": {"all": points(evaluation.pixel_roc)},
+    }
+
+
+def _record(
+    job: Job, dataset: DatasetClass, detector: "Detector", cost: Cost, evaluation: Evaluation
+) -> CellRecord:
+    counts = {"train": len(dataset.train), "validation": len(dataset.validation)}
+    for sample in dataset.test:
+        counts[f"test/{sample.kind_folder}"] = counts.get(f"test/{sample.kind_folder}", 0) + 1
+    return CellRecord(
+        key=job.stamp.key,
+        stamp=job.stamp,
+        status="ok",
+        layout=dataset.layout,
+        counts=counts,
+        figures=figures_of(evaluation.metrics),
+        cost=cost,
+        metrics=evaluation.metrics,
+        config=detector.config.model_dump(mode="json"),
+    )
+
+
+def _reader(maps: Path) -> Callable[[Sample], npt.NDArray[np.float32]]:
+    return lambda sample: read_map(_map_path(maps, sample))
+
+
+def _map_path(maps: Path, sample: Sample) -> Path:
+    return maps / "test" / sample.kind_folder / f"{sample.id}.tiff"

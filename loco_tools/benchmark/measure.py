@@ -1,0 +1,133 @@
+"""What a cell costs and what it ran on: memory peaks, hardware, versions."""
+
+import importlib.metadata
+import os
+import platform
+import threading
+import time
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Self, cast
+
+from loco_tools.errors import MissingExtraError
+
+_MEBI = 2**20
+_PERIOD_S = 0.05
+_PACKAGES = (
+    "loco-tools",
+    "torch",
+    "torchvision",
+    "numpy",
+    "scikit-learn",
+    "opencv-python-headless",
+)
+
+
+class PeakMemory:
+    """The highest memory use between entering and leaving the block, in MiB.
+
+    On a GPU it is what torch allocated there; on a CPU it is the resident memory of the process,
+    sampled every 50 ms, which includes what the process held before.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.peak_mb = 0.0
+        self.of = "gpu" if device.startswith("cuda") else "process"
+        self._device = device
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        if self.of == "gpu":
+            import torch
+
+            torch.cuda.reset_peak_memory_stats(self._device)
+        else:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.of == "gpu":
+            import torch
+
+            self.peak_mb = torch.cuda.max_memory_allocated(self._device) / _MEBI
+        else:
+            self._done.set()
+            self._thread.join()
+
+    def _watch(self) -> None:
+        process = _psutil().Process()
+        while True:
+            self.peak_mb = max(self.peak_mb, process.memory_info().rss / _MEBI)
+            if self._done.wait(_PERIOD_S):
+                return
+
+
+class Stopwatch:
+    """Adds up the time of the blocks that it surrounds, in seconds."""
+
+    def __init__(self) -> None:
+        self.total_s = 0.0
+        self._began = 0.0
+
+    def __enter__(self) -> Self:
+        self._began = time.perf_counter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.total_s += time.perf_counter() - self._began
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on; absent ones are left out."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware(device: str) -> dict[str, str]:
+    """What the run happens on, in words; nothing that identifies the machine or its user."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cpu_cores": str(cores),
+        "memory_gib": f"{_psutil().virtual_memory().total / 2**30:.0f}",
+        "device": device,
+    }
+    if device.startswith("cuda"):
+        import torch
+
+        found["gpu"] = torch.cuda.get_device_name(device)
+    return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        models = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+    except OSError:
+        models = []
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def _psutil() -> ModuleType:
+    try:
+        import psutil
+    except ImportError as error:
+        raise MissingExtraError("loco-tools bench", "bench") from error
+    return cast(ModuleType, psutil)

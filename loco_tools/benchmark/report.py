@@ -1,0 +1,259 @@
+"""The report of a run: one HTML file that opens anywhere, offline, and can be passed on.
+
+It is written from what the cells keep, at any moment of a run, without maps or detectors.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from loco_tools import files
+from loco_tools.benchmark import report_plots as plots
+from loco_tools.benchmark import report_tables as tables
+from loco_tools.benchmark.markup import Markup, element, join
+from loco_tools.benchmark.report_data import ClassResults, ReportData, gather
+from loco_tools.benchmark.report_plots import section
+from loco_tools.benchmark.report_style import CSS, SCRIPT
+from loco_tools.benchmark.thumbnails import HIGH_PERCENTILE, LOW_PERCENTILE
+from loco_tools.progress import SILENT, Progress
+
+REPORT_FILE = "report.html"
+
+
+def write_report(out: Path, progress: Progress = SILENT) -> Path:
+    """Write `report.html` into a run's folder and return its path.
+
+    Raises:
+        BenchmarkError: the folder holds no run, or a cell in it is damaged.
+    """
+    path = out / REPORT_FILE
+    files.write_text(path, page(gather(out), progress))
+    return path
+
+
+def page(data: ReportData, progress: Progress = SILENT) -> str:
+    """The whole page."""
+    sections = [tables.failures(data.failures), _results(data)]
+    if any(one.done for one in data.classes):
+        sections += [_types(data), plots.curves(data), plots.scores(data)]
+        sections += [plots.images(data, progress), plots.cost(data)]
+    sections += [_glossary(), _origin(data)]
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", f"{_title(data)} – loco-tools"),
+        Markup(f"<style>{CSS}</style>"),
+    )
+    body = element(
+        "body", _header(data), _navigation(), element("main", sections), _footer(), _dialog()
+    )
+    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
+
+
+def _title(data: ReportData) -> str:
+    methods, classes = len(data.methods), len(data.classes)
+    return f"{_count(methods, 'detector', 'detectors')} on {_count(classes, 'class', 'classes')}"
+
+
+def _header(data: ReportData) -> Markup:
+    images = sum(
+        sum(count for name, count in one.done[0].counts.items() if name.startswith("test/"))
+        for one in data.classes
+        if one.done
+    )
+    lead = (
+        f"{_listing(data.methods)} learned each class from good images alone and then judged "
+        f"{images:,} test images that they had never seen. Which one tells good parts from "
+        "defective ones, and does it point at the right place? Higher is better, except for cost."
+    )
+    simulated = None
+    if any(info.simulated for info in data.run.classes):
+        simulated = element("div", "Simulated images, not photographs", class_="badge")
+    return element(
+        "header", simulated, element("h1", _title(data)), element("p", lead), _glance(data)
+    )
+
+
+def _glance(data: ReportData) -> Markup:
+    """The answer in a few cards."""
+    cards = []
+    for label, field in (
+        ("Best at telling good from defective", "image_auroc_mean"),
+        ("Best at covering the defects", "au_spro"),
+        ("Best at covering the defects", "au_pro"),
+    ):
+        of_layout = data.classes_with(field)
+        means = data.means(of_layout, field)
+        if means:
+            best = max(means, key=lambda method: means[method])
+            scope = f", mean of {len(of_layout)} classes" if len(of_layout) > 1 else ""
+            words = f"{_FIGURE_NAMES[field]} {means[best]:.3f}{scope}"
+            cards.append(_card(label, best, words))
+    speeds = data.speeds()
+    if speeds:
+        fastest = min(speeds, key=lambda method: speeds[method])
+        cards.append(_card("Fastest", fastest, f"{speeds[fastest]:.0f} ms per image"))
+    done, planned = len([r for r in data.records if r.status == "ok"]), len(data.run.cells)
+    failed = f", {len(data.failures)} failed" if data.failures else ""
+    words = f"method × class × seed, {_count(len(data.run.suite.seeds), 'seed', 'seeds')}"
+    cards.append(_card("Finished", f"{done} of {planned} cells{failed}", words))
+    return element("dl", cards, class_="cards")
+
+
+def _card(label: str, value: str, words: str) -> Markup:
+    big = element("dd", value, class_="big")
+    return element(
+        "div", element("dt", label), big, element("dd", words, class_="quiet"), class_="card"
+    )
+
+
+def _navigation() -> Markup:
+    places = {
+        "results": "Results",
+        "types": "Defect types",
+        "curves": "Curves",
+        "scores": "Scores",
+        "images": "Images",
+        "cost": "Cost",
+        "reading": "How to read",
+        "origin": "Where it comes from",
+    }
+    items = [element("li", element("a", text, href=f"#{key}")) for key, text in places.items()]
+    return element("nav", element("ul", items), aria_label="Sections")
+
+
+def _results(data: ReportData) -> Markup:
+    blocks = []
+    for field, guess in (("image_auroc_mean", 0.5), ("au_spro", 0.025), ("au_pro", 0.15)):
+        name = _FIGURE_NAMES[field]
+        table = tables.comparison(data, data.classes_with(field), name, field, guess)
+        if table is not None:
+            title = f"{_QUESTIONS[field]} {name}"
+            blocks.append(
+                element("div", element("h3", title), element("p", tables.EXPLAINED[name]), table)
+            )
+    seeds = data.run.suite.seeds
+    spread = f" ± is the standard deviation over {len(seeds)} seeds." if len(seeds) > 1 else ""
+    note = f"★ marks the best of a row. Bars begin where guessing would be.{spread}"
+    if not blocks:
+        note = "No cell has finished yet."
+    return section("results", "Results", note, element("div", blocks, class_="pair"))
+
+
+def _types(data: ReportData) -> Markup:
+    note = (
+        "Logical: every piece looks fine, but the arrangement breaks a rule, such as a missing "
+        "hole. Structural: something is damaged. Image AUROC of each defect type against all good "
+        "test images; with a handful of images, small differences mean little."
+    )
+    shown = [tables.defect_types(data, one) for one in data.classes if one.done]
+    return section("types", "Which defects are found?", note, element("div", shown, class_="pair"))
+
+
+def _glossary() -> Markup:
+    entries = [
+        (element("dt", name), element("dd", text)) for name, text in tables.EXPLAINED.items()
+    ]
+    more = {
+        "anomaly map": "A picture as large as the image that is high where the detector sees "
+        "something unusual.",
+        "ensemble": "A detector made of the features of the other methods, not a vote over their "
+        "scores.",
+        "backbone": "The network that turns images into features. “scattering” is a fixed wavelet "
+        "filter bank that needs no downloaded weights.",
+        "preset": "“paper”: the published settings. “fast”: a stated reduction for CPUs, whose "
+        "figures are not those of the papers.",
+    }
+    entries += [(element("dt", name), element("dd", text)) for name, text in more.items()]
+    return section(
+        "reading", "How to read the figures", "", element("dl", entries, class_="glossary")
+    )
+
+
+def _origin(data: ReportData) -> Markup:
+    run = data.run
+    rules = [
+        "Nothing was fitted, chosen, stopped or scaled on test images: every detector is the one "
+        "after its last epoch (selection “last”), and one checkpoint serves all figures.",
+        "Only what you look at uses test results: the colour scale of the maps "
+        f"({LOW_PERCENTILE:g} % to {HIGH_PERCENTILE:g} %) and which images the gallery shows.",
+        "Figures count images, not parts, and are never pooled over classes.",
+        "AU-sPRO and AU-PRO are different figures and are never in one column.",
+    ]
+    facts = {
+        "command": element("code", run.command) if run.command else "–",
+        "started": run.started,
+        "finished": run.finished or "not finished",
+        **{name.replace("_", " "): text for name, text in run.hardware.items()},
+        "versions": ", ".join(f"{name} {version}" for name, version in run.versions.items()),
+    }
+    rows = [
+        element("tr", element("th", k, scope="row"), element("td", v)) for k, v in facts.items()
+    ]
+    rows += [
+        element(
+            "tr",
+            element("th", f"data {info.name}", scope="row"),
+            element("td", _counted(one), element("br"), element("code", info.data_hash[:16])),
+        )
+        for info, one in zip(run.classes, data.classes, strict=True)
+    ]
+    stamp = element(
+        "details", element("summary", "Honesty stamp of every cell"), tables.stamps(data)
+    )
+    return section(
+        "origin",
+        "Where the figures come from",
+        "",
+        element("ul", [element("li", rule) for rule in rules]),
+        element("div", element("table", element("tbody", rows)), class_="scroll"),
+        stamp,
+    )
+
+
+def _counted(one: ClassResults) -> str:
+    layout = {"mvtec_loco": "MVTec LOCO AD layout", "mvtec_ad": "MVTec AD layout"}.get(
+        one.layout, ""
+    )
+    counts = one.done[0].counts if one.done else {}
+    return ", ".join([layout, *(f"{count} {name}" for name, count in counts.items())])
+
+
+def _dialog() -> Markup:
+    close = element("button", "Close", class_="plainly", value="close")
+    form = element("form", element("span", id="large-name"), close, method="dialog")
+    picture = element("div", id="large-picture")
+    large = element("dialog", form, picture, id="large", aria_labelledby="large-name")
+    return join(large, Markup(f"<script>{SCRIPT}</script>"))
+
+
+def _footer() -> Markup:
+    return element(
+        "footer", "Written by loco-tools. This file needs no network and may be passed on."
+    )
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _listing(names: Sequence[str]) -> str:
+    """Names as a sentence takes them.
+
+    >>> _listing(["a", "b", "c"])
+    'a, b and c'
+    """
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+_FIGURE_NAMES = {
+    "image_auroc_mean": "image AUROC",
+    "au_spro": "AU-sPRO 0.05",
+    "au_pro": "AU-PRO 0.3",
+}
+
+_QUESTIONS = {
+    "image_auroc_mean": "Is the part defective?",
+    "au_spro": "Where is the defect?",
+    "au_pro": "Where is the defect?",
+}

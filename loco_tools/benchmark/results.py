@@ -1,0 +1,199 @@
+"""The table of a run: `results.csv`, one row per cell, and the same for the terminal."""
+
+import csv
+import io
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loco_tools import files
+from loco_tools.benchmark.cells import CellRecord
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+RESULTS_FILE = "results.csv"
+
+FIGURES = {
+    "image_auroc_mean": "image_auroc_mean",
+    "image_auroc_logical": "image_auroc_logical",
+    "image_auroc_structural": "image_auroc_structural",
+    "image_auroc_pooled": "image_auroc_pooled",
+    "pixel_auroc": "pixel_auroc",
+    "au_pro_0.3": "au_pro",
+    "au_spro_0.05": "au_spro",
+}
+"""Column of results.csv -> field of `Figures`."""
+
+COSTS = ("fit_s", "ms_per_image", "peak_mb")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over seeds: its mean, and its sample standard deviation when there are several."""
+
+    mean: float
+    deviation: float | None
+
+    def __str__(self) -> str:
+        spread = "" if self.deviation is None else f" ± {self.deviation:.3f}"
+        return f"{self.mean:.3f}{spread}"
+
+
+def spread(values: Iterable[float | None]) -> Spread | None:
+    """Mean and deviation of the values that there are; None when there is none.
+
+    >>> str(spread([0.8, 0.9, None]))
+    '0.850 ± 0.071'
+    """
+    present = [value for value in values if value is not None]
+    if not present:
+        return None
+    deviation = statistics.stdev(present) if len(present) > 1 else None
+    return Spread(statistics.fmean(present), deviation)
+
+
+def figure(records: Iterable[CellRecord], field: str) -> Spread | None:
+    """A field of `Figures` over the records of one method on one class."""
+    return spread(getattr(record.figures, field) for record in records)
+
+
+def row_of(record: CellRecord) -> dict[str, str]:
+    """One row of results.csv: figures that do not apply are empty."""
+    stamp, cost = record.stamp, record.cost
+    row = {
+        "method": stamp.method,
+        "class": stamp.class_name,
+        "seed": str(stamp.seed),
+        "backbone": stamp.backbone.partition(":")[0],
+        "preset": stamp.preset,
+        "status": record.status,
+    }
+    row |= {column: _text(getattr(record.figures, f), 6) for column, f in FIGURES.items()}
+    row |= {name: _text(None if cost is None else getattr(cost, name), 3) for name in COSTS}
+    row |= {
+        "peak_of": "" if cost is None else cost.peak_of,
+        "layout": record.layout,
+        "weights": stamp.backbone.partition(":")[2],
+        "input_size_px": _input_size(record),
+        "resize": stamp.resize,
+        "device": stamp.device,
+        "members": "+".join(stamp.members),
+        "overrides": "; ".join(f"{key}={value}" for key, value in stamp.overrides.items()),
+        "selection": stamp.selection,
+        "score_rule": stamp.score_rule,
+        "level": stamp.level,
+        "train_images": str(record.counts.get("train", "")),
+        "validation_images": str(record.counts.get("validation", "")),
+        "test_images": str(_test_images(record) or ""),
+        "data_hash": stamp.data_hash[:16],
+        "code_hash": stamp.code_hash[:16],
+        "key": record.key[:16],
+        "versions": "; ".join(f"{name} {version}" for name, version in stamp.versions.items()),
+        "error": record.error,
+    }
+    return row
+
+
+def write_results(out: Path, records: Sequence[CellRecord]) -> Path:
+    """Write `results.csv` atomically and return its path."""
+    text = io.StringIO()
+    rows = [row_of(record) for record in records]
+    if rows:
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
+    path = out / RESULTS_FILE
+    files.write_text(path, text.getvalue())
+    return path
+
+
+def tables(records: Sequence[CellRecord]) -> list["Table"]:
+    """One terminal table per class: a row per method, mean and deviation over seeds."""
+    from rich.table import Table
+    from rich.text import Text
+
+    found = []
+    for class_name, of_class in grouped(records, "class_name").items():
+        columns = [(name, field) for name, field in _TERMINAL if _applies(of_class, field)]
+        table = Table(title=Text(class_name), title_justify="left", title_style="bold")
+        table.add_column("method", no_wrap=True)
+        for name, _field in columns:
+            table.add_column(name, justify="right")
+        for name in ("ms/image", "fit s", "peak MB"):
+            table.add_column(name, justify="right")
+        by_method = grouped(of_class, "method")
+        best = {field: best_method(by_method, field) for _name, field in columns}
+        for method, cells in by_method.items():
+            done = [cell for cell in cells if cell.status == "ok"]
+            row = [
+                Text(str(figure(done, field) or ""), style="bold" if best[field] == method else "")
+                for _name, field in columns
+            ]
+            title = method if len(done) == len(cells) else f"{method} (failed)"
+            table.add_row(Text(title), *row, *_costs(done))
+        found.append(table)
+    return found
+
+
+def grouped(records: Iterable[CellRecord], field: str) -> dict[str, list[CellRecord]]:
+    """Records by "method" or "class_name", in the order of their first appearance."""
+    groups: dict[str, list[CellRecord]] = {}
+    for record in records:
+        groups.setdefault(str(getattr(record.stamp, field)), []).append(record)
+    return groups
+
+
+def best_method(by_method: dict[str, list[CellRecord]], field: str) -> str | None:
+    """The method with the highest mean figure; None when fewer than two have one."""
+    means = {
+        method: found.mean
+        for method, cells in by_method.items()
+        if (found := figure(cells, field)) is not None
+    }
+    return max(means, key=lambda method: means[method]) if len(means) > 1 else None
+
+
+_TERMINAL = (
+    ("image AUROC", "image_auroc_mean"),
+    ("logical", "image_auroc_logical"),
+    ("structural", "image_auroc_structural"),
+    ("pixel AUROC", "pixel_auroc"),
+    ("AU-sPRO 0.05", "au_spro"),
+    ("AU-PRO 0.3", "au_pro"),
+)
+
+
+def _applies(records: Iterable[CellRecord], field: str) -> bool:
+    return any(getattr(record.figures, field) is not None for record in records)
+
+
+def _costs(records: Sequence[CellRecord]) -> list[str]:
+    costs = [record.cost for record in records if record.cost is not None]
+    if not costs:
+        return ["", "", ""]
+    return [
+        f"{statistics.fmean(cost.ms_per_image for cost in costs):.1f}",
+        f"{statistics.fmean(cost.fit_s for cost in costs):.1f}",
+        f"{max(cost.peak_mb for cost in costs):.0f}",
+    ]
+
+
+def _input_size(record: CellRecord) -> str:
+    """As the detector was run, which for the preset's own size only its configuration knows."""
+    return str(record.stamp.input_size_px or record.config.get("size_px", ""))
+
+
+def _test_images(record: CellRecord) -> int:
+    return sum(count for name, count in record.counts.items() if name.startswith("test/"))
+
+
+def _text(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _inert(value: str) -> str:
+    """Text that a spreadsheet shows instead of computing: names may begin with an equals sign."""
+    return f"'{value}" if value[:1] in {"=", "+", "@"} else value

@@ -1,0 +1,136 @@
+"""What a benchmark compares: one model for the command line and `benchmark/suites/*.toml`."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, PositiveInt, field_validator, model_validator
+
+from loco_tools import definitions
+from loco_tools.errors import BenchmarkError, did_you_mean
+from loco_tools.schema import Schema, read_toml
+
+ENSEMBLE = "ensemble"
+"""The method name that stands for the feature ensemble of other methods of the suite."""
+
+DEFAULT_MEMBERS = ("patchcore", "simplenet")
+"""What an ensemble is made of when the suite names no other method."""
+
+Preset = Literal["fast", "paper"]
+
+
+class MethodEntry(Schema):
+    """One line of the comparison: a method, or an ensemble of other lines.
+
+    `name` is a name of `loco_tools.methods.METHODS`, "ensemble", or "module:Class" of a plug-in.
+    `label` (default: the name) names the line in results and folders, so that one method can be
+    compared with itself under other `overrides`. `members` are labels, for ensembles only; empty
+    means every line of the suite that is no ensemble.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    label: str = ""
+    preset: Preset | None = None
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    members: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _members_belong_to_ensembles(self) -> Self:
+        if self.members and self.name != ENSEMBLE:
+            raise ValueError(f'members are for the method "{ENSEMBLE}", got them on "{self.name}"')
+        return self
+
+    @property
+    def title(self) -> str:
+        """The label, or the name where none is given."""
+        return self.label or self.name
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether it is built from fitted members."""
+        return self.name == ENSEMBLE
+
+
+class Suite(Schema):
+    """Methods x classes x seeds, and everything that all cells have in common."""
+
+    schema_version: Literal[1] = 1
+    name: str = "bench"
+    about: str = ""
+    methods: Annotated[tuple[MethodEntry, ...], Field(min_length=1)]
+    classes: tuple[str, ...] = ()
+    """Names of classes; empty means every class that is found."""
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    backbone: str | None = None
+    """None: the default backbone, or a weight-free one where its weights cannot be had."""
+    weights: str | None = None
+    """A local state dict for the backbone."""
+    preset: Preset | None = None
+    """None: "paper" on a GPU, "fast" on a CPU."""
+    input_size_px: PositiveInt | None = None
+    resize: Literal["keep", "square"] = "keep"
+    device: str = "auto"
+    """"auto", "cpu", "cuda" or "cuda:1"."""
+    maps: bool = False
+    """Whether the anomaly maps are kept, in the official layout."""
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _names_are_entries(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        return [{"name": entry} if isinstance(entry, str) else entry for entry in value]
+
+    @model_validator(mode="after")
+    def _titles_are_unique(self) -> Self:
+        folders = [folder_name(entry.title) for entry in self.methods]
+        repeated = sorted({name for name in folders if folders.count(name) > 1})
+        if repeated:
+            raise ValueError(f"each method needs its own label, got {repeated} more than once")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"each seed counts once, got {list(self.seeds)}")
+        return self
+
+    def entries(self) -> tuple[MethodEntry, ...]:
+        """Every line with ensemble members filled in, members before their ensembles.
+
+        Members that an ensemble needs and the suite does not name (`DEFAULT_MEMBERS`, when it is
+        asked for alone) become lines of the comparison themselves.
+
+        Raises:
+            BenchmarkError: an ensemble names a member that is no line of the suite.
+        """
+        singles = [entry for entry in self.methods if not entry.is_ensemble]
+        ensembles = [entry for entry in self.methods if entry.is_ensemble]
+        if ensembles and not singles:
+            singles = [MethodEntry(name=name) for name in DEFAULT_MEMBERS]
+        titles = tuple(entry.title for entry in singles)
+        filled = [
+            entry.model_copy(update={"members": entry.members or titles}) for entry in ensembles
+        ]
+        for entry in filled:
+            for member in entry.members:
+                if member not in titles:
+                    raise BenchmarkError(
+                        f'ensemble "{entry.title}": unknown member "{member}"; '
+                        f"{did_you_mean(member, titles)}"
+                    )
+        return (*singles, *filled)
+
+
+def load_suite(name: str, workspace: Path | None = None) -> Suite:
+    """Read a suite by name or path.
+
+    Raises:
+        DefinitionError: it does not exist or is wrong.
+    """
+    return read_toml(Suite, definitions.locate("benchmark/suites", name, workspace))
+
+
+def folder_name(title: str) -> str:
+    """A method's title as a folder name that every file system takes.
+
+    >>> folder_name("my_package.knn:Detector")
+    'my_package.knn_Detector'
+    """
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", title).lstrip(".") or "_"

@@ -1,0 +1,73 @@
+"""Small anomaly maps that stay with a cell, so that a report needs neither maps nor detectors."""
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from loco_tools import files
+from loco_tools.datasets.images import Pixels
+from loco_tools.datasets.sample import Sample
+from loco_tools.errors import BenchmarkError
+
+SIDE_PX = 288
+"""The longer side of a thumbnail."""
+
+LOW_PERCENTILE, HIGH_PERCENTILE = 50.0, 99.9
+"""Of all pixels of all small maps of a cell: shown as nothing, and as the hottest colour."""
+
+
+def thumbnail_size(size: tuple[int, int], side_px: int = SIDE_PX) -> tuple[int, int]:
+    """(h, w) of an image's thumbnail; never larger than the image.
+
+    >>> thumbnail_size((1000, 2000), 200)
+    (100, 200)
+    """
+    scale = min(1.0, side_px / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def write_maps(
+    path: Path, samples: Sequence[Sample], read: Callable[[Sample], npt.NDArray[np.float32]]
+) -> None:
+    """Keep one (h, w) uint8 map per sample: 0 at the low percentile, 255 at the high one.
+
+    The scale belongs to the cell as a whole and is for display only.
+    """
+    small = [shrink(read(sample)) for sample in samples]
+    pooled = np.concatenate([one.ravel() for one in small])
+    low, high = np.percentile(pooled, [LOW_PERCENTILE, HIGH_PERCENTILE])
+    span = max(float(high - low), np.finfo(np.float32).tiny)
+    arrays = {
+        f"map{index}": np.clip(255 * (one - low) / span, 0, 255).round().astype(np.uint8)
+        for index, one in enumerate(small)
+    }
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)
+    files.write_bytes(path, packed.getvalue())
+
+
+def read_maps(path: Path, indices: Sequence[int]) -> dict[int, Pixels]:
+    """Some of the small maps, by their index in the test set.
+
+    Raises:
+        BenchmarkError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {index: archive[f"map{index}"] for index in indices}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise BenchmarkError(
+            f"{path}: expected the small maps of a finished cell, got {error!r}; "
+            "next step: remove the cell's folder and run the benchmark again"
+        ) from error
+
+
+def shrink(array: npt.NDArray[np.generic], side_px: int = SIDE_PX) -> npt.NDArray[np.float32]:
+    """(H, W) or (H, W, 3) averaged down to thumbnail size, float32."""
+    height, width = thumbnail_size((array.shape[0], array.shape[1]), side_px)
+    pixels = array.astype(np.float32, copy=False)
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)

@@ -1,0 +1,173 @@
+"""Anomaly maps on disk, in the layout of the official evaluators.
+
+`<maps>/<class>/test/<kind folder>/<id>.tiff`, one real-valued map per test image, at the size of
+the image. Maps of others may also be `.tif` (in any case) or `.npy`.
+"""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from loco_tools import files
+from loco_tools.datasets.sample import Sample
+from loco_tools.errors import DatasetError
+
+SUFFIXES = (".tiff", ".tif", ".npy")
+
+_LISTED = 10
+
+
+def map_path(root: Path, sample: Sample) -> Path:
+    """Where the map of a test image belongs: `<root>/<class>/test/<kind folder>/<id>.tiff`."""
+    return root / sample.class_name / "test" / sample.kind_folder / f"{sample.id}.tiff"
+
+
+def find_map(folder: Path, sample: Sample) -> Path | None:
+    """The map of a test image under a class's map folder (which holds `test/`), if there is one.
+
+    Raises:
+        DatasetError: there is more than one, for example `000.tif` and `000.tiff`.
+    """
+    return _maps_in(folder / "test" / sample.kind_folder).get(sample.id)
+
+
+def find_maps(folder: Path, samples: Sequence[Sample]) -> dict[Sample, Path]:
+    """The map of every test image under a class's map folder (which holds `test/`).
+
+    Raises:
+        DatasetError: images without a map, all named at once; or maps without an image.
+    """
+    kind_folders = {sample.kind_folder for sample in samples}
+    present = {name: _maps_in(folder / "test" / name) for name in sorted(kind_folders)}
+    found = {s: present[s.kind_folder].pop(s.id, None) for s in samples}
+    missing = [f"{s.kind_folder}/{s.id}" for s, path in found.items() if path is None]
+    if missing:
+        raise DatasetError(
+            f"{folder / 'test'}: expected an anomaly map (.tiff, .tif or .npy) for each of "
+            f"{len(samples)} test images, good ones too, got none for {len(missing)}: "
+            f"{_listing(missing)}"
+        )
+    surplus = [str(path) for left in present.values() for path in left.values()]
+    surplus += [str(path) for path in _stray_folders(folder / "test", kind_folders)]
+    if surplus:
+        raise DatasetError(
+            f"{folder / 'test'}: expected maps of test images only, got {len(surplus)} without an "
+            f"image: {_listing(surplus)}; next step: check that they are maps of this class"
+        )
+    return {sample: path for sample, path in found.items() if path is not None}
+
+
+def read_map(path: Path) -> npt.NDArray[np.float32]:
+    """Read an anomaly map of any real type.
+
+    Deviation: scores are compared as float32, so scores of a float64 map that differ by less are
+    ties; the official evaluators compare them as stored.
+
+    Returns:
+        (H, W) float32.
+
+    Raises:
+        DatasetError: the file is missing or damaged, or it is not one 2-D real-valued map, or it
+            holds NaN, infinity or numbers beyond float32.
+    """
+    stored = _read_npy(path) if path.suffix.lower() == ".npy" else _read_tiff(path)
+    if stored.ndim != 2 or stored.dtype.kind not in "fiub" or not stored.size:
+        raise DatasetError(
+            f"{path}: expected one real-valued anomaly map of shape (height, width), got "
+            f"{stored.dtype} of shape {stored.shape}"
+        )
+    with np.errstate(over="ignore"):
+        scores = np.ascontiguousarray(stored, dtype=np.float32)
+    if not np.isfinite(scores).all():
+        count = np.count_nonzero(~np.isfinite(scores))
+        raise DatasetError(
+            f"{path}: expected finite scores, got {count} of {scores.size} that are NaN or "
+            "infinite (as float32); next step: mend the method that wrote them"
+        )
+    return scores
+
+
+def write_map(
+    path: Path,
+    anomaly_map: npt.NDArray[np.floating[Any]],
+    dtype: Literal["float16", "float32"] = "float32",
+) -> None:
+    """Write an anomaly map (H, W) as TIFF, atomically.
+
+    Raises:
+        DatasetError: the map is not 2-D, or a score is not finite in `dtype`.
+    """
+    import tifffile
+
+    with np.errstate(over="ignore"):
+        stored = np.ascontiguousarray(anomaly_map, dtype=dtype)
+    if stored.ndim != 2 or not np.isfinite(stored).all():
+        raise DatasetError(
+            f"{path}: expected an anomaly map of shape (height, width) with scores that are "
+            f"finite as {dtype}, got shape {stored.shape} with "
+            f"{np.count_nonzero(~np.isfinite(stored))} that are not"
+        )
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, stored, metadata=None)
+    files.write_bytes(path, stream.getvalue())
+
+
+def _read_npy(path: Path) -> npt.NDArray[Any]:
+    try:
+        stored = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DatasetError(f"{path}: expected a NumPy array, got: {error}") from error
+    if not isinstance(stored, np.ndarray):
+        raise DatasetError(f"{path}: expected one NumPy array, got an archive of several")
+    return stored
+
+
+def _read_tiff(path: Path) -> npt.NDArray[Any]:
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            if len(tiff.pages) != 1:
+                raise DatasetError(
+                    f"{path}: expected a TIFF of one page, got {len(tiff.pages)} pages"
+                )
+            page: npt.NDArray[Any] = tiff.pages[0].asarray()
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: no such anomaly map") from error
+    except (tifffile.TiffFileError, OSError, ValueError, KeyError, IndexError) as error:
+        raise DatasetError(f"{path}: expected a readable TIFF, got: {error}") from error
+    return page
+
+
+def _maps_in(folder: Path) -> dict[str, Path]:
+    """The maps of a kind folder by the id of their image; none when there is no such folder."""
+    if not folder.is_dir():
+        return {}
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+            continue
+        if path.stem in found:
+            raise DatasetError(
+                f"{path}: expected one map per image, got {found[path.stem].name} as well; "
+                "next step: remove one of them"
+            )
+        found[path.stem] = path
+    return found
+
+
+def _stray_folders(folder: Path, kind_folders: set[str]) -> list[Path]:
+    """Folders with maps that belong to no kind folder of the class."""
+    if not folder.is_dir():
+        return []
+    inside = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    return [path for path in inside if path.name not in kind_folders and _maps_in(path)]
+
+
+def _listing(names: Sequence[str]) -> str:
+    rest = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,87 @@
+"""What the layouts share: listing the images of a folder, and checking the masks of a class."""
+
+import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from loco_tools.datasets.images import image_size, read_mask
+from loco_tools.errors import DatasetError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def natural_key(name: str) -> tuple[tuple[int, str], ...]:
+    """Sort key that compares runs of digits by value.
+
+    >>> sorted(["10.png", "9.png", "a2", "a10"], key=natural_key)
+    ['9.png', '10.png', 'a2', 'a10']
+    """
+    parts = re.findall(r"\d+|\D+", name)
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder in natural order, without hidden ones; none if it does not exist."""
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."]
+    return sorted(found, key=lambda path: natural_key(path.name))
+
+
+def images_in(folder: Path) -> dict[str, Path]:
+    """The images of a folder by the stem of their name, in natural order; hidden files left out.
+
+    Raises:
+        DatasetError: two images share a stem, so neither their masks nor their maps are certain.
+    """
+    if not folder.is_dir():
+        return {}
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir(), key=lambda path: natural_key(path.name)):
+        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name[0] == ".":
+            continue
+        if path.stem in found:
+            raise DatasetError(
+                f"{path}: expected one image of the name {path.stem}, got {found[path.stem].name} "
+                "as well; next step: rename or remove one of them"
+            )
+        found[path.stem] = path
+    return found
+
+
+def positive_values(masks: Iterable[tuple[Path, Path]]) -> dict[Path, tuple[int, ...]]:
+    """Decode masks on all cores and tell which positive values each of them has.
+
+    Args:
+        masks: pairs of a mask and the image that it belongs to.
+
+    Raises:
+        DatasetError: a mask or an image is missing or damaged, they differ in size, or a mask has
+            no positive pixel.
+    """
+    pairs = list(masks)
+    with ThreadPoolExecutor() as pool:
+        values = pool.map(_values_of, pairs)
+        return {mask: found for (mask, _), found in zip(pairs, values, strict=True)}
+
+
+def _values_of(pair: tuple[Path, Path]) -> tuple[int, ...]:
+    path, image_path = pair
+    mask = read_mask(path)
+    if mask.shape != (expected := image_size(image_path)):
+        raise DatasetError(
+            f"{path}: expected a mask of {expected} (height, width) like {image_path}, "
+            f"got {mask.shape}"
+        )
+    counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel()
+    values = tuple(int(value) for value in np.flatnonzero(counts) if value > 0)
+    if not values:
+        raise DatasetError(
+            f"{path}: expected at least one positive pixel, got an empty mask; next step: mark "
+            f"the defect, or remove the mask and move {image_path} to test/good"
+        )
+    return values

@@ -1,0 +1,25 @@
+"""Which parts of an installation are optional, and whether they are there."""
+
+import importlib.util
+
+from loco_tools.errors import MissingExtraError
+
+MODULES = {
+    "bench": ("matplotlib", "psutil", "safetensors", "sklearn", "torch", "torchvision"),
+    "twin": ("manifold3d", "mitsuba", "shapely", "trimesh"),
+}
+"""Extra -> the modules that it brings."""
+
+
+def require(what: str, extra: str) -> None:
+    """Check that an extra is installed, without importing it.
+
+    Args:
+        what: what needs it, as the message begins.
+        extra: a key of `MODULES`.
+
+    Raises:
+        MissingExtraError: a module of it is missing.
+    """
+    if any(importlib.util.find_spec(module) is None for module in MODULES[extra]):
+        raise MissingExtraError(what, extra)

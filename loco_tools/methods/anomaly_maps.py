@@ -1,0 +1,57 @@
+"""From a grid of patch scores to anomaly maps at the images' own sizes."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+AnomalyMap = npt.NDArray[np.float32]
+
+SIGMA_PX = 4.0
+"""Of the smoothing, in pixels of the detector's input, as in the published methods."""
+
+
+def anomaly_maps(
+    scores: Tensor, input_size: tuple[int, int], image_sizes: Sequence[tuple[int, int]]
+) -> list[AnomalyMap]:
+    """Upsample patch scores to the input size, smooth, and bring each to its image's size.
+
+    Args:
+        scores: (B, h, w), one score per patch, higher is more anomalous.
+        input_size: (H, W) that the detector saw.
+        image_sizes: (H, W) of each of the B original images.
+
+    Returns:
+        B maps, (H, W) float32 each. All resizing is bilinear with pixel areas aligned
+        (align_corners False); the Gaussian is SciPy's (sigma 4, truncated at 4 sigma, reflected).
+    """
+    upsampled = functional.interpolate(
+        scores[:, None].float(), size=input_size, mode="bilinear", align_corners=False
+    )  # (B, 1, H, W)
+    return [
+        _at_size(smooth(one.cpu().numpy()), size)
+        for one, size in zip(upsampled[:, 0], image_sizes, strict=True)
+    ]
+
+
+def smooth(anomaly_map: AnomalyMap, sigma_px: float = SIGMA_PX) -> AnomalyMap:
+    """Gaussian smoothing of an (H, W) map, equal to SciPy's `gaussian_filter(sigma, truncate=4)`."""
+    taps = 2 * int(4 * sigma_px + 0.5) + 1
+    blurred = cv2.GaussianBlur(
+        anomaly_map, (taps, taps), sigma_px, borderType=cv2.BORDER_REFLECT
+    )
+    return blurred.astype(np.float32, copy=False)
+
+
+def _at_size(anomaly_map: AnomalyMap, size: tuple[int, int]) -> AnomalyMap:
+    if anomaly_map.shape == size:
+        return anomaly_map
+    resized = functional.interpolate(
+        torch.from_numpy(anomaly_map)[None, None], size=size, mode="bilinear", align_corners=False
+    )
+    result: AnomalyMap = resized[0, 0].numpy()
+    return result

@@ -1,0 +1,324 @@
+"""Frozen feature extractors: any torchvision classifier by name, and ones that need no weights.
+
+A backbone gives two feature maps of an image, at strides 8 and 16 (for ResNets the ends of
+`layer2` and `layer3`). Its `tag` says which function it is: architecture plus the weights' origin.
+"""
+
+import math
+import threading
+import urllib.request
+import warnings
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from loco_tools import files
+from loco_tools.errors import MethodError, did_you_mean
+from loco_tools.progress import SILENT, Progress
+
+DEFAULT = "wide_resnet50_2"
+WEIGHT_FREE = ("scattering",)
+DEFAULT_WEIGHTS = "IMAGENET1K_V1"
+NO_WEIGHTS = "none"
+STRIDES = (8, 16)
+STAGE_LISTS = ("features", "trunk_output", "layers", "blocks")
+"""Top-level modules of torchvision's classifiers whose children are the network's stages."""
+
+
+class Backbone(nn.Module):
+    """A frozen feature extractor.
+
+    Attributes:
+        name: torchvision's name, or one of `WEIGHT_FREE`.
+        weights: "IMAGENET1K_V1", the first 12 digits of a weight file's SHA-256, or "none".
+        channels: of the maps at strides 8 and 16.
+        weight_free: true when nothing was learned; detectors then standardise its channels.
+    """
+
+    name: str
+    weights: str
+    channels: tuple[int, ...]
+    weight_free: bool
+
+    @property
+    def tag(self) -> str:
+        """Architecture and weights, as in results: "mobilenet_v2:3f2a90c41b7e"."""
+        return f"{self.name}:{self.weights}"
+
+    @abstractmethod
+    def taps(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, h, w) ImageNet-normalised RGB -> maps (B, C, ~h/8, ~w/8), (B, C, ~h/16, ~w/16)."""
+
+
+class TorchvisionBackbone(Backbone):
+    """The part of a torchvision classifier up to the end of its last stage with stride 16."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        from torchvision.models.feature_extraction import create_feature_extractor
+
+        self.name, self.weights, self.weight_free = name, NO_WEIGHTS, False
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.manual_seed(0)
+            model = _classifier(name).eval()
+            self.stages, self.channels = _stages(name, model)
+            self.net = create_feature_extractor(model, {stage: stage for stage in self.stages})
+        self.net.eval().requires_grad_(False)
+
+    @torch.inference_mode()
+    def taps(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """See `Backbone.taps`."""
+        maps: dict[str, Tensor] = self.net(pixels)
+        return tuple(maps[stage] for stage in self.stages)
+
+    def fill(self, state: dict[str, Tensor], *, weights: str, origin: str) -> None:
+        """Take the weights of `state`; layers above the last tap are not needed and not asked for.
+
+        Batch norms that the file has folded away (their keys missing, the convolution before them
+        with a bias) become the identity.
+
+        Raises:
+            MethodError: a parameter is missing or has another shape; names the first ones.
+        """
+        _accept_folded(self.net, state)
+        wanted = {
+            key: value
+            for key, value in self.net.state_dict().items()
+            if not key.endswith("num_batches_tracked")
+        }
+        missing = [key for key in wanted if key not in state]
+        unlike = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
+        if missing or unlike:
+            raise MethodError(
+                f"{origin}: does not fit {self.name}, {len(missing)} of {len(wanted)} parameters "
+                f"are missing and {len(unlike)} have another shape (first: "
+                f"{', '.join((missing + unlike)[:3])}); next step: name the backbone whose weights "
+                "these are with --backbone, and use torchvision's parameter names"
+            )
+        self.net.load_state_dict({key: state[key] for key in wanted}, strict=False)
+        self.weights = weights
+
+
+def resolve_backbone(
+    name: str | None = None, weights: Path | None = None, progress: Progress = SILENT
+) -> Backbone:
+    """The backbone that a user asked for, or the default one.
+
+    With neither a name nor weights: wide_resnet50_2 with torchvision's ImageNet weights, and when
+    those are neither cached nor downloadable, `scattering`, after a note. A backbone asked for by
+    name is never replaced.
+
+    Raises:
+        MethodError: unknown name (with the nearest one), weights that do not fit, or the weights
+            of a named backbone cannot be had.
+    """
+    if name is None and weights is None:
+        try:
+            return named_backbone(DEFAULT, None, progress)
+        except MethodError as error:
+            progress.note(f"{error}. Going on with --backbone {WEIGHT_FREE[0]}, which needs none.")
+            return named_backbone(WEIGHT_FREE[0], None, progress)
+    return named_backbone(name or DEFAULT, weights, progress)
+
+
+def named_backbone(
+    name: str, weights: Path | None = None, progress: Progress = SILENT
+) -> Backbone:
+    """The backbone of that name with torchvision's weights or those of a file; errors as above."""
+    if name in WEIGHT_FREE:
+        if weights is not None:
+            raise MethodError(f'backbone "{name}" takes no weights, got {weights}')
+        return _weight_free(name)
+    if name not in backbone_names():
+        raise MethodError(f'unknown backbone "{name}"; {did_you_mean(name, backbone_names())}')
+    if weights is not None:
+        state = _read_state(weights)
+        backbone = TorchvisionBackbone(name)
+        backbone.fill(state, weights=files.sha256_of(weights)[:12], origin=str(weights))
+        return backbone
+    state = _default_state(name, progress)
+    backbone = TorchvisionBackbone(name)
+    backbone.fill(state, weights=DEFAULT_WEIGHTS, origin=f"torchvision's weights of {name}")
+    return backbone
+
+
+def random_backbone(name: str) -> Backbone:
+    """A torchvision architecture with random weights (always the same): for tests and ablations."""
+    if name not in backbone_names():
+        raise MethodError(f'unknown backbone "{name}"; {did_you_mean(name, backbone_names())}')
+    return TorchvisionBackbone(name)
+
+
+def backbone_names() -> list[str]:
+    """Every name that `named_backbone` takes; some of torchvision's have no maps to tap."""
+    from torchvision import models
+
+    return [*WEIGHT_FREE, *models.list_models(module=models)]
+
+
+def backbone_for(name: str, tag: str, given: Backbone | None, *, origin: str) -> Backbone:
+    """The backbone of a saved detector: the one given when it is that one, else had by name.
+
+    Raises:
+        MethodError: another one was given, or its weights came from a file and none was given.
+    """
+    if given is not None:
+        if given.tag != tag:
+            raise MethodError(f"{origin}: was fitted with backbone {tag}, got {given.tag}")
+        return given
+    found = tag.removeprefix(f"{name}:")
+    if found == NO_WEIGHTS:
+        return _weight_free(name) if name in WEIGHT_FREE else random_backbone(name)
+    if found == DEFAULT_WEIGHTS:
+        return named_backbone(name)
+    raise MethodError(
+        f"{origin}: was fitted with backbone {tag}, whose weights came from a file with that "
+        f"SHA-256; next step: give that backbone (--backbone {name} --weights FILE)"
+    )
+
+
+def _weight_free(name: str) -> Backbone:
+    from loco_tools.methods.scattering import Scattering
+
+    known: dict[str, type[Backbone]] = {"scattering": Scattering}
+    return known[name]()
+
+
+def _classifier(name: str) -> nn.Module:
+    from torchvision import models
+
+    model: nn.Module = models.get_model(name, weights=None)
+    return model
+
+
+@torch.inference_mode()
+def _stages(name: str, model: nn.Module) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The last stages with strides 8 and 16 and their channels, from a trial run."""
+    shapes: list[tuple[str, torch.Size]] = []
+
+    def record(stage: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and output.ndim == 4:
+                shapes.append((stage, output.shape))
+
+        return hook
+
+    hooks = [m.register_forward_hook(record(stage)) for stage, m in _stage_modules(model)]
+    side = getattr(model, "image_size", 128)
+    model(torch.zeros(1, 3, side, side))
+    for hook in hooks:
+        hook.remove()
+    last = {2 ** round(math.log2(side / s[-1])): (stage, s[1]) for stage, s in shapes}
+    if not all(stride in last for stride in STRIDES):
+        raise MethodError(
+            f'backbone "{name}" has no convolutional stages with strides 8 and 16; '
+            f"next step: choose a convolutional one, such as {DEFAULT} or mobilenet_v2"
+        )
+    found = [last[stride] for stride in STRIDES]
+    return tuple(stage for stage, _ in found), tuple(channels for _, channels in found)
+
+
+def _stage_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    stages: list[tuple[str, nn.Module]] = []
+    for name, module in model.named_children():
+        if name in STAGE_LISTS:
+            stages += [(f"{name}.{child}", inner) for child, inner in module.named_children()]
+        else:
+            stages.append((name, module))
+    return stages
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    """Parameters by name from a local file; nothing in it is executed."""
+    import pickle
+
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise MethodError(f"{path}: no such weight file") from error
+    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
+        raise MethodError(f"{path}: expected a state dict, got a damaged file ({error})") from error
+    except pickle.UnpicklingError as error:
+        raise MethodError(
+            f"{path}: expected a plain state dict (a dictionary of tensors), got something that "
+            "would have to execute code; next step: save model.state_dict() and use that file"
+        ) from error
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise MethodError(f"{path}: expected a dictionary of tensors, got {type(content).__name__}")
+    return {str(key).removeprefix("module."): value for key, value in content.items()}
+
+
+def _accept_folded(net: nn.Module, state: dict[str, Tensor]) -> None:
+    """Let `net` and `state` meet where the file's batch norms are folded into convolutions."""
+    folded = False
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Conv2d) and module.bias is None and f"{name}.bias" in state:
+            module.bias = nn.Parameter(torch.zeros(module.out_channels), requires_grad=False)
+            folded = True
+    if not folded:
+        return
+    for name, module in net.named_modules():
+        if isinstance(module, nn.BatchNorm2d) and f"{name}.weight" not in state:
+            state[f"{name}.weight"] = torch.ones(module.num_features)
+            state[f"{name}.bias"] = torch.zeros(module.num_features)
+            state[f"{name}.running_mean"] = torch.zeros(module.num_features)
+            state[f"{name}.running_var"] = torch.full((module.num_features,), 1 - module.eps)
+
+
+def _default_state(name: str, progress: Progress) -> dict[str, Tensor]:
+    """torchvision's first ImageNet weights, from its cache or the internet.
+
+    Raises:
+        MethodError: not cached and not downloadable.
+    """
+    from torchvision import models
+
+    choices = models.get_model_weights(name).__members__
+    if DEFAULT_WEIGHTS not in choices:
+        raise MethodError(f'backbone "{name}": torchvision has no {DEFAULT_WEIGHTS} weights for it')
+    url = str(choices[DEFAULT_WEIGHTS].url)
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    if not cached.exists():
+        if not _reachable(url):
+            raise MethodError(_unreachable(name))
+        progress.note(f"Downloading {url}")
+    try:
+        return torch.hub.load_state_dict_from_url(url, progress=False, weights_only=True)
+    except (OSError, RuntimeError) as error:
+        raise MethodError(f"{_unreachable(name)} ({error})") from error
+
+
+def _unreachable(name: str) -> str:
+    return (
+        f"The ImageNet weights of {name} are neither cached nor downloadable; next step: "
+        f"--backbone {name} --weights FILE with a local copy, or --backbone {WEIGHT_FREE[0]}"
+    )
+
+
+def _reachable(url: str, timeout_s: float = 4.0) -> bool:
+    """Whether `url` answers in time; name resolution, which knows no timeout, is waited for too."""
+    answers: list[bool] = []
+
+    def ask() -> None:
+        request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - torchvision's https URL
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s):  # noqa: S310
+                answers.append(True)
+        except OSError:
+            answers.append(False)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(timeout_s)
+    return bool(answers and answers[0])

@@ -1,0 +1,131 @@
+"""A batch of images on its way through the detectors, and the size at which they see it.
+
+Whatever is computed for a batch is kept with it: several detectors that are given the same `Batch`
+(the members of an ensemble) share the resized pixels and the backbone's forward pass.
+"""
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, Literal, TypeVar
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from loco_tools.datasets.images import Pixels
+from loco_tools.datasets.sample import Images
+from loco_tools.errors import MethodError
+from loco_tools.methods.backbones import Backbone
+
+Resize = Literal["keep", "square"]
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+STRIDE_PX = 16
+"""Inputs are multiples of the deepest stride, so that grids of all levels cover the same area."""
+
+T = TypeVar("T")
+
+
+def input_size(sizes: Sequence[Size], size_px: int, resize: Resize) -> Size:
+    """The one (h, w) at which a detector sees every image of a class.
+
+    "square" is (size_px, size_px). "keep" gives the SHORTER side `size_px`, as the `Resize(int)`
+    of the published methods does, and the longer side from the median aspect ratio of `sizes`,
+    the (H, W) of the training images; nothing is cropped. Both are rounded to multiples of 16.
+
+    >>> input_size([(240, 400), (240, 400), (256, 256)], 128, "keep")
+    (128, 208)
+    """
+    ratio = 1.0 if resize == "square" else float(np.median([w / h for h, w in sizes]))
+    height, width = size_px / min(1.0, ratio), size_px * max(1.0, ratio)
+    return _to_stride(height), _to_stride(width)
+
+
+def image_sizes(images: Sequence[Pixels]) -> list[Size]:
+    """(H, W) of every image; from the headers alone when the images are `Images`."""
+    if isinstance(images, Images):
+        return images.sizes()
+    return [(image.shape[0], image.shape[1]) for image in images]
+
+
+class Batch:
+    """Images of any sizes with what has been computed for them so far.
+
+    Keeps what it computes: make one per batch of images and let it go.
+    """
+
+    def __init__(self, images: Sequence[Pixels], device: torch.device | str = "cpu") -> None:
+        self.images = tuple(images)
+        self.device = torch.device(device)
+        self._kept: dict[Hashable, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def sizes(self) -> list[Size]:
+        """(H, W) of each image as it came."""
+        return image_sizes(self.images)
+
+    def remember(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` returned when `key` was first asked for."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        value: T = self._kept[key]
+        return value
+
+    def pixels(self, size: Size) -> Tensor:
+        """The images resized to (h, w), ImageNet-normalised RGB: (B, 3, h, w) float32."""
+        return self.remember(("pixels", size), lambda: self._pixels(size))
+
+    def taps(self, backbone: Backbone, size: Size) -> tuple[Tensor, ...]:
+        """The backbone's feature maps at input size (h, w), shallow first: (B, C, h/s, w/s) each.
+
+        Backbones with the same `tag` are the same function, so the first one asked serves all.
+        """
+        return self.remember(
+            ("taps", backbone.tag, size), lambda: backbone.taps(self.pixels(size))
+        )
+
+    def _pixels(self, size: Size) -> Tensor:
+        stacked = np.stack([resize_image(image, size) for image in self.images])  # (B, h, w, 3)
+        scaled = torch.from_numpy(stacked).to(self.device).permute(0, 3, 1, 2).float() / 255
+        mean = torch.tensor(IMAGENET_MEAN, device=self.device).view(3, 1, 1)
+        std = torch.tensor(IMAGENET_STD, device=self.device).view(3, 1, 1)
+        return (scaled - mean) / std  # (B, 3, h, w)
+
+
+def batches(
+    images: Sequence[Pixels], batch_size: int, device: torch.device | str
+) -> Iterator[Batch]:
+    """The images in order, `batch_size` at a time; each image is decoded once."""
+    for start in range(0, len(images), batch_size):
+        stop = min(start + batch_size, len(images))
+        yield Batch([images[i] for i in range(start, stop)], device)
+
+
+def resize_image(image: Pixels, size: Size) -> Pixels:
+    """(H, W, 3) uint8 at (h, w): area-averaged on the axis that shrinks, bilinear where it grows.
+
+    Raises:
+        MethodError: the array is no RGB image.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise MethodError(
+            f"expected an RGB image (H, W, 3) uint8, got shape {image.shape} {image.dtype}; "
+            "next step: read images with loco_tools.datasets.images.read_image"
+        )
+    height, width = size
+    shrunk = (min(height, image.shape[0]), min(width, image.shape[1]))
+    if image.shape[:2] != shrunk:
+        image = cv2.resize(image, shrunk[::-1], interpolation=cv2.INTER_AREA).astype(np.uint8)
+    if shrunk != size:
+        image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+    return image
+
+
+def _to_stride(length: float) -> int:
+    return max(STRIDE_PX, round(length / STRIDE_PX) * STRIDE_PX)

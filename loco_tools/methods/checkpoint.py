@@ -1,0 +1,75 @@
+"""Fitted detectors on disk: a JSON record and a safetensors file, written and read atomically.
+
+Neither format can carry code, so reading one executes nothing.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from loco_tools import files
+from loco_tools.errors import DefinitionError, MethodError
+from loco_tools.schema import Schema, read_json
+
+RECORD = "detector.json"
+TENSORS = "detector.safetensors"
+
+
+class Record(Schema):
+    """`detector.json`."""
+
+    schema_version: Literal[1] = 1
+    method: str
+    config: dict[str, Any]
+    backbone: str
+    backbone_tag: str
+    input_size: tuple[int, int]
+    training_log: list[dict[str, float]]
+
+
+def write(folder: Path, record: Record, tensors: Mapping[str, Tensor]) -> None:
+    """Replace `folder` by one that holds the detector."""
+    with files.folder_swapped_in(folder) as fresh:
+        write_into(fresh, record, tensors)
+
+
+def write_into(folder: Path, record: Record, tensors: Mapping[str, Tensor]) -> None:
+    """Write the two files of a detector into an existing folder."""
+    from safetensors.torch import save
+
+    content = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    files.write_bytes(folder / TENSORS, save(content))
+    files.write_json(folder / RECORD, record.model_dump(mode="json"))
+
+
+def read(folder: Path, *, expected_method: str | None = None) -> tuple[Record, dict[str, Tensor]]:
+    """What `write` wrote.
+
+    Raises:
+        MethodError: nothing there, a damaged file, or a detector of another method.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    record = read_record(folder)
+    if expected_method is not None and record.method != expected_method:
+        raise MethodError(
+            f"{folder}: expected a fitted {expected_method}, got a fitted {record.method}"
+        )
+    try:
+        return record, load((folder / TENSORS).read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise MethodError(
+            f"{folder / TENSORS}: expected a detector's arrays, got a damaged or missing file "
+            f"({error}); next step: fit the detector again"
+        ) from error
+
+
+def read_record(folder: Path) -> Record:
+    """The record of a saved detector; errors as for `read`."""
+    try:
+        return read_json(Record, folder / RECORD)
+    except DefinitionError as error:
+        raise MethodError(f"{error}; expected a folder written by a detector's save") from error

@@ -1,0 +1,283 @@
+"""What every detector is: fitted on good images, it gives a score and an anomaly map per image.
+
+The conformance suite in `tests/conformance/` holds every detector to this contract.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from loco_tools.datasets.images import Pixels
+from loco_tools.errors import MethodError, did_you_mean
+from loco_tools.methods import checkpoint
+from loco_tools.methods.anomaly_maps import AnomalyMap, anomaly_maps
+from loco_tools.methods.backbones import Backbone, backbone_for
+from loco_tools.methods.batch import Batch, Resize, Size, batches, image_sizes, input_size
+from loco_tools.progress import SILENT, Progress
+from loco_tools.schema import Schema, parse
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a detector says about one image; no threshold is applied anywhere.
+
+    `score` is for the image, `map` is (H, W) float32 at the image's own size; higher is more
+    anomalous in both. Their scales differ between detectors and are not probabilities.
+    """
+
+    score: float
+    map: AnomalyMap
+
+
+@dataclass(frozen=True)
+class PatchScores:
+    """Scores of a batch before they become maps: image (B,), patches (B, h, w)."""
+
+    image: Tensor
+    patches: Tensor
+
+
+class DetectorConfig(Schema):
+    """What every detector can be told. `size_px` is the shorter side, see `input_size`."""
+
+    size_px: int = Field(default=256, ge=32, le=4096)
+    resize: Resize = "keep"
+    batch_size: int = Field(default=8, ge=1)
+
+
+class Detector(ABC):
+    """A detector: configured at construction, then fitted or loaded, then used.
+
+    Subclasses set the class attributes and write `_fit`, `score_batch`, `cut_batch`, `_tensors`
+    and `_restore`.
+
+    Attributes:
+        name: as in the `METHODS` table and in results.
+        Config: the method's configuration; its defaults are the preset "paper".
+        PRESETS: preset name -> the fields in which it differs from the defaults.
+        cuts: where an ensemble may cut this detector.
+        training_log: one entry per epoch of a fit, such as {"epoch": 1, "loss": 0.3}.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[DetectorConfig]]
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]]
+    cuts: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self, config: DetectorConfig, backbone: Backbone, *, device: str = "auto"
+    ) -> None:
+        self.config = config
+        self.device = choose_device(device)
+        self.backbone = backbone.to(self.device)
+        self.training_log: list[dict[str, float]] = []
+        self._input_size: Size | None = None
+
+    @classmethod
+    def configure(
+        cls, preset: str = "paper", overrides: Mapping[str, Any] | None = None
+    ) -> DetectorConfig:
+        """The configuration of a preset with some fields changed.
+
+        Raises:
+            MethodError: no such preset.
+            DefinitionError: an unknown field or a value out of range; names the nearest field.
+        """
+        if preset not in cls.PRESETS:
+            raise MethodError(
+                f'{cls.name}: unknown preset "{preset}"; {did_you_mean(preset, cls.PRESETS)}'
+            )
+        fields = {**cls.PRESETS[preset], **(overrides or {})}
+        return parse(cls.Config, fields, origin=f'settings of method "{cls.name}"')
+
+    @property
+    def input_size(self) -> Size:
+        """(h, w) at which this detector sees images.
+
+        Raises:
+            MethodError: the detector has not been fitted.
+        """
+        if self._input_size is None:
+            raise self.not_fitted()
+        return self._input_size
+
+    def not_fitted(self) -> MethodError:
+        """What to raise when something learned is asked for too early."""
+        return MethodError(
+            f"{self.name} has not been fitted; next step: call fit or load before using it"
+        )
+
+    def fit(
+        self,
+        train: Sequence[Pixels],
+        validation: Sequence[Pixels],
+        *,
+        seed: int,
+        progress: Progress = SILENT,
+    ) -> Self:
+        """Learn what good looks like.
+
+        Args:
+            train: good images, (H, W, 3) uint8 RGB each, sizes may differ.
+            validation: good images held out from training; may be empty.
+            seed: the same seed on the same machine gives the same detector.
+            progress: told about every batch or epoch.
+
+        Raises:
+            MethodError: there are no training images.
+        """
+        if len(train) == 0:
+            raise MethodError(
+                f"{self.name}: expected good images to train on, got none; "
+                "next step: check the class's train/good folder"
+            )
+        self.training_log = []
+        self._input_size = input_size(
+            image_sizes(train), self.config.size_px, self.config.resize
+        )
+        try:
+            self._fit(train, validation, seed=seed, progress=progress)
+        except BaseException:
+            self._input_size = None
+            raise
+        return self
+
+    @torch.inference_mode()
+    def predict(
+        self, images: Sequence[Pixels], *, progress: Progress = SILENT
+    ) -> Iterator[Prediction]:
+        """One prediction per image, in order; images are decoded a batch at a time.
+
+        Raises:
+            MethodError: the detector has not been fitted.
+        """
+        if self._input_size is None:
+            raise self.not_fitted()
+        with progress.task(f"{self.name}: predicting", len(images)) as advance:
+            for batch in batches(images, self.config.batch_size, self.device):
+                yield from self.predict_batch(batch)
+                advance(len(batch))
+
+    @torch.inference_mode()
+    def predict_batch(self, batch: Batch) -> list[Prediction]:
+        """The predictions for a batch, which keeps what was computed on the way."""
+        scores = self.score_batch(batch)
+        maps = anomaly_maps(scores.patches, self.input_size, batch.sizes)
+        return [
+            Prediction(score=float(score), map=one)
+            for score, one in zip(scores.image, maps, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def features(self, images: Sequence[Pixels], cut: str) -> Iterator[Tensor]:
+        """The feature maps at a cut, (B, C, h, w) per batch of images.
+
+        Raises:
+            MethodError: no such cut, or the detector has not been fitted.
+        """
+        for batch in batches(images, self.config.batch_size, self.device):
+            yield self.cut_batch(batch, cut)
+
+    def check_cut(self, cut: str) -> None:
+        """Raise a MethodError when this detector has no such cut."""
+        if cut not in self.cuts:
+            raise MethodError(f'{self.name} has no cut "{cut}"; {did_you_mean(cut, self.cuts)}')
+
+    def save(self, folder: Path) -> None:
+        """Write the fitted detector into `folder`, replacing it atomically.
+
+        `detector.json` holds the configuration and `detector.safetensors` the arrays. The backbone
+        is named there with its weight tag, not stored.
+        """
+        size = self.input_size
+        record = checkpoint.Record(
+            method=self.name,
+            config=self.config.model_dump(mode="json"),
+            backbone=self.backbone.name,
+            backbone_tag=self.backbone.tag,
+            input_size=size,
+            training_log=self.training_log,
+        )
+        checkpoint.write(folder, record, self._tensors())
+
+    @classmethod
+    def load(
+        cls, folder: Path, backbone: Backbone | None = None, *, device: str = "auto"
+    ) -> Self:
+        """A detector as `save` wrote it. Reads data only, executes nothing.
+
+        Args:
+            folder: what `save` was given.
+            backbone: the one it was fitted with; may be left out when it can be had again by name
+                (`scattering`, or torchvision's weights).
+            device: "auto", "cpu", "cuda".
+
+        Raises:
+            MethodError: no detector of this method there, a damaged file, or another backbone.
+        """
+        record, tensors = checkpoint.read(folder, expected_method=cls.name)
+        config = parse(cls.Config, record.config, origin=str(folder / checkpoint.RECORD))
+        found = backbone_for(record.backbone, record.backbone_tag, backbone, origin=str(folder))
+        detector = cls(config, found, device=device)
+        detector.training_log = record.training_log
+        detector._input_size = record.input_size
+        try:
+            detector._restore({key: value.to(detector.device) for key, value in tensors.items()})
+        except (KeyError, RuntimeError) as error:
+            raise MethodError(
+                f"{folder}: does not hold a complete {cls.name} ({error}); next step: fit it again"
+            ) from error
+        return detector
+
+    @abstractmethod
+    def _fit(
+        self,
+        train: Sequence[Pixels],
+        validation: Sequence[Pixels],
+        *,
+        seed: int,
+        progress: Progress,
+    ) -> None:
+        """Learn; `input_size` is known."""
+
+    @abstractmethod
+    def score_batch(self, batch: Batch) -> PatchScores:
+        """Scores of the images and of their patches."""
+
+    @abstractmethod
+    def cut_batch(self, batch: Batch, cut: str) -> Tensor:
+        """The feature map at one of `cuts`: (B, C, h, w)."""
+
+    @abstractmethod
+    def _tensors(self) -> dict[str, Tensor]:
+        """Everything learned, for saving."""
+
+    @abstractmethod
+    def _restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `_tensors` gave; KeyError when something is missing."""
+
+
+def choose_device(device: str) -> torch.device:
+    """The device named, or for "auto" a CUDA device when there is one, else the CPU.
+
+    Raises:
+        MethodError: a CUDA device is asked for and there is none, or the name is unknown.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise MethodError(f'unknown device "{device}"; expected auto, cpu or cuda') from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise MethodError(
+            f'device "{device}" was asked for, but torch finds no CUDA device; '
+            "next step: use --device cpu"
+        )
+    return chosen

@@ -1,0 +1,37 @@
+"""Exact nearest neighbours by blocked matrix products."""
+
+import torch
+from torch import Tensor
+
+BLOCK_FLOATS = 32_000_000
+"""Largest block of distances held at once (128 MB)."""
+
+
+class NearestNeighbours:
+    """Finds the rows of a bank that are nearest to queries, by Euclidean distance."""
+
+    def __init__(self, bank: Tensor) -> None:
+        """`bank` is (M, D)."""
+        self.bank = bank
+        self._half_norms = bank.square().sum(dim=1) / 2
+
+    def search(self, queries: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
+        """Distances (Q, k), nearest first, and bank rows (Q, k) of the k nearest, k <= M.
+
+        |q - b|^2 / 2 = |q|^2 / 2 - (q.b - |b|^2 / 2): the largest bracket is the nearest. The
+        distances of the rows found are then computed directly, free of cancellation.
+        """
+        block = max(1, BLOCK_FLOATS // max(1, len(self.bank)))
+        found = [self._search_block(part, k) for part in queries.split(block)]
+        return torch.cat([d for d, _ in found]), torch.cat([i for _, i in found])
+
+    def _search_block(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        closeness = torch.addmm(self._half_norms, queries, self.bank.T, beta=-1)  # (Q, M)
+        if k == 1:
+            rows = closeness.argmax(dim=1, keepdim=True)
+        else:
+            rows = closeness.topk(k, dim=1).indices
+        distances = torch.stack(
+            [(queries - self.bank[rows[:, n]]).norm(dim=1) for n in range(k)], dim=1
+        )
+        return distances, rows

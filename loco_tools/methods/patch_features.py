@@ -1,0 +1,127 @@
+"""Locally aware patch features, shared by PatchCore and SimpleNet.
+
+Roth et al. 2022, "Towards Total Recall in Industrial Anomaly Detection", section 3.1: each
+location takes in its neighbourhood, levels are brought to one grid and to one number of channels.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from loco_tools.datasets.images import Pixels
+from loco_tools.methods.backbones import Backbone
+from loco_tools.methods.batch import Batch, Size, batches
+from loco_tools.progress import Progress
+
+
+class PatchFeatures(nn.Module):
+    """Feature maps of several levels -> one map of patch features on the shallowest level's grid.
+
+    As published: unfold each level with a k x k window (stride 1, zero padding), average-pool the
+    flattened (channel, window) axis to `pretrain_dim`, resize to the shallowest grid, stack the
+    levels and pool again to `target_dim`. All of it is linear and repeats over groups of channels,
+    so it is computed here as one small grouped convolution per level: same result, without the
+    k * k copies of the unfolding. Levels never mix: of L levels each fills target_dim / L channels.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        *,
+        patch_size: int = 3,
+        pretrain_dim: int = 1024,
+        target_dim: int = 1024,
+    ) -> None:
+        super().__init__()
+        share = target_dim // len(channels)
+        self.padding = patch_size // 2
+        self.groups = [math.gcd(count, pretrain_dim, share) for count in channels]
+        for level, (count, groups) in enumerate(zip(channels, self.groups, strict=True)):
+            kernel = _group_kernel(
+                count // groups, pretrain_dim // groups, share // groups, patch_size
+            )
+            self.register_buffer(f"kernel{level}", kernel.repeat(groups, 1, 1, 1))
+
+    def forward(self, taps: Sequence[Tensor]) -> Tensor:
+        """(B, C_l, h_l, w_l) per level, shallowest first -> (B, target_dim, h_0, w_0)."""
+        grid = taps[0].shape[-2:]
+        levels = [self._level(level, tap, grid) for level, tap in enumerate(taps)]
+        return torch.cat(levels, dim=1)  # (B, target_dim, h_0, w_0)
+
+    def _level(self, level: int, tap: Tensor, grid: torch.Size) -> Tensor:
+        kernel = self.get_buffer(f"kernel{level}")
+        pooled = functional.conv2d(tap, kernel, padding=self.padding, groups=self.groups[level])
+        if pooled.shape[-2:] == grid:
+            return pooled
+        return functional.interpolate(pooled, size=grid, mode="bilinear", align_corners=False)
+
+
+class FeatureSource(nn.Module):
+    """Patch features of images, optionally standardised with statistics of the training set.
+
+    Deviation: standardising is ours (off for learned backbones, where it changes nothing that was
+    published; on for weight-free ones, whose channels differ in scale by orders of magnitude).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: Backbone, patches: PatchFeatures, dim: int) -> None:
+        super().__init__()
+        self.backbone, self.patches = (backbone,), patches  # the tuple keeps it out of our state
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("std", torch.ones(dim))
+
+    def of(self, batch: Batch, size: Size) -> Tensor:
+        """(B, dim, h, w) for a batch seen at input size (h, w)."""
+        features = self.patches(batch.taps(self.backbone[0], size))
+        standardised: Tensor = (features - self.mean[:, None, None]) / self.std[:, None, None]
+        return standardised
+
+    def reset(self) -> None:
+        """Back to raw patch features."""
+        self.mean.zero_()
+        self.std.fill_(1)
+
+    def wants(self, standardise: bool | None) -> bool:
+        """What the configuration's `standardise` means with this backbone."""
+        return self.backbone[0].weight_free if standardise is None else standardise
+
+    def standardise(self, rows: Tensor) -> Tensor:
+        """Take mean and deviation per channel from (N, dim) raw rows; the rows, standardised."""
+        self.mean.copy_(rows.mean(dim=0))
+        self.std.copy_(rows.std(dim=0, correction=0).clamp_min(1e-6))
+        return (rows - self.mean) / self.std
+
+    @torch.inference_mode()
+    def measure(
+        self, images: Sequence[Pixels], size: Size, batch_size: int, progress: Progress
+    ) -> None:
+        """Take mean and deviation per channel from all patches of these images."""
+        count, total, squares = 0, 0.0, 0.0
+        with progress.task("statistics of the features", len(images)) as advance:
+            for batch in batches(images, batch_size, self.mean.device):
+                rows = to_rows(self.of(batch, size)).double()
+                count += len(rows)
+                total, squares = total + rows.sum(dim=0), squares + rows.square().sum(dim=0)
+                advance(len(batch))
+        mean = torch.as_tensor(total) / count
+        variance = torch.as_tensor(squares) / count - mean.square()
+        self.mean.copy_(mean)
+        self.std.copy_(variance.clamp_min(0).sqrt().clamp_min(1e-6))
+
+
+def to_rows(features: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B * h * w, C)."""
+    return features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+
+
+def _group_kernel(channels: int, pretrain_dim: int, share: int, patch_size: int) -> Tensor:
+    """The two poolings of one group of channels as a kernel: (share, channels, k, k)."""
+    entries = channels * patch_size**2
+    first = functional.adaptive_avg_pool1d(torch.eye(entries)[:, None], pretrain_dim)
+    second = functional.adaptive_avg_pool1d(first, share)[:, 0]  # (entries, share)
+    return second.T.reshape(share, channels, patch_size, patch_size).contiguous()

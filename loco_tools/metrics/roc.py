@@ -1,0 +1,130 @@
+"""How well scores tell positives from negatives.
+
+Every figure is computed from the number of negatives and positives at each distinct score, so that
+equal scores are one point of the curve: they count half in the area (Mann and Whitney 1947), and
+never depend on the order in which they came.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from loco_tools.metrics.tally import Entries, Tally
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Negatives and positives at each distinct score, highest score first; both (K,)."""
+
+    negatives: Array
+    positives: Array
+
+    def __post_init__(self) -> None:
+        if not self.negatives.sum() > 0 or not self.positives.sum() > 0:
+            raise ValueError("expected at least one negative and one positive score, got none")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points of a curve from (0, 0) on; `x` never falls. Both (K,)."""
+
+    x: Array
+    y: Array
+
+    def thinned(self, points: int = 200) -> "Curve":
+        """At most that many points, ends included, denser where the curve starts and climbs."""
+        if self.x.size <= points:
+            return self
+        way = np.sqrt(self.x / self.x[-1]) + self.y / max(self.y[-1], 1e-300)
+        picks = np.searchsorted(way, np.linspace(0.0, way[-1], points))
+        picks = np.unique(np.clip(picks, 0, self.x.size - 1))
+        picks[-1] = self.x.size - 1
+        return Curve(self.x[picks], self.y[picks])
+
+
+def rank(negatives: npt.ArrayLike, positives: npt.ArrayLike) -> Ranking:
+    """Rank two lists of finite scores of any real type.
+
+    Raises:
+        ValueError: a list is empty, or a score is NaN or infinite.
+    """
+    low, high = (np.asarray(scores, dtype=np.float64).ravel() for scores in (negatives, positives))
+    scores, place = np.unique(np.concatenate([low, high]), return_inverse=True)
+    if not np.isfinite(scores).all():
+        raise ValueError("expected finite scores, got NaN or infinity")
+    counts = (np.bincount(p, minlength=scores.size) for p in np.split(place, [low.size]))
+    below, above = (count[::-1].astype(np.float64) for count in counts)
+    return Ranking(below, above)
+
+
+def rank_entries(negatives: Entries, positives: Entries) -> Ranking:
+    """Rank two tallies' entries, which must both be exact or both be coarse."""
+    keys = np.sort(np.concatenate([negatives.keys, positives.keys]))
+    keys = keys[np.diff(keys, prepend=keys[:1] - 1) != 0]  # np.union1d hashes, which is slow
+    below, above = np.zeros(keys.size), np.zeros(keys.size)
+    below[np.searchsorted(keys, negatives.keys)] = negatives.totals
+    above[np.searchsorted(keys, positives.keys)] = positives.totals
+    return Ranking(below[::-1], above[::-1])
+
+
+def rank_tallies(negatives: Tally, positives: Tally) -> Ranking:
+    """Rank what two tallies have counted."""
+    coarse = not (negatives.is_exact and positives.is_exact)
+    return rank_entries(negatives.entries(coarse=coarse), positives.entries(coarse=coarse))
+
+
+def roc_curve(ranking: Ranking) -> Curve:
+    """The ROC curve: false positive rate and true positive rate, from (0, 0) to (1, 1).
+
+    >>> curve = roc_curve(rank([0.1, 0.4], [0.4, 0.9]))
+    >>> curve.x.tolist(), curve.y.tolist()
+    ([0.0, 0.0, 0.5, 1.0], [0.0, 0.5, 1.0, 1.0])
+    """
+    return Curve(_rising(ranking.negatives), _rising(ranking.positives))
+
+
+def auroc(ranking: Ranking) -> float:
+    """The area under the ROC curve: the chance that a positive outscores a negative.
+
+    Of the four pairs below three are won and one is a tie, which counts half.
+
+    >>> auroc(rank([0.1, 0.4], [0.4, 0.9]))
+    0.875
+    """
+    curve = roc_curve(ranking)
+    return float((np.diff(curve.x) * (curve.y[1:] + curve.y[:-1])).sum() / 2)
+
+
+def average_precision(ranking: Ranking) -> float:
+    """The precision at each distinct score, weighted by the recall gained there; in (0, 1].
+
+    At 0.9 precision is 1 and recall rises by 1/2; at 0.4 precision is 2/3 and recall rises by 1/2.
+
+    >>> round(average_precision(rank([0.1, 0.4], [0.4, 0.9])), 6)
+    0.833333
+    """
+    found = np.cumsum(ranking.positives)
+    precision = found / (found + np.cumsum(ranking.negatives))
+    return float((precision * ranking.positives).sum() / found[-1])
+
+
+def f1_max(ranking: Ranking) -> float:
+    """The best F1 score over all thresholds, 2 TP / (2 TP + FP + FN).
+
+    At the threshold 0.4 both positives and one negative are taken: 4 / (4 + 1 + 0).
+
+    >>> f1_max(rank([0.1, 0.4], [0.4, 0.9]))
+    0.8
+    """
+    found = np.cumsum(ranking.positives)
+    taken = found + np.cumsum(ranking.negatives)
+    return float((2.0 * found / (taken + found[-1])).max())
+
+
+def _rising(counts: Array) -> Array:
+    """Cumulative shares from 0 to exactly 1."""
+    sums: Array = np.concatenate([[0.0], np.cumsum(counts)])
+    return sums / float(sums[-1])

@@ -1,0 +1,199 @@
+"""Counting scores as they stream by, in bounded memory, so that ranks can be asked for later.
+
+A float32 score is turned into a uint32 key with the same order. Keys are kept exactly until more
+than `EXACT_SCORES` different ones have come; from then on they are kept without their last
+`COARSE_BITS` bits, that is with 15 of the 23 bits of the mantissa, and scores that share what is
+left count as ties. What is kept depends only on what was added, never on its order or on how it
+was split: tallies of parts of a stream merge into the tally of the whole.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Keys = npt.NDArray[np.uint32]
+Totals = npt.NDArray[np.float64]
+
+EXACT_SCORES = 1 << 20
+"""Different scores up to which a tally is exact."""
+
+COARSE_BITS = 8
+"""Low bits of a key that are given up beyond that."""
+
+_GIVEN_UP = np.uint32((1 << COARSE_BITS) - 1)
+
+_PENDING = 1 << 21
+"""Scores that are collected before they are counted together."""
+
+_BLOCK = 1 << 17
+"""Scores that are turned into keys at a time."""
+
+
+class Entries(NamedTuple):
+    """Weight per distinct score, in ascending order of score."""
+
+    keys: Keys  # (K,)
+    totals: Totals  # (K,)
+
+
+def keys_of(scores: npt.ArrayLike) -> Keys:
+    """Map float32 scores to uint32 keys of the same order, so that equal scores have equal keys.
+
+    >>> keys = keys_of([-1.0, -0.0, 0.0, 2.0])
+    >>> bool(keys[0] < keys[1] == keys[2] < keys[3])
+    True
+    """
+    plain = np.asarray(scores, dtype=np.float32) + np.float32(0.0)  # -0.0 becomes 0.0
+    signed = plain.view(np.int32)
+    flips = (signed >> 31).view(np.uint32) | np.uint32(0x80000000)
+    return plain.view(np.uint32) ^ flips
+
+
+_NOTHING = Entries(np.empty(0, np.uint32), np.empty(0, np.float64))
+
+
+class Tally:
+    """How much weight lies at each score of a stream.
+
+    >>> tally = Tally()
+    >>> tally.add(np.float32([0.5, 0.25, 0.5]))
+    >>> tally.entries().totals.tolist(), tally.total
+    ([1.0, 2.0], 3.0)
+    """
+
+    def __init__(self, exact_scores: int = EXACT_SCORES) -> None:
+        self._exact_scores = exact_scores
+        self._pending: list[tuple[Keys, Totals | float]] = []
+        self._pending_size = 0
+        self._entries = _NOTHING
+        self._bins: _Bins | None = None  # takes over once there are too many distinct scores
+
+    def add(self, scores: Floats, weights: Totals | float = 1.0) -> None:
+        """Count scores of any shape, each with its own weight or all with the same one.
+
+        Raises:
+            ValueError: a score is NaN or infinite, or there is not one weight per score.
+        """
+        if not isinstance(weights, float) and weights.shape != scores.shape:
+            raise ValueError(f"expected {scores.shape} weights, got {weights.shape}")
+        flat = np.ravel(scores)
+        for start in range(0, flat.size, _BLOCK):  # blocks that stay in the processor's cache
+            block = flat[start : start + _BLOCK]
+            if not np.isfinite(block).all():
+                raise ValueError("expected finite scores, got NaN or infinity")
+            share = weights if isinstance(weights, float) else weights.ravel()[start:][:_BLOCK]
+            self._add_keys(keys_of(block), share)
+
+    def merge(self, other: "Tally") -> None:
+        """Add everything that another tally has counted."""
+        other._settle()
+        if other._bins is not None:
+            self._settle()
+            self._coarsen().merge(other._bins)
+        else:
+            self._add_keys(*other._entries)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether different scores are still told apart in every case."""
+        self._settle()
+        return self._bins is None
+
+    @property
+    def total(self) -> float:
+        """The sum of all weights."""
+        return float(self.entries().totals.sum())
+
+    def entries(self, *, coarse: bool = False) -> Entries:
+        """The weight at each distinct score; `coarse` gives up the low bits as other tallies did.
+
+        Tallies can be compared when all are exact, or else when all are asked for coarse keys.
+        """
+        self._settle()
+        if self._bins is not None:
+            return self._bins.entries()
+        return (
+            _summed(self._entries.keys & ~_GIVEN_UP, self._entries.totals)
+            if coarse
+            else self._entries
+        )
+
+    def _add_keys(self, keys: Keys, weights: Totals | float) -> None:
+        if self._bins is not None:
+            self._bins.add(keys, weights)
+            return
+        self._pending.append((keys, weights))
+        self._pending_size += keys.size
+        if self._pending_size >= _PENDING:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Count what is pending, and give up low bits when there are too many keys."""
+        if not self._pending:
+            return
+        pending, self._pending, self._pending_size = self._pending, [], 0
+        self._entries = _summed(
+            np.concatenate([self._entries.keys, *(keys for keys, _ in pending)]),
+            np.concatenate(
+                [self._entries.totals, *(np.broadcast_to(w, k.shape) for k, w in pending)]
+            ),
+        )
+        if self._entries.keys.size > self._exact_scores:
+            self._coarsen()
+
+    def _coarsen(self) -> "_Bins":
+        if self._bins is None:
+            self._bins = _Bins()
+            self._bins.add(*self._entries)
+            self._entries = _NOTHING
+        return self._bins
+
+
+class _Bins:
+    """The weight at each coarse key, in a table of all of them.
+
+    The table takes 128 MB of addresses, but only the pages that scores fall on become memory.
+    """
+
+    def __init__(self) -> None:
+        self._table: Totals = np.zeros(1 << (32 - COARSE_BITS))
+        self._lowest, self._end = self._table.size, 0
+
+    def add(self, keys: Keys, weights: Totals | float) -> None:
+        if keys.size:
+            places = np.right_shift(keys, COARSE_BITS, dtype=np.int64)
+            np.add.at(self._table, places, weights)
+            self._widen(int(places.min()), int(places.max()) + 1)
+
+    def merge(self, other: "_Bins") -> None:
+        filled = slice(other._lowest, other._end)
+        self._table[filled] += other._table[filled]
+        self._widen(other._lowest, other._end)
+
+    def entries(self) -> Entries:
+        places = np.flatnonzero(self._table[self._lowest : self._end]) + self._lowest
+        return Entries((places << COARSE_BITS).astype(np.uint32), self._table[places])
+
+    def _widen(self, lowest: int, end: int) -> None:
+        self._lowest, self._end = min(self._lowest, lowest), max(self._end, end)
+
+
+def combined(tallies: Iterable[Tally]) -> Tally:
+    """A new tally of everything that the given ones have counted."""
+    whole = Tally()
+    for tally in tallies:
+        whole.merge(tally)
+    return whole
+
+
+def _summed(keys: Keys, totals: Totals) -> Entries:
+    """Sum the totals of equal keys."""
+    order = np.argsort(keys)
+    ordered = keys[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
+    return (
+        Entries(ordered[starts], np.add.reduceat(totals[order], starts)) if keys.size else _NOTHING
+    )

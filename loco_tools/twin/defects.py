@@ -1,0 +1,44 @@
+"""Every defect that the twin can show, by the name that the taxonomies use."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from loco_tools.errors import DefinitionError, did_you_mean
+from loco_tools.twin import plate_defects, screw_defects
+from loco_tools.twin.assembly import Assembly
+
+Damage = Callable[[Assembly, np.random.Generator, float], Assembly]
+
+DEFECTS: dict[str, Damage] = {
+    "edge_damage": plate_defects.edge_damage,
+    "cut_corner": plate_defects.cut_corner,
+    "deep_scratch": plate_defects.scratch,
+    "scratch": plate_defects.scratch,
+    "dent": plate_defects.dent,
+    "bent_leg": plate_defects.bent_leg,
+    "missing_hole": plate_defects.missing_hole,
+    "additional_hole": plate_defects.additional_hole,
+    "wrong_hole_size": plate_defects.wrong_hole_size,
+    "missing_screw": screw_defects.missing_screw,
+    "additional_screw": screw_defects.additional_screw,
+    "wrong_screw": screw_defects.wrong_screw,
+    "misplaced_screw": screw_defects.misplaced_screw,
+    "bent_screw": screw_defects.bent_screw,
+    "swapped_pieces": screw_defects.swapped_pieces,
+}
+
+
+def damaged(
+    assembly: Assembly, defect: str, rng: np.random.Generator, tolerance_mm: float
+) -> Assembly:
+    """The assembly with one defect.
+
+    Raises:
+        DefinitionError: no such defect, it does not fit the part, or there is no room for it.
+    """
+    if defect not in DEFECTS:
+        raise DefinitionError(
+            f'the twin cannot show defect "{defect}"; {did_you_mean(defect, DEFECTS)}'
+        )
+    return DEFECTS[defect](assembly, rng, tolerance_mm)

@@ -1,0 +1,309 @@
+"""What can go wrong with a sheet: outline, surface, fold and holes.
+
+Each function takes a good assembly, draws place and size, and returns the damaged assembly with
+the defect's region in it. Sizes are millimetres.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from loco_tools.errors import DefinitionError
+from loco_tools.plan import Hole, Plate
+from loco_tools.twin import solids
+from loco_tools.twin.assembly import Assembly
+from loco_tools.twin.pieces import CHAMFER_MM, flat_zones, outline, sheet_region
+from loco_tools.twin.room import no_room, place_inside, roomy_plate
+from loco_tools.twin.surface import Points, bend_zone
+
+_TRIES = 200
+_WRONG_SIZE = 1.4
+"""A hole of the wrong size: 7 mm where 5 mm are planned."""
+
+
+def cut_corner(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+    """A corner is sheared off, clear of the holes."""
+    from shapely.geometry import Polygon
+
+    index = _any_plate(assembly, rng)
+    plate = assembly.plates[index].plate
+    largest = 0.36 * min(plate.width_mm, plate.length_mm)
+    for _ in range(_TRIES):
+        sign_x, sign_y = rng.choice([-1.0, 1.0], 2)
+        along, across = rng.uniform(0.55, 1.0, 2) * largest
+        x, y = sign_x * plate.length_mm / 2, sign_y * plate.width_mm / 2
+        corner = Polygon([(x, y), (x - sign_x * along, y), (x, y - sign_y * across)])
+        if _clear_of_holes(corner, plate, 1.2) and _is_flat(corner, plate):
+            reach = Polygon(_stretched(np.array(corner.exterior.coords)[:3], 3.0))
+            cut = solids.prism(reach, -1.0, plate.thickness_mm + 1.0)
+            region = sheet_region(corner & outline(plate), plate)
+            return assembly.with_plate(index, bare_cuts=(cut,), regions=(region,))
+    raise no_room("cut_corner")
+
+
+def edge_damage(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+    """A blow on an edge: a notch with ragged walls, and the metal that it pushed up around it."""
+    from shapely.geometry import Polygon
+
+    index = _any_plate(assembly, rng)
+    plate = assembly.plates[index].plate
+    for _ in range(_TRIES):
+        width, depth = rng.uniform(4.5, 8.0), rng.uniform(1.8, 3.4)
+        notch = _notch(plate, rng, width, depth)
+        around = Polygon(notch).buffer(1.1) & outline(plate).buffer(0.15)
+        if not (_clear_of_holes(around, plate, 0.6) and _is_flat(around, plate)):
+            continue
+        thickness, height = plate.thickness_mm, rng.uniform(0.3, 0.55)
+        # walls lean outwards at the top: the blow came from above
+        wider = _stretched(notch, 0.35)
+        cut = solids.drafted_prism(notch, wider, -0.5, thickness + 1.0)
+        rim = _rim(notch, thickness, height)
+        inside = solids.prism(outline(plate), -0.1, thickness + 2.0)
+        region = sheet_region(around, plate, above_mm=height + 0.02)
+        return assembly.with_plate(
+            index, bare_cuts=(cut,), ridges=((rim ^ inside).as_original(),), regions=(region,)
+        )
+    raise no_room("edge_damage")
+
+
+def scratch(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+    """A groove down to bare steel, its metal raised along both sides."""
+    from shapely.geometry import LineString
+
+    width, depth = rng.uniform(0.75, 1.15), rng.uniform(0.28, 0.45)
+    rim_width, rim_height = rng.uniform(0.35, 0.5), rng.uniform(0.12, 0.2)
+    reach = width / 2 + rim_width
+    index, room = roomy_plate(assembly, rng, "scratch", 0.8)
+    plate = assembly.plates[index].plate
+    for length in rng.uniform(12.0, 26.0) * np.array([1.0, 0.75, 0.5]):
+        path = _curved_path(rng, float(length))
+        try:
+            x, y = place_inside(room, LineString(path).buffer(reach), rng, "scratch")
+        except DefinitionError:
+            continue
+        path = path + np.array([x, y])
+        along = np.linspace(0.0, 1.0, len(path))
+        size = np.clip(np.minimum(along, 1 - along) * 7.0, 0.12, 1.0) ** 0.6
+        groove = solids.sweep(path, [(-width, depth), (0.0, -depth), (width, depth)], size)
+        section = [(0.0, -0.06), (rim_width, -0.06), (0.4 * rim_width, rim_height)]
+        rims = [
+            solids.sweep(path, [(s * (width / 2 + u), z) for u, z in section], size)
+            for s in (-1.0, 1.0)
+        ]
+        stripe = solids.prism(LineString(path).buffer(reach), -0.01, rim_height + 0.02)
+        face = _faces(plate, x, rng)
+        return assembly.with_plate(
+            index,
+            bare_cuts=(face(groove),),
+            ridges=tuple(face(rim) for rim in rims),
+            regions=(face(stripe),),
+        )
+    raise no_room("scratch")
+
+
+def dent(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+    """A smooth hollow, as a dropped tool leaves it."""
+    from shapely.affinity import rotate, scale
+    from shapely.geometry import Point
+
+    index, room = roomy_plate(assembly, rng, "dent", 0.4)
+    plate = assembly.plates[index].plate
+    stretch, turn = rng.uniform(0.75, 1.0), rng.uniform(0, 180)
+    for radius in rng.uniform(3.6, 5.5) * np.array([1.0, 0.8, 0.6]):
+        shape = rotate(scale(Point(0, 0).buffer(radius), 1.0, stretch), turn, origin=(0, 0))
+        try:
+            x, y = place_inside(room, shape, rng, "dent")
+        except DefinitionError:
+            continue
+        depth = min(rng.uniform(0.16, 0.22) * radius, 0.6 * plate.thickness_mm)
+        steps = np.linspace(0.0, 1.0, 14)
+        bowl = [(radius * s, -depth * (1 - s**2) ** 2) for s in steps]
+        hollow = solids.lathe([*bowl, (radius, 1.0), (0.0, 1.0)], segments=64)
+        hollow = hollow.scale([1.0, stretch, 1.0]).rotate([0.0, 0.0, turn]).translate([x, y, 0.0])
+        mark = scale(shape, 0.92, 0.92, origin=(0, 0))
+        disc = solids.prism(mark, -0.01, 0.02).translate([x, y, 0.0])
+        face = _faces(plate, x, rng)
+        return assembly.with_plate(index, cuts=(face(hollow),), regions=(face(disc),))
+    raise no_room("dent")
+
+
+def bent_leg(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+    """The upright leg stands at the wrong angle."""
+    folded = [k for k, state in enumerate(assembly.plates) if state.plate.fold is not None]
+    if not folded:
+        raise _misfit("bent_leg", "a plate with a fold")
+    index = int(rng.choice(folded))
+    plate = assembly.plates[index].plate
+    fold = plate.fold
+    if fold is None:
+        raise _misfit("bent_leg", "a plate with a fold")
+    off = float(rng.uniform(9.0, 16.0) * rng.choice([-1.0, 1.0]))
+    angle = float(np.clip(fold.angle_deg + off, 10.0, 140.0))
+    off_fold = fold.model_copy(update={"angle_deg": angle})
+    wrong = plate.model_copy(update={"fold": off_fold})
+    return assembly.with_plate(index, plate=wrong, marked_beyond=bend_zone(wrong, off_fold)[0])
+
+
+def missing_hole(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+    """A hole was stuffed and painted over: a barely visible hollow is all that is left."""
+    index, hole = _any_hole(assembly, rng, "missing_hole")
+    plate = assembly.plates[index].plate
+    others = tuple(other for other in plate.holes if other is not hole)
+    radius, sunk = hole.diameter_mm / 2, float(rng.uniform(0.05, 0.1))
+    top = plate.thickness_mm
+    above = [(0.0, top - sunk), (radius - 0.5, top - sunk), (radius, top + 0.02), (0.0, top + 0.02)]
+    below = [(0.0, -0.02), (radius, -0.02), (radius - 0.5, sunk), (0.0, sunk)]
+    hollows = [solids.lathe(side).translate([hole.x_mm, hole.y_mm, 0.0]) for side in (above, below)]
+    region = _disc(plate, hole.x_mm, hole.y_mm, radius + tolerance_mm)
+    return assembly.with_plate(
+        index,
+        plate=plate.model_copy(update={"holes": others}),
+        cuts=tuple(hollows),
+        regions=(region,),
+    )
+
+
+def additional_hole(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+    """A hole was drilled where none belongs; its walls are bare and its edge has a burr."""
+    from shapely.geometry import Point
+
+    drill = _any_hole(assembly, rng, "additional_hole")[1].diameter_mm
+    burr = float(rng.uniform(0.2, 0.4))
+    index, room = roomy_plate(assembly, rng, "additional_hole", 1.3)
+    plate = assembly.plates[index].plate
+    x, y = place_inside(room, Point(0, 0).buffer(drill / 2 + burr), rng, "additional_hole")
+    radius, top, height = drill / 2, plate.thickness_mm, float(rng.uniform(0.15, 0.3))
+    cutter = solids.lathe([(0.0, -1.0), (radius, -1.0), (radius, top + 1), (0.0, top + 1)], 56)
+    ring = solids.lathe(
+        [(radius - 0.02, top - 0.1), (radius + burr, top - 0.1), (radius + 0.06, top + height),
+         (radius - 0.02, top + height)],
+        segments=56,
+    )  # fmt: skip
+    face = _faces(plate, x, rng)
+    ring = face(ring.translate([x, y, -top]))
+    cutter = cutter.translate([x, y, 0.0]).as_original()
+    region = _disc(plate, x, y, radius + burr, above_mm=0.02)
+    return assembly.with_plate(
+        index, bare_cuts=(cutter,), ridges=((ring - cutter).as_original(),), regions=(region,)
+    )
+
+
+def wrong_hole_size(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+    """One hole is drilled too wide."""
+    index, hole = _any_hole(assembly, rng, "wrong_hole_size")
+    plate = assembly.plates[index].plate
+    wide = hole.model_copy(update={"diameter_mm": hole.diameter_mm * _WRONG_SIZE})
+    holes = tuple(wide if other is hole else other for other in plate.holes)
+    region = _disc(plate, hole.x_mm, hole.y_mm, wide.diameter_mm / 2)
+    changed = plate.model_copy(update={"holes": holes})
+    return assembly.with_plate(index, plate=changed, regions=(region,))
+
+
+def _any_plate(assembly: Assembly, rng: np.random.Generator) -> int:
+    if not assembly.plates:
+        raise _misfit("this defect", "a plate")
+    return int(rng.integers(len(assembly.plates)))
+
+
+def _any_hole(assembly: Assembly, rng: np.random.Generator, defect: str) -> tuple[int, Hole]:
+    """One of the holes called "hole", or any when none is called so."""
+    every = [(k, hole) for k, state in enumerate(assembly.plates) for hole in state.plate.holes]
+    usual = [(k, hole) for k, hole in every if hole.feature == "hole"] or every
+    if not usual:
+        raise _misfit(defect, "a plate with a hole")
+    return usual[int(rng.integers(len(usual)))]
+
+
+def _misfit(defect: str, expected: str) -> DefinitionError:
+    return DefinitionError(
+        f'defect "{defect}" does not fit this part; expected {expected}, got none; next step: '
+        "leave the defect out of the plan's shots"
+    )
+
+
+def _disc(plate: Plate, x: float, y: float, radius: float, *, above_mm: float = 0.02) -> Any:
+    top = plate.thickness_mm + above_mm
+    return solids.cylinder(radius, -0.02, top).translate([x, y, 0.0]).as_original()
+
+
+def _faces(plate: Plate, x: float, rng: np.random.Generator) -> Any:
+    """A function that brings solids made for z = 0 upwards onto a visible face of the plate.
+
+    What is turned up shows both its faces; what lies on the table only the upper one.
+    """
+    upright = plate.fold is not None and x > plate.fold.at_mm
+    outside = bool(rng.random() < 0.5) and upright
+
+    def onto_face(solid: Any) -> Any:
+        if outside:
+            return solid.mirror([0.0, 0.0, 1.0]).as_original()
+        return solid.translate([0.0, 0.0, plate.thickness_mm]).as_original()
+
+    return onto_face
+
+
+def _clear_of_holes(shape: Any, plate: Plate, margin_mm: float) -> bool:
+    from shapely.geometry import Point
+
+    return all(
+        shape.distance(Point(hole.x_mm, hole.y_mm)) > hole.diameter_mm / 2 + margin_mm
+        for hole in plate.holes
+    )
+
+
+def _is_flat(shape: Any, plate: Plate) -> bool:
+    low, _, high, _ = shape.bounds
+    # shapes may stick out over the ends of the plate, not into its bend
+    return any(
+        start - (2.0 if start < -plate.length_mm / 2 + 0.1 else 0.0) <= low
+        and high <= end + (2.0 if end > plate.length_mm / 2 - 0.1 else 0.0)
+        for start, end in flat_zones(plate)
+    )
+
+
+def _notch(plate: Plate, rng: np.random.Generator, width: float, depth: float) -> Points:
+    """A ragged notch into one of the four edges: (K, 2), open side outside the plate."""
+    shares = np.array([-0.62, -0.5, -0.3, -0.05, 0.2, 0.36, 0.5, 0.62])
+    depths = np.array([-1.2, 0.0, 0.62, 1.0, 0.85, 0.55, 0.0, -1.2])
+    depths[2:6] *= rng.uniform(0.8, 1.15, 4)
+    inward = np.where(depths < 0, depths, depths * depth)
+    along = shares * width * rng.uniform(0.92, 1.08, len(shares))
+    if rng.random() < plate.length_mm / (plate.length_mm + plate.width_mm):
+        spare = plate.length_mm / 2 - plate.corner_radius_mm - width
+        at, side = rng.uniform(-spare, spare), float(rng.choice([-1.0, 1.0]))
+        return np.column_stack([at + along, side * (plate.width_mm / 2 - inward)])
+    spare = max(plate.width_mm / 2 - plate.corner_radius_mm - width, 0.5)
+    at, side = rng.uniform(-spare, spare), float(rng.choice([-1.0, 1.0]))
+    return np.column_stack([side * (plate.length_mm / 2 - inward), at + along])
+
+
+def _rim(notch: Points, thickness: float, height: float) -> Any:
+    """Metal pushed up along the walls of a notch, lowest at its ends."""
+    path = _resampled(_stretched(notch, 0.75)[1:-1], 15)
+    swell = np.sin(np.linspace(0.25, math.pi - 0.25, len(path)))
+    section = [(-0.65, -0.1), (0.65, -0.1), (0.3, height), (-0.25, height * 0.9)]
+    return solids.sweep(path, section, swell).translate([0.0, 0.0, thickness]).as_original()
+
+
+def _stretched(points: Points, by_mm: float) -> Points:
+    """Points moved away from their centre by a fixed length."""
+    away = points - points.mean(axis=0)
+    return np.asarray(points + by_mm * away / np.linalg.norm(away, axis=1, keepdims=True))
+
+
+def _resampled(path: Points, count: int) -> Points:
+    steps = np.linalg.norm(np.diff(path, axis=0), axis=1)
+    along = np.concatenate([[0.0], np.cumsum(steps)])
+    at = np.linspace(0.0, along[-1], count)
+    return np.column_stack([np.interp(at, along, path[:, k]) for k in range(2)])
+
+
+def _curved_path(rng: np.random.Generator, length: float) -> Points:
+    """A gently curved line of that length about the origin, (K, 2)."""
+    s = np.linspace(-0.5, 0.5, 22)
+    bow = rng.uniform(-0.12, 0.12) * (1 - 4 * s**2) + 0.01 * np.sin(9 * s + rng.uniform(0, 6))
+    turn = rng.uniform(0, math.pi)
+    line = np.column_stack([s, bow]) * length
+    cos, sin = math.cos(turn), math.sin(turn)
+    return np.asarray(line @ np.array([[cos, sin], [-sin, cos]]))

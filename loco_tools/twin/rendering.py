@@ -1,0 +1,170 @@
+"""One photograph of the simulated part, with the exact masks of its defects."""
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loco_tools.errors import MissingExtraError
+from loco_tools.plan import Plan
+from loco_tools.twin import assembly as assemblies
+from loco_tools.twin import defects, scene, sensor
+from loco_tools.twin.assembly import Assembly
+from loco_tools.twin.materials import TILE_MM, material
+from loco_tools.twin.surface import Points, placement
+from loco_tools.twin.viewpoint import Viewpoint, look
+
+_VARIANT = "scalar_rgb"
+_MASK_SAMPLES = 16
+_YAW_DEG = 4.0
+_OFFSET = 0.022
+"""How far a part lies off the middle, in picture widths."""
+
+
+@dataclass(frozen=True)
+class RenderedDefect:
+    """A defect as one view shows it: its name and the pixels (H, W) bool where it is visible."""
+
+    name: str
+    mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A photograph.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        defects: one entry per instance that the view shows; none when the defect is hidden.
+        px_per_mm: scale in the plane of the table, at the part.
+    """
+
+    image: NDArray[np.uint8]
+    defects: tuple[RenderedDefect, ...]
+    px_per_mm: float
+
+
+def render(plan: Plan, seed: int, defect: str | None, view: str) -> Rendering:
+    """Photograph one part.
+
+    The seed identifies the part: with the same plan, seed and defect, two views show the same part
+    in the same place, each under its own light and noise. The same arguments give the same bytes.
+
+    Raises:
+        DefinitionError: the plan has no such view, the twin has no such defect, or the defect does
+            not fit the part.
+        MissingExtraError: the extra "twin" is not installed.
+    """
+    _load_renderer()
+    part, pose = _part(plan, seed, defect)
+    viewpoint = look(plan.camera, plan.view(view), _centre(plan))
+    objects, marked = _meshes(part, pose, seed)
+    stage = _stage(plan, seed, view)
+    radiance = scene.picture(
+        viewpoint,
+        {**objects, **marked, **stage},
+        samples=plan.twin.samples_per_pixel,
+        seed=int(_stream(seed, "paths", view).integers(2**31)),
+    )
+    image = sensor.develop(radiance, plan.camera, _stream(seed, "sensor", view))
+    mask = _mask(viewpoint, part, pose, objects)
+    found = (RenderedDefect(defect, mask),) if defect is not None and mask.any() else ()
+    return Rendering(image, found, plan.camera.width_px / plan.camera.field_mm)
+
+
+def _load_renderer() -> None:
+    try:
+        import manifold3d
+        import mitsuba
+        import shapely
+    except ImportError as error:
+        raise MissingExtraError("The digital twin", "twin") from error
+    del manifold3d, shapely
+    if mitsuba.variant() != _VARIANT:
+        mitsuba.set_variant(_VARIANT)
+
+
+def _stream(seed: int, *names: str) -> np.random.Generator:
+    """Random numbers for one purpose, so that none shifts when another draws more."""
+    return np.random.default_rng([seed, zlib.crc32("/".join(names).encode())])
+
+
+def _part(plan: Plan, seed: int, defect: str | None) -> tuple[Assembly, Points]:
+    """The part and where it lies: a (4, 4) motion about its middle."""
+    part = assemblies.assemble(plan.part, _stream(seed, "part"))
+    if defect is not None:
+        stream = _stream(seed, "defect", defect)
+        part = defects.damaged(part, defect, stream, plan.twin.tolerance_mm)
+    rng = _stream(seed, "pose")
+    dx, dy = rng.uniform(-1.0, 1.0, 2) * _OFFSET * plan.camera.field_mm
+    x, y, _ = _centre(plan)
+    turned = placement(x + dx, y + dy, 0.0, rng.uniform(-_YAW_DEG, _YAW_DEG))
+    return part, turned @ placement(-x, -y, 0.0, 0.0)
+
+
+def _centre(plan: Plan) -> Points:
+    low, high = assemblies.extent(plan.part)
+    return np.asarray((low + high) / 2)
+
+
+def _meshes(part: Assembly, pose: Points, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The part's meshes: those that are no defect, and those that are."""
+    offset = np.append(_stream(seed, "texture").uniform(0, TILE_MM, 2), 0.0)
+    plain: dict[str, Any] = {}
+    marked: dict[str, Any] = {}
+    for number, patch in enumerate(part.patches()):
+        surface = patch.surface.moved(pose).shifted_flat(offset)
+        made = scene.mesh(surface, material(patch.material), TILE_MM)
+        (marked if patch.marked else plain)[f"piece_{number}"] = made
+    return plain, marked
+
+
+def _stage(plan: Plan, seed: int, view: str) -> dict[str, Any]:
+    """Cloth, lint and lights."""
+    field = plan.camera.field_mm
+    low, high = assemblies.extent(plan.part)
+    clear = float(np.linalg.norm((high - low)[:2]))
+    rng = _stream(seed, "cloth")
+    found = {"cloth": scene.cloth(field, clear, rng), "lint": scene.lint(field, rng)}
+    return found | scene.lights(field, _stream(seed, "lights", view))
+
+
+def _mask(
+    viewpoint: Viewpoint, part: Assembly, pose: Points, occluders: dict[str, Any]
+) -> NDArray[np.bool_]:
+    """Where most of a pixel shows the defect: its own surfaces, and its regions in space.
+
+    They shine in a scene where all else is dark, so what hides them hides them here too.
+    """
+    import mitsuba
+
+    mask = np.zeros((viewpoint.height_px, viewpoint.width_px), dtype=bool)
+    shining = [patch.surface for patch in part.patches() if patch.marked] + part.regions()
+    if not shining:
+        return mask
+    surfaces = [surface.moved(pose) for surface in shining]
+    window = _window(viewpoint, np.concatenate([s.corners.reshape(-1, 3) for s in surfaces]))
+    if window is None:
+        return mask
+    objects = dict(occluders)
+    dark = mitsuba.load_dict({"type": "diffuse"})
+    for number, surface in enumerate(surfaces):
+        lamp = mitsuba.load_dict({"type": "area", "radiance": 1.0})
+        objects[f"defect_{number}"] = scene.mesh(surface, dark, TILE_MM, emitter=lamp)
+    x, y, width, height = window
+    shares = scene.coverage(viewpoint, objects, window, samples=_MASK_SAMPLES)
+    mask[y : y + height, x : x + width] = shares >= 0.5
+    return mask
+
+
+def _window(viewpoint: Viewpoint, points: Points) -> tuple[int, int, int, int] | None:
+    """The part of the picture (x, y, width, height) in which the points lie; None if in none."""
+    pixels = viewpoint.project(points)
+    limit = np.array([viewpoint.width_px, viewpoint.height_px])
+    low = np.clip(np.floor(pixels.min(axis=0)).astype(int) - 2, 0, limit)
+    high = np.clip(np.ceil(pixels.max(axis=0)).astype(int) + 2, 0, limit)
+    if (high <= low).any():
+        return None
+    return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])

@@ -1,0 +1,163 @@
+"""What can go wrong with screws and with the pieces that they hold.
+
+As in `plate_defects`: a good assembly in, the faulty one out, its region marked.
+"""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from loco_tools.errors import DefinitionError
+from loco_tools.plan import Screw
+from loco_tools.twin import solids
+from loco_tools.twin.assembly import Assembly, from_plate, to_plate
+from loco_tools.twin.pieces import ScrewState, outline
+
+
+def missing_screw(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+    """A screw is not there; its hole is."""
+    index = _any_screw(assembly, rng, "missing_screw")
+    ghost = _place_of_head(assembly.screws[index].screw, tolerance_mm)
+    return replace(assembly.without_screw(index), ghosts=(ghost,))
+
+
+def additional_screw(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+    """A screw sits in a hole that should be free."""
+    like = assembly.screws[_any_screw(assembly, rng, "additional_screw")].screw
+    surplus = _in_free_hole(assembly, like, rng, "additional_screw")
+    return replace(assembly, screws=(*assembly.screws, surplus))
+
+
+def misplaced_screw(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+    """A screw sits in a free hole and its own is empty; both places are the defect."""
+    index = _any_screw(assembly, rng, "misplaced_screw")
+    screw = assembly.screws[index].screw
+    moved = _in_free_hole(assembly, screw, rng, "misplaced_screw")
+    ghost = _place_of_head(screw, tolerance_mm)
+    return replace(assembly.with_screw(index, moved), ghosts=(ghost,))
+
+
+def wrong_screw(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+    """A screw with the other kind of head."""
+    index = _any_screw(assembly, rng, "wrong_screw")
+    state = assembly.screws[index]
+    other = _other_kind(state.screw, [s.screw for s in assembly.screws])
+    return assembly.with_screw(index, replace(state, screw=other, marked=True))
+
+
+def bent_screw(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+    """A screw leans, its head off the sheet on one side."""
+    index = _any_screw(assembly, rng, "bent_screw")
+    lean, azimuth = rng.uniform(15.0, 25.0), rng.uniform(0.0, 360.0)
+    state = assembly.screws[index]
+    leaning = replace(state, lean_deg=lean, lean_azimuth_deg=azimuth, marked=True)
+    return assembly.with_screw(index, leaning)
+
+
+def swapped_pieces(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+    """Two sheets that lie on the same level have changed places; the screws have not."""
+    pairs = _exchangeable(assembly)
+    if not pairs:
+        raise _misfit("swapped_pieces", "two unlike plates on the same level")
+    first, second = pairs[int(rng.integers(len(pairs)))]
+    plates = list(assembly.plates)
+    for index, other in ((first, second), (second, first)):
+        there = assembly.plates[other].plate
+        place = {"at_mm": there.at_mm, "rotation_deg": there.rotation_deg}
+        moved = assembly.plates[index].plate.model_copy(update=place)
+        plates[index] = replace(plates[index], plate=moved, marked=True)
+    covers = [assembly.plates[first].plate, assembly.plates[second].plate]
+    screws = tuple(
+        replace(state, marked=any(_stands_on(state.screw, cover) for cover in covers))
+        for state in assembly.screws
+    )
+    return replace(assembly, plates=tuple(plates), screws=screws)
+
+
+def _any_screw(assembly: Assembly, rng: np.random.Generator, defect: str) -> int:
+    if not assembly.screws:
+        raise _misfit(defect, "a screw")
+    return int(rng.integers(len(assembly.screws)))
+
+
+def _misfit(defect: str, expected: str) -> DefinitionError:
+    return DefinitionError(
+        f'defect "{defect}" does not fit this part; expected {expected}, got none; next step: '
+        "leave the defect out of the plan's shots"
+    )
+
+
+def _in_free_hole(
+    assembly: Assembly, like: Screw, rng: np.random.Generator, defect: str
+) -> ScrewState:
+    places = _free_holes(assembly, like)
+    if not places:
+        raise _misfit(defect, f"a free hole for a thread of {like.thread_mm} mm")
+    x, y, z = places[int(rng.integers(len(places)))]
+    screw = like.model_copy(update={"x_mm": x, "y_mm": y, "z_mm": z})
+    return ScrewState(screw, turn_deg=float(rng.uniform(0, 360)), marked=True)
+
+
+def _free_holes(assembly: Assembly, like: Screw) -> list[tuple[float, float, float]]:
+    """Holes (x, y, z of the sheet's upper face) that could take the screw and hold none."""
+    found = []
+    for state in assembly.plates:
+        plate = state.plate
+        for hole in plate.holes if plate.fold is None else ():
+            x, y = from_plate(plate, hole.x_mm, hole.y_mm)
+            z = plate.at_mm[2] + plate.thickness_mm
+            taken = any(
+                math.hypot(s.screw.x_mm - x, s.screw.y_mm - y) < s.screw.head_diameter_mm
+                for s in assembly.screws
+            )
+            covered = any(
+                other.plate.at_mm[2] >= z - 0.01 and _covers(other.plate, x, y)
+                for other in assembly.plates
+            )
+            if hole.diameter_mm >= like.thread_mm and not taken and not covered:
+                found.append((x, y, z))
+    return found
+
+
+def _covers(plate: Any, x: float, y: float) -> bool:
+    from shapely.geometry import Point
+
+    return bool(outline(plate).contains(Point(*to_plate(plate, x, y))))
+
+
+def _stands_on(screw: Screw, plate: Any) -> bool:
+    top = plate.at_mm[2] + plate.thickness_mm
+    return abs(screw.z_mm - top) < 0.01 and _covers(plate, screw.x_mm, screw.y_mm)
+
+
+def _exchangeable(assembly: Assembly) -> list[tuple[int, int]]:
+    plates = [state.plate for state in assembly.plates]
+    return [
+        (i, k)
+        for i in range(len(plates))
+        for k in range(i + 1, len(plates))
+        if plates[i].at_mm[2] == plates[k].at_mm[2]
+        and (plates[i].finish, plates[i].length_mm, plates[i].width_mm)
+        != (plates[k].finish, plates[k].length_mm, plates[k].width_mm)
+    ]
+
+
+def _other_kind(screw: Screw, known: list[Screw]) -> Screw:
+    """The screw with the plan's other head, or with a usual one when the plan has none."""
+    size = screw.thread_mm
+    usual = {"hex": (1.6 * size, 0.7 * size), "pan": (2.0 * size, 0.74 * size)}
+    head = "pan" if screw.head == "hex" else "hex"
+    sizes = [(s.head_diameter_mm, s.head_height_mm) for s in known if s.head == head]
+    across, height = sizes[0] if sizes else usual[head]
+    return screw.model_copy(
+        update={"head": head, "head_diameter_mm": across, "head_height_mm": height}
+    )
+
+
+def _place_of_head(screw: Screw, tolerance_mm: float) -> Any:
+    """Where a head should be: the circle about it, wider by the tolerance."""
+    reach = screw.head_diameter_mm / (math.sqrt(3) if screw.head == "hex" else 2)
+    disc = solids.cylinder(reach + tolerance_mm, 0.0, 0.05)
+    return disc.translate([screw.x_mm, screw.y_mm, screw.z_mm]).as_original()

@@ -1,0 +1,69 @@
+"""From radiance to the bytes of a camera: lens, exposure, sensor noise, white balance, sRGB."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loco_tools.plan import Camera
+from loco_tools.twin.surface import Points
+
+_NOMINAL_EXPOSURE_US = 12000.0
+_FULL_WELL_E = 11000.0
+_READ_NOISE_E = 9.0
+_BLUR_PX = 0.55
+_VIGNETTING = 0.16
+"""Light lost in the far corner of the picture."""
+
+
+def develop(radiance: Points, camera: Camera, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The picture (H, W, 3) uint8 RGB that a camera makes of linear radiance (H, W, 3).
+
+    Radiance 1 saturates the sensor at an exposure of 12 ms and no gain. Photon noise follows the
+    square root of the light, as electrons do; gain amplifies it.
+    """
+    gain = 10 ** (camera.gain_db / 20)
+    exposure = camera.exposure_us / _NOMINAL_EXPOSURE_US
+    sharpness = _BLUR_PX * rng.uniform(0.9, 1.25)
+    light = _blurred(radiance, sharpness) * _vignette(*radiance.shape[:2])[..., None] * exposure
+    electrons = np.clip(light, 0.0, 8.0) * _FULL_WELL_E
+    noise = rng.standard_normal(light.shape) * np.sqrt(electrons + _READ_NOISE_E**2)
+    level = np.clip((electrons + noise) / _FULL_WELL_E * gain, 0.0, None)
+    balance = 1.0 + rng.normal(0.0, 0.012, 3)
+    return _to_bytes(_toned(level * balance))
+
+
+def _toned(level: Points) -> Points:
+    """A soft shoulder instead of a hard clip above 0.8."""
+    over = np.maximum(level - 0.8, 0.0)
+    return np.asarray(np.where(level > 0.8, 0.8 + 0.2 * (1 - np.exp(-over / 0.2)), level))
+
+
+def _to_bytes(linear: Points) -> NDArray[np.uint8]:
+    clipped = np.clip(linear, 0.0, 1.0)
+    # sRGB, IEC 61966-2-1
+    encoded = np.where(
+        clipped <= 0.0031308, 12.92 * clipped, 1.055 * np.maximum(clipped, 1e-9) ** (1 / 2.4) - 0.055
+    )
+    return np.asarray(np.round(encoded * 255), dtype=np.uint8)
+
+
+def _vignette(height: int, width: int) -> Points:
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    radius = np.hypot(x - (width - 1) / 2, y - (height - 1) / 2)
+    return np.asarray(1.0 - _VIGNETTING * (radius / math.hypot(width / 2, height / 2)) ** 2)
+
+
+def _blurred(image: Points, sigma: float) -> Points:
+    reach = max(1, math.ceil(3 * sigma))
+    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    taps /= taps.sum()
+    for axis in (0, 1):
+        pads = [(reach, reach) if k == axis else (0, 0) for k in range(3)]
+        padded = np.pad(image, pads, mode="edge")
+        length = image.shape[axis]
+        image = sum(
+            tap * np.take(padded, np.arange(k, k + length), axis=axis)
+            for k, tap in enumerate(taps)
+        )
+    return image

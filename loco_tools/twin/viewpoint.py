@@ -1,0 +1,69 @@
+"""Where the camera stands, and where a point of the scene falls in its picture.
+
+Azimuth 0 puts the camera on the side of negative y, so that x runs to the right in the picture; a
+positive azimuth moves it towards positive x. Elevation 90 looks straight down.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from loco_tools.plan import Camera, View
+from loco_tools.twin.surface import Points
+
+_DISTANCE = 6.0
+"""Working distance in picture widths: a long lens, so that parallel edges stay nearly so."""
+
+
+@dataclass(frozen=True)
+class Viewpoint:
+    """A pinhole camera.
+
+    Attributes:
+        origin, target: (3,) in mm.
+        up: (3,) unit vector that points upwards in the picture, at right angles to the view.
+        fov_deg: angle of view across the width.
+        width_px, height_px: size of the picture.
+    """
+
+    origin: Points
+    target: Points
+    up: Points
+    fov_deg: float
+    width_px: int
+    height_px: int
+
+    def project(self, points: Points) -> Points:
+        """Pixel coordinates (.., 2), x right and y down from the upper left corner, of (.., 3)."""
+        forward = self.target - self.origin
+        forward = forward / np.linalg.norm(forward)
+        right = np.cross(forward, self.up)
+        offset = points - self.origin
+        focal = self.width_px / 2 / math.tan(math.radians(self.fov_deg) / 2)
+        depth = offset @ forward
+        x = self.width_px / 2 + focal * (offset @ right) / depth
+        y = self.height_px / 2 - focal * (offset @ self.up) / depth
+        return np.stack([x, y], axis=-1)
+
+
+def look(camera: Camera, view: View, centre: Points) -> Viewpoint:
+    """The viewpoint of a view on a part whose middle is at `centre` (3,).
+
+    The picture is `camera.field_mm` wide where the line of sight through the middle of the part
+    has come down to the level of the table below that middle.
+    """
+    azimuth, elevation = math.radians(view.azimuth_deg), math.radians(view.elevation_deg)
+    level = np.array([math.sin(azimuth), -math.cos(azimuth), 0.0])
+    towards = level * math.cos(elevation) + np.array([0.0, 0.0, math.sin(elevation)])
+    up = np.array([0.0, 0.0, math.cos(elevation)]) - level * math.sin(elevation)
+    to_table = _DISTANCE * camera.field_mm
+    distance = to_table - float(centre[2]) * math.sin(elevation)
+    return Viewpoint(
+        origin=centre + towards * distance,
+        target=centre,
+        up=up,
+        fov_deg=math.degrees(2 * math.atan(camera.field_mm / 2 / to_table)),
+        width_px=camera.width_px,
+        height_px=camera.height_px,
+    )
