@@ -18,6 +18,8 @@ from loco_tools.errors import BenchmarkError, LocoToolsError
 from loco_tools.progress import SILENT, Progress, RichProgress
 
 if TYPE_CHECKING:
+    from loco_tools.annotations.convert import ConversionReport
+    from loco_tools.annotations.masks_only import MasksReport
     from loco_tools.benchmark.runner import RunReport
     from loco_tools.benchmark.suite import Suite
     from loco_tools.plan import Plan
@@ -185,6 +187,7 @@ def convert(
         export,
         out_root=out or Path("data"),
         sessions=sessions,
+        alpha_threshold=alpha_threshold,
         taxonomy=load_taxonomy(taxonomy) if taxonomy else None,
         overwrite=overwrite,
         progress=progress,
@@ -383,6 +386,13 @@ def _end_with(outcome: "RunReport") -> None:
     if outcome.failed:
         lines = [f"  {r.stamp.method} on {r.stamp.class_name}: {r.error}" for r in outcome.failures]
         raise BenchmarkError("\n".join([f"{outcome.failed} cells failed:", *lines]))
+
+
+def _print_outcome(outcome: "MasksReport | ConversionReport", *, as_json: bool) -> None:
+    if as_json:
+        _print_json(outcome.as_record())
+    else:
+        click.echo(outcome.describe())
 
 
 def _print_json(content: Any) -> None:

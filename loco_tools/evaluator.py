@@ -5,7 +5,8 @@ LOCO AD, AU-PRO for MVTec AD; so are the classification figures, one AUROC per k
 good images. Where ties or the FPR limit need a rule, it is the one of `loco_tools.metrics`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +22,18 @@ from loco_tools.metrics.tally import Tally, combined
 
 AnomalyMap = npt.NDArray[np.floating[Any]]
 Figures = dict[str, Any]
+Type = tuple[str, str]  # kind folder and name of a defect type
 
 PRO_LIMIT = 0.3
 """The FPR limit of AU-PRO, as in the evaluation of MVTec AD."""
 
 TYPE_LIMIT = 0.05
 """The FPR limit of the AU-sPRO of a defect type: the headline of MVTec LOCO AD."""
+
+
+def _type_tally() -> Tally:
+    """A tally for one defect type: smaller than others, because a class may have many types."""
+    return Tally(exact_scores=1 << 18, coarse_bits=12)
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,8 @@ class _Folder:
         self.negatives = Tally()  # pixels without a defect
         self.components = Tally()  # defect pixels, weighing 1 / area of their component
         self.types: dict[str, set[str]] = {}  # keys of the images with a defect of that name
-        self.saturating: dict[str, Tally] = {}  # by name: rising pixels, weighing 1 / s
+        self.saturating = Tally()  # pixels where the sPRO of a defect rises, weighing 1 / s
+        self.saturating_types: dict[str, Tally] = {}  # the same by name of the defect
 
     def merge(self, other: "_Folder") -> None:
         self.scores.update(other.scores)
@@ -68,8 +76,9 @@ class _Folder:
         self.components.merge(other.components)
         for name, keys in other.types.items():
             self.types.setdefault(name, set()).update(keys)
-        for name, tally in other.saturating.items():
-            self.saturating.setdefault(name, Tally()).merge(tally)
+        self.saturating.merge(other.saturating)
+        for name, tally in other.saturating_types.items():
+            self.saturating_types.setdefault(name, _type_tally()).merge(tally)
 
 
 class Evaluator:
@@ -130,27 +139,36 @@ class Evaluator:
             DatasetError: no good or no anomalous image was counted.
         """
         good, anomalous = self._by_kind()
-        good_scores = _image_scores([good])
+        good_scores = _image_scores(good)
         images = {
             name: roc.rank(good_scores, _image_scores([folder]))
             for name, folder in anomalous.items()
         }
         pooled = roc.rank(good_scores, _image_scores(anomalous.values()))
+        spro_figures, types, overlap = _spro_by_folder(good, anomalous)
         everywhere = combined(folder.negatives for folder in self._folders.values())
-        pixels = roc.rank_tallies(everywhere, self._positives)
-        pro = roc.rank_tallies(everywhere, combined(f.components for f in anomalous.values()))
-        overlap, types = _overlap(good, anomalous)
-        types = types or _pro_by_type(everywhere, anomalous)
+        types = types or _pro_by_folder(everywhere, anomalous)
+        pro_figures, overlap["pro"] = _pro(everywhere, anomalous)
+        pixel_figures, pixel_roc = _pixels(everywhere, self._positives)
+        bounds = (spro_figures.pop("rounding_bound", 0.0), pro_figures.pop("rounding_bound"))
         return Evaluation(
             metrics={
-                "classification": _classification(images, pooled, by_kind=bool(overlap)),
-                "localization": _localization(overlap, pro, pixels),
-                "defects": _with_images(types, good_scores, anomalous),
+                "classification": _classification(images, pooled, by_kind=bool(spro_figures)),
+                "localization": {
+                    **spro_figures,
+                    **pro_figures,
+                    **pixel_figures,
+                    "rounding_bound": max(bounds),
+                },
+                "defects": _type_table(types, good_scores, anomalous),
             },
             scores={key: score for f in self._folders.values() for key, score in f.scores.items()},
-            image_roc=_thinned({**images, "pooled": pooled}, roc.roc_curve),
-            overlap=_thinned({**overlap, "pro": pro}, spro.spro_curve),
-            pixel_roc=roc.roc_curve(pixels).thinned(),
+            image_roc={
+                name: roc.roc_curve(ranking).thinned()
+                for name, ranking in {**images, "pooled": pooled}.items()
+            },
+            overlap=overlap,
+            pixel_roc=pixel_roc,
         )
 
     def _add_anomalous(
@@ -159,7 +177,9 @@ class Evaluator:
         masks = [(defect, _mask(defect, sample, scores.shape)) for defect in sample.defects]
         if not masks:
             raise DatasetError(f"{sample.image_path}: expected at least one mask, got none")
-        union = np.logical_or.reduce([mask for _, mask in masks])
+        union = masks[0][1].copy()
+        for _, mask in masks[1:]:
+            union |= mask
         inside = scores[union]
         folder.negatives.add(scores[~union])
         folder.components.add(inside, pixel_weights(union))
@@ -169,17 +189,16 @@ class Evaluator:
             if defect.threshold is not None:
                 pixels = scores[mask]
                 saturation_px = defect.threshold.area_px(pixels.size)
-                tally = folder.saturating.setdefault(defect.name, Tally())
-                tally.add(spro.saturating_scores(pixels, saturation_px), 1.0 / saturation_px)
+                rising = spro.saturating_scores(pixels, saturation_px)
+                of_type = folder.saturating_types.setdefault(defect.name, _type_tally())
+                for tally in (folder.saturating, of_type):
+                    tally.add(rising, 1.0 / saturation_px)
 
-    def _by_kind(self) -> tuple[_Folder, dict[str, _Folder]]:
-        """The good images, and the anomalous ones by kind folder."""
-        good = _Folder("good")
-        for folder in self._folders.values():
-            if folder.kind == "good":
-                good.merge(folder)
+    def _by_kind(self) -> tuple[list[_Folder], dict[str, _Folder]]:
+        """The folders of good images, and those of anomalous ones by name."""
+        good = [folder for folder in self._folders.values() if folder.kind == "good"]
         anomalous = {n: f for n, f in sorted(self._folders.items()) if f.kind != "good"}
-        for what, found in (("good", good.scores), ("anomalous", anomalous)):
+        for what, found in (("good", good), ("anomalous", anomalous)):
             if not found:
                 raise DatasetError(
                     f"expected at least one {what} test image, got none; every figure compares "
@@ -224,49 +243,88 @@ def _image_scores(folders: Iterable[_Folder]) -> list[float]:
     return [score for folder in folders for score in folder.scores.values()]
 
 
-def _overlap(
-    good: _Folder, anomalous: Mapping[str, _Folder]
-) -> tuple[dict[str, Ranking], dict[str, Figures]]:
-    """The sPRO ranking of each kind folder whose defects saturate, and the table of their types.
+def _spro_by_folder(
+    good: list[_Folder], anomalous: Mapping[str, _Folder]
+) -> tuple[Figures, dict[Type, Figures], dict[str, Curve]]:
+    """The sPRO figures of each kind folder whose defects saturate, of each type, and the curves.
 
     The negatives are those of the folder and of the good images, as in the official evaluation.
+    No ranking is kept: at full size each takes some 50 MB.
     """
-    overlap: dict[str, Ranking] = {}
-    types: dict[str, Figures] = {}
+    areas: dict[str, dict[str, float]] = {}
+    types: dict[Type, Figures] = {}
+    curves: dict[str, Curve] = {}
+    bound = 0.0
     for name, folder in anomalous.items():
-        if not folder.saturating:
+        if not folder.saturating_types:
             continue
-        negatives = combined([good.negatives, folder.negatives])
-        overlap[name] = roc.rank_tallies(negatives, combined(folder.saturating.values()))
-        for defect, tally in folder.saturating.items():
-            figure = spro.au_spro(roc.rank_tallies(negatives, tally), TYPE_LIMIT)
-            types[defect] = {"kind_folder": name, f"au_spro_{TYPE_LIMIT}": figure}
-    return overlap, types
+        negatives = combined(part.negatives for part in (*good, folder))
+        ranking = roc.rank_tallies(negatives, folder.saturating)
+        areas[name] = {str(limit): spro.au_spro(ranking, limit) for limit in spro.LIMITS}
+        bound = max(bound, *(spro.rounding_bound(ranking, limit) for limit in spro.LIMITS))
+        curves[name] = spro.spro_curve(ranking).thinned()
+        for defect, tally in folder.saturating_types.items():
+            ranking = roc.rank_tallies(negatives, tally)
+            types[name, defect] = {f"au_spro_{TYPE_LIMIT}": spro.au_spro(ranking, TYPE_LIMIT)}
+    if not areas:
+        return {}, {}, {}
+    means = {
+        limit: _with_mean({name: of_folder[limit] for name, of_folder in areas.items()})["mean"]
+        for limit in map(str, spro.LIMITS)
+    }
+    return {"auc_spro": {**areas, "mean": means}, "rounding_bound": bound}, types, curves
 
 
-def _pro_by_type(everywhere: Tally, anomalous: Mapping[str, _Folder]) -> dict[str, Figures]:
-    """The table of MVTec AD, where a kind folder is a type."""
+def _pro(everywhere: Tally, anomalous: Mapping[str, _Folder]) -> tuple[Figures, Curve]:
+    """The PRO figures over all anomalous images, and the curve."""
+    ranking = roc.rank_tallies(everywhere, combined(f.components for f in anomalous.values()))
+    figures = {
+        "au_pro": {str(PRO_LIMIT): spro.au_spro(ranking, PRO_LIMIT)},
+        "rounding_bound": spro.rounding_bound(ranking, PRO_LIMIT),
+    }
+    return figures, spro.spro_curve(ranking).thinned()
+
+
+def _pixels(negatives: Tally, positives: Tally) -> tuple[Figures, Curve]:
+    """How well scores tell defect pixels from others, and the ROC curve."""
+    ranking = roc.rank_tallies(negatives, positives)
+    figures = {
+        "pixel_auroc": roc.auroc(ranking),
+        "pixel_average_precision": roc.average_precision(ranking),
+        "pixel_f1_max": roc.f1_max(ranking),
+    }
+    return figures, roc.roc_curve(ranking).thinned()
+
+
+def _pro_by_folder(everywhere: Tally, anomalous: Mapping[str, _Folder]) -> dict[Type, Figures]:
+    """The figure of each type of MVTec AD, where a kind folder is a type."""
+    rankings = {
+        name: roc.rank_tallies(everywhere, folder.components) for name, folder in anomalous.items()
+    }
     return {
-        name: {
-            "kind_folder": name,
-            f"au_pro_{PRO_LIMIT}": spro.au_spro(
-                roc.rank_tallies(everywhere, folder.components), PRO_LIMIT
-            ),
-        }
-        for name, folder in anomalous.items()
+        (name, name): {f"au_pro_{PRO_LIMIT}": spro.au_spro(ranking, PRO_LIMIT)}
+        for name, ranking in rankings.items()
     }
 
 
-def _with_images(
-    types: Mapping[str, Figures], good: list[float], anomalous: Mapping[str, _Folder]
+def _type_table(
+    types: Mapping[Type, Figures], good: list[float], anomalous: Mapping[str, _Folder]
 ) -> dict[str, Figures]:
-    """Add to each type its images: how many, and their AUROC against the good ones."""
+    """A row per defect type: its images, their AUROC against the good ones, and its figure.
+
+    A row is called like the type, and also after its kind folder where two have such a type.
+    """
+    times = Counter(defect for _, defect in types)
     table = {}
-    for name, figures in sorted(types.items()):
-        folder = anomalous[figures["kind_folder"]]
-        scores = [folder.scores[key] for key in folder.types.get(name, folder.scores)]
-        image_auroc = roc.auroc(roc.rank(good, scores))
-        table[name] = {"count": len(scores), "image_auroc": image_auroc, **figures}
+    for (name, defect), figures in sorted(types.items(), key=lambda item: item[0][::-1]):
+        folder = anomalous[name]
+        scores = [folder.scores[key] for key in folder.types[defect]]
+        table[defect if times[defect] == 1 else f"{name}/{defect}"] = {
+            "kind_folder": name,
+            "count": len(scores),
+            "image_auroc": roc.auroc(roc.rank(good, scores)),
+            **figures,
+        }
     return table
 
 
@@ -280,34 +338,7 @@ def _classification(images: dict[str, Ranking], pooled: Ranking, *, by_kind: boo
     }
 
 
-def _localization(overlap: dict[str, Ranking], pro: Ranking, pixels: Ranking) -> Figures:
-    figures: Figures = {}
-    if overlap:
-        by_folder = {
-            name: {str(limit): spro.au_spro(ranking, limit) for limit in spro.LIMITS}
-            for name, ranking in overlap.items()
-        }
-        limits = {
-            limit: _with_mean({name: areas[limit] for name, areas in by_folder.items()})["mean"]
-            for limit in map(str, spro.LIMITS)
-        }
-        figures["auc_spro"] = {**by_folder, "mean": limits}
-    return {
-        **figures,
-        "au_pro": {str(PRO_LIMIT): spro.au_spro(pro, PRO_LIMIT)},
-        "pixel_auroc": roc.auroc(pixels),
-        "pixel_average_precision": roc.average_precision(pixels),
-        "pixel_f1_max": roc.f1_max(pixels),
-    }
-
-
 def _with_mean(figures: dict[str, float]) -> dict[str, float | None]:
     """Add the plain mean over the kinds; None unless there are two or more to compare."""
     values = list(figures.values())
     return {**figures, "mean": sum(values) / len(values) if len(values) > 1 else None}
-
-
-def _thinned(
-    rankings: Mapping[str, Ranking], curve_of: Callable[[Ranking], Curve]
-) -> dict[str, Curve]:
-    return {name: curve_of(ranking).thinned() for name, ranking in rankings.items()}

@@ -6,7 +6,10 @@ Library functions take a `progress: Progress` and default to `SILENT`; the comma
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichDisplay
 
 Advance = Callable[[int], None]
 
@@ -42,35 +45,56 @@ SILENT = Silent()
 
 
 class RichProgress:
-    """Bars with rate and time left on a terminal; plain lines elsewhere. Writes to stderr."""
+    """Bars with rate and time left on a terminal, and lines alone elsewhere. Writes to stderr.
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    Tasks may be opened within tasks; all of them share one display.
+    """
+
+    def __init__(self) -> None:
         from rich.console import Console
 
-        self._console = Console(stderr=True, quiet=quiet)
+        self._console = Console(stderr=True, soft_wrap=True)
+        self._display: RichDisplay | None = None
+        self._open = 0
 
     @contextlib.contextmanager
     def task(self, description: str, total: int | None = None) -> Iterator[Advance]:
         """See `Progress.task`."""
-        from rich import progress as bars
+        display = self._display or self._new_display()
+        if self._open == 0:
+            display.start()
+        self._open += 1
+        bar = display.add_task(description, total=total, rate="")
 
-        columns = (
-            bars.TextColumn("{task.description}"),
-            bars.BarColumn(bar_width=30),
-            bars.MofNCompleteColumn(),
-            bars.TextColumn("{task.fields[rate]}"),
-            bars.TimeRemainingColumn(),
-        )
-        with bars.Progress(*columns, console=self._console, transient=True) as display:
-            bar = display.add_task(description, total=total, rate="")
+        def advance(steps: int) -> None:
+            display.advance(bar, steps)
+            speed = next(task.speed for task in display.tasks if task.id == bar)
+            display.update(bar, rate=f"{speed:.1f}/s" if speed else "")
 
-            def advance(steps: int) -> None:
-                display.advance(bar, steps)
-                speed = display.tasks[0].speed
-                display.update(bar, rate=f"{speed:.1f}/s" if speed else "")
-
+        try:
             yield advance
+        finally:
+            display.remove_task(bar)
+            self._open -= 1
+            if self._open == 0:
+                display.stop()
+                self._display = None
 
     def note(self, message: str) -> None:
         """See `Progress.note`."""
         self._console.print(message, markup=False, highlight=False)
+
+    def _new_display(self) -> "RichDisplay":
+        from rich import progress as bars
+
+        self._display = bars.Progress(
+            bars.TextColumn("{task.description}", markup=False),
+            bars.BarColumn(bar_width=30),
+            bars.MofNCompleteColumn(),
+            bars.TextColumn("{task.fields[rate]}"),
+            bars.TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        return self._display

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from loco_tools import files
-from loco_tools.annotations.label_studio import Skipped
+from loco_tools.annotations.regions import Skipped
 from loco_tools.errors import AnnotationError
 
 

@@ -1,33 +1,24 @@
 """From a session and its Label Studio export to a dataset class in MVTec LOCO AD format."""
 
 import contextlib
-import hashlib
-import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from itertools import combinations
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from loco_tools import files
 from loco_tools.annotations.audit import audit_path, audit_record, check_unedited
-from loco_tools.annotations.label_studio import Export, Skipped, read_export
-from loco_tools.annotations.marks import Instance, Marks, check_marks, instances_of, marks_of
-from loco_tools.annotations.photographs import Photograph, Photographs, find_sessions
+from loco_tools.annotations.class_folder import ClassFolder
+from loco_tools.annotations.label_studio import read_export
+from loco_tools.annotations.marks import check_marks, instances_of, marks_of
+from loco_tools.annotations.photographs import Photographs, find_sessions
+from loco_tools.annotations.regions import Skipped
+from loco_tools.annotations.targets import check_spares
 from loco_tools.annotations.taxonomy import Taxonomy, defects_config, load_taxonomy
-from loco_tools.datasets.images import encode_png
-from loco_tools.errors import AnnotationError
 from loco_tools.progress import SILENT, Progress
 
-_KIND_FOLDERS = {
-    "good": "good",
-    "logical": "logical_anomalies",
-    "structural": "structural_anomalies",
-}
 _SAME_SCALE = 0.02
+_NOTES_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -55,7 +46,10 @@ class ConversionReport:
         if self.simulated:
             lines[0] += " (SIMULATED images)"
         lines += [f"skipped: {s.type} in task {s.task}: {s.reason}" for s in self.skipped]
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        lines += [f"note: {note}" for note in self.notes[:_NOTES_SHOWN]]
+        if len(self.notes) > _NOTES_SHOWN:
+            lines.append(f"note: and {len(self.notes) - _NOTES_SHOWN} more")
+        return "\n".join(lines)
 
     def as_record(self) -> dict[str, Any]:
         """The report as plain data for JSON."""
@@ -108,6 +102,7 @@ def convert(
     marks = marks_of(content, photographs)
     check_marks(content, photographs, marks, taxonomy)
     folder = out_root / photographs.class_name
+    check_spares(folder, [export, *(session for session, _ in photographs.records)])
     if folder.exists() and not overwrite:
         check_unedited(folder)
     config = _config(photographs, taxonomy)
@@ -116,7 +111,7 @@ def convert(
         files.folder_swapped_in(folder) as fresh,
         progress.task(f"convert {photographs.class_name}", len(photographs.all)) as advance,
     ):
-        made = _Class(fresh, config, notes=_session_notes(photographs))
+        made = ClassFolder(fresh, config, notes=_session_notes(photographs))
         for photograph in photographs.all:
             marked = marks.get(photograph)
             instances, skipped = instances_of(
@@ -125,7 +120,7 @@ def convert(
             made.skipped += skipped
             made.add(photograph, marked, instances)
             advance(1)
-        made.finish(photographs)
+        made.finish(photographs.records)
         made.skipped += content.skipped
         files.write_text(sidecar, "".join(f"{line}\n" for line in made.lines))
         files.write_json(audit, audit_record(export, made.hashes, made.masked, made.skipped))
@@ -144,122 +139,6 @@ def _beside(folder: Path) -> Iterator[tuple[Path, Path]]:
     finally:
         for source in staged:
             source.unlink(missing_ok=True)
-
-
-@dataclass
-class _Class:
-    """The class folder while it is built, and what is known about each file in it."""
-
-    folder: Path
-    config: list[dict[str, Any]]
-    notes: list[str]
-    counts: Counter[str] = field(default_factory=Counter)
-    defects: Counter[str] = field(default_factory=Counter)
-    hashes: dict[str, str] = field(default_factory=dict)
-    lines: list[str] = field(default_factory=list)
-    masked: list[dict[str, Any]] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-
-    def add(self, photograph: Photograph, marked: Marks | None, found: list[Instance]) -> None:
-        """Write one image with its masks."""
-        shot = photograph.shot
-        kinds = {instance.defect.kind for instance in found}
-        kind = "logical" if "logical" in kinds else "structural" if kinds else "good"
-        kind_folder = _KIND_FOLDERS[kind]
-        parent = f"{shot.split}/{kind_folder}"
-        name = f"{self.counts[parent]:03d}"
-        self.counts[parent] += 1
-        image = f"{parent}/{name}.png"
-        self._write(image, _checked_bytes(photograph))
-        defects = [
-            self._write_mask(f"ground_truth/{kind_folder}/{name}/{number:03d}.png", instance)
-            for number, instance in enumerate(found)
-        ]
-        self._take_notes(photograph, image, found)
-        line = {
-            "image": image,
-            "split": shot.split,
-            "kind": kind,
-            "part": shot.part,
-            "view": shot.view,
-            "part_kind": shot.kind,
-            "part_defect": shot.defect,
-            "shot": shot.shot,
-            "session": photograph.record.session,
-            "simulated": photograph.record.simulated,
-            "sha256": shot.sha256,
-            "annotator": marked.annotation.annotator if marked else None,
-            "annotations": marked.submitted if marked else 0,
-            "defects": defects,
-        }
-        self.lines.append(json.dumps(line, ensure_ascii=False))
-
-    def finish(self, photographs: Photographs) -> None:
-        """Write what the official tree has besides images and masks."""
-        config = json.dumps(self.config, indent=2) + "\n"
-        self._write("defects_config.json", config.encode())
-        self._write("readme.txt", _readme(photographs).encode())
-
-    def _write(self, name: str, content: bytes) -> None:
-        files.write_bytes(self.folder / name, content)
-        self.hashes[name] = hashlib.sha256(content).hexdigest()
-
-    def _write_mask(self, name: str, instance: Instance) -> dict[str, Any]:
-        value = np.uint8(instance.defect.pixel_value)
-        self._write(name, encode_png(instance.mask.astype(np.uint8) * value))
-        self.defects[instance.defect.name] += 1
-        self.masked += [
-            {"task": r.task, "region": r.id, "type": r.type, "label": r.labels[0], "file": name}
-            for r in instance.regions
-        ]
-        return {
-            "name": instance.defect.name,
-            "kind": instance.defect.kind,
-            "mask": name,
-            "area_px": instance.area_px,
-            "regions": [region.id for region in instance.regions],
-        }
-
-    def _take_notes(self, photograph: Photograph, image: str, found: list[Instance]) -> None:
-        shot, names = photograph.shot, sorted({instance.defect.name for instance in found})
-        if found and names != [shot.defect]:
-            taken = shot.defect or "good"
-            self.notes.append(
-                f"{image} ({photograph}): taken as {taken}, marked {', '.join(names)}"
-            )
-        thresholds = {
-            entry["defect_name"]: entry["saturation_threshold"]
-            for entry in self.config
-            if not entry["relative_saturation"]
-        }
-        for instance in found:
-            threshold = thresholds.get(instance.defect.name, 0)
-            if threshold > instance.area_px:
-                self.notes.append(
-                    f"{image}: {instance.defect.name} saturates at {threshold} px, but only "
-                    f"{instance.area_px} px are marked; evaluations then take all that is marked"
-                )
-        for one, other in combinations(found, 2):
-            shared = int(np.count_nonzero(one.mask & other.mask))
-            if shared:
-                pair = f"{one.defect.name} and {other.defect.name}"
-                self.notes.append(f"{image}: {pair} overlap in {shared} px")
-
-
-def _checked_bytes(photograph: Photograph) -> bytes:
-    """The image file, if it is the one that was taken."""
-    try:
-        content = photograph.path.read_bytes()
-    except OSError as error:
-        raise AnnotationError(
-            f"{photograph.path}: cannot be read ({error.strerror}); next step: restore it"
-        ) from error
-    if hashlib.sha256(content).hexdigest() != photograph.shot.sha256:
-        raise AnnotationError(
-            f"{photograph.path}: damaged or edited, its SHA-256 is not the one in the session's "
-            "shots.jsonl; next step: restore it from a copy"
-        )
-    return content
 
 
 def _config(photographs: Photographs, taxonomy: Taxonomy) -> list[dict[str, Any]]:
@@ -291,37 +170,7 @@ def _session_notes(photographs: Photographs) -> list[str]:
     return notes
 
 
-def _readme(photographs: Photographs) -> str:
-    origins = [
-        f"- session {record.session}, "
-        + (
-            f"SIMULATED by a digital twin (seed {record.seed}): not photographs"
-            if record.simulated
-            else f"photographs by {record.camera.identity}"
-        )
-        + f", begun {record.created}"
-        for _, record in photographs.records
-    ]
-    part = photographs.records[0][1].plan.part
-    return "\n".join(
-        [
-            f"{photographs.class_name}: {part.title} ({part.bought_as})",
-            "",
-            "A dataset class in the format of MVTec LOCO AD, converted by loco-tools from the",
-            "annotations of:",
-            *origins,
-            "",
-            "train/good, validation/good: good parts. test: good, logical_anomalies,",
-            "structural_anomalies. ground_truth/<kind>/<image>/: one mask per defect, 0 for",
-            "background, else the pixel value of defects_config.json.",
-            "",
-            "No licence is stated; whoever publishes this class has to state one in license.txt.",
-            "",
-        ]
-    )
-
-
-def _report(folder: Path, photographs: Photographs, made: _Class) -> ConversionReport:
+def _report(folder: Path, photographs: Photographs, made: ClassFolder) -> ConversionReport:
     return ConversionReport(
         class_name=photographs.class_name,
         folder=folder,

@@ -8,11 +8,11 @@ a file that is no export at all is an error.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from loco_tools.annotations.regions import Annotation, Export, Region, Skipped, Task, TaskId
 from loco_tools.errors import AnnotationError
 
 GROUP_CONTROL = "group"
@@ -31,78 +31,6 @@ _SHAPE_BY_KEY = (
 )
 _IMAGE_KEYS = ("image", "images", "img")
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
-
-TaskId = int | str
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """Something in the export that became nothing, and why."""
-
-    task: TaskId
-    region: str | None
-    type: str | None
-    reason: str
-
-
-@dataclass(frozen=True)
-class Region:
-    """One thing drawn on one image.
-
-    `type` is the export's word for it ("polygonlabels", "magicwand"), `shape` the kind of geometry
-    in `value`. `size` is (H, W) of the original image, None where the export does not tell.
-    `image` is the reference to the image as the task gives it, None where it gives none.
-    """
-
-    task: TaskId
-    id: str | None
-    type: str
-    shape: str
-    labels: tuple[str, ...]
-    group: int | None
-    value: Mapping[str, Any] = field(repr=False)
-    size: tuple[int, int] | None
-    image: str | None
-    item_index: int
-
-
-@dataclass(frozen=True)
-class Annotation:
-    """What one person submitted for one task; `time` is when, as ISO 8601, "" if unknown."""
-
-    id: str | None
-    annotator: str | None
-    time: str
-    regions: tuple[Region, ...]
-    skipped: tuple[Skipped, ...]
-
-
-@dataclass(frozen=True)
-class Task:
-    """One task: its data as imported, the images it shows, and its submitted annotations."""
-
-    id: TaskId
-    data: Mapping[str, Any]
-    images: tuple[str, ...]
-    annotations: tuple[Annotation, ...]
-
-
-@dataclass(frozen=True)
-class Export:
-    """A whole export; `skipped` holds only what lies outside of any annotation."""
-
-    path: Path
-    tasks: tuple[Task, ...]
-    skipped: tuple[Skipped, ...]
-
-    def regions(self) -> list[Region]:
-        """Every region, in the order of the export."""
-        return [r for task in self.tasks for a in task.annotations for r in a.regions]
-
-    def all_skipped(self) -> list[Skipped]:
-        """Everything that the reader could not understand."""
-        inside = [s for task in self.tasks for a in task.annotations for s in a.skipped]
-        return [*self.skipped, *inside]
 
 
 def read_export(path: Path) -> Export:
@@ -323,8 +251,8 @@ def _item_index(item: dict[str, Any]) -> int:
 
 def _image_of(data: dict[str, Any], to_name: str | None, item_index: int) -> str | None:
     """The image that a region lies on: the one named like its tag, else the task's images."""
-    named = data.get(to_name) if to_name else None
-    if isinstance(named, str) and to_name is not None and _looks_like_image(to_name, named):
+    named = data.get(to_name) if to_name and item_index == 0 else None
+    if to_name and isinstance(named, str) and _looks_like_image(to_name, named):
         return _clean(named)
     images = _images(data)
     return images[item_index] if item_index < len(images) else None

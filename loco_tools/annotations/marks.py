@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loco_tools.annotations.label_studio import Annotation, Export, Region, Skipped, Task
-from loco_tools.annotations.masks_only import region_mask
 from loco_tools.annotations.photographs import Photograph, Photographs, shortened
+from loco_tools.annotations.regions import Annotation, Export, Region, Skipped, Task
 from loco_tools.annotations.shapes import SHAPES_WITH_AREA, Mask
 from loco_tools.annotations.taxonomy import DefectType, Taxonomy
 from loco_tools.datasets.images import image_size
@@ -16,11 +15,11 @@ from loco_tools.errors import AnnotationError
 
 @dataclass(frozen=True)
 class Marks:
-    """The annotation of one photograph that counts, and how many people submitted one."""
+    """The annotation of one photograph that counts, and who else submitted one."""
 
     annotation: Annotation
     regions: tuple[Region, ...]
-    submitted: int
+    annotators: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,9 @@ def marks_of(export: Export, photographs: Photographs) -> dict[Photograph, Marks
                 found.setdefault(photograph, []).append((annotation, regions))
     marks = {}
     for photograph, submitted in found.items():
-        last, regions = max(submitted, key=lambda pair: pair[0].time)
-        marks[photograph] = Marks(last, regions, len(submitted))
+        last, regions = sorted(submitted, key=lambda pair: pair[0].time)[-1]
+        people = {one.annotator for one, _ in submitted if one.annotator is not None}
+        marks[photograph] = Marks(last, regions, tuple(sorted(people)))
     return marks
 
 
@@ -134,7 +134,7 @@ def instances_of(
     for place, region in enumerate(marked.regions):
         _check_size(photograph, region, size)
         try:
-            mask = region_mask(region, size, alpha_threshold=alpha_threshold)
+            mask = region.mask(size, alpha_threshold=alpha_threshold)
         except AnnotationError as error:
             skipped.append(Skipped(region.task, region.id, region.type, str(error)))
             continue

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from loco_tools import files
-from loco_tools.annotations.label_studio import Region, Skipped, read_export
+from loco_tools.annotations.label_studio import read_export
 from loco_tools.annotations.references import ImageFiles
-from loco_tools.annotations.shapes import Mask, rasterise
+from loco_tools.annotations.regions import Region, Skipped
+from loco_tools.annotations.shapes import Mask
+from loco_tools.annotations.targets import check_spares
 from loco_tools.datasets.images import image_size, write_png
 from loco_tools.errors import AnnotationError, DatasetError
 from loco_tools.progress import SILENT, Progress
@@ -57,6 +59,10 @@ class MasksReport:
         lines += [f"skipped {n} {kind}: {reason}" for (kind, reason), n in reasons.items()]
         return "\n".join(lines)
 
+    def as_record(self) -> dict[str, Any]:
+        """The report as plain data for JSON."""
+        return {**asdict(self), "out": str(self.out)}
+
 
 def export_masks(
     export: Path,
@@ -97,7 +103,7 @@ def export_masks(
     ):
         for region in content.regions():
             try:
-                mask = region_mask(region, sizes.of(region), alpha_threshold=alpha_threshold)
+                mask = region.mask(sizes.of(region), alpha_threshold=alpha_threshold)
             except (AnnotationError, DatasetError) as error:
                 skipped.append(Skipped(region.task, region.id, region.type, str(error)))
             else:
@@ -105,21 +111,6 @@ def export_masks(
             advance(1)
         _write_record(fresh, made, skipped)
     return MasksReport(out, tuple(made), tuple(skipped))
-
-
-def region_mask(region: Region, size: tuple[int, int], *, alpha_threshold: int = 128) -> Mask:
-    """The pixels of one region on an image of `size` (H, W), (H, W) bool, at least one of them.
-
-    Raises:
-        AnnotationError: the geometry is no area, is malformed, or covers no pixel of the image.
-    """
-    height, width = size
-    mask = rasterise(
-        region.shape, region.value, height=height, width=width, alpha_threshold=alpha_threshold
-    )
-    if not mask.any():
-        raise AnnotationError("covers no pixel of the image")
-    return mask
 
 
 class _Sizes:
@@ -154,12 +145,7 @@ def _check_target(export: Path, out: Path, *, overwrite: bool) -> None:
         return
     if not out.is_dir():
         raise AnnotationError(f"{out}: expected a folder for the masks, got a file")
-    inside = {export.resolve(), Path.cwd().resolve()}
-    if any(path.is_relative_to(out.resolve()) for path in inside):
-        raise AnnotationError(
-            f"{out}: would be replaced, but holds the export or the current folder; next step: "
-            "another --out"
-        )
+    check_spares(out, [export])
     if not overwrite and any(out.iterdir()) and not _is_earlier_output(out):
         raise AnnotationError(
             f"{out}: is not empty and was not written by --masks-only; next step: another --out, "

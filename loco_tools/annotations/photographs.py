@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loco_tools.annotations.label_studio import Export, Task
 from loco_tools.annotations.references import names_of
+from loco_tools.annotations.regions import Export, Task
 from loco_tools.capture.session import RECORD, Session, Shot, read_session, read_shots
 from loco_tools.errors import AnnotationError
 

@@ -11,6 +11,7 @@ import base64
 import binascii
 import io
 import math
+import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,7 +35,7 @@ MAX_CROSSINGS = 5_000_000
 _CURVE_STEPS = 32
 _FAR_PERCENT = 1e6
 _THINNEST_PX = 1e-3
-_UNREADABLE = (OSError, ValueError, SyntaxError)
+_PNG_SIZE = slice(16, 24)
 
 
 def rasterise(
@@ -237,23 +238,16 @@ def _bitmask_alpha(value: Geometry, height: int, width: int) -> rle.Alpha:
         raise AnnotationError(f"expected a bitmask as {prefix}..., got {_brief(url)}")
     try:
         data = base64.b64decode(url[len(prefix) :], validate=True)
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            size, transparent = image.size, "A" in image.mode or "transparency" in image.info
-    except (
-        binascii.Error,
-        ValueError,
-        OSError,
-        SyntaxError,
-        Image.DecompressionBombError,
-    ) as error:
-        raise AnnotationError(f"expected a bitmask as PNG, got {error}") from error
+    except binascii.Error as error:
+        raise AnnotationError(f"expected a bitmask in base64, got {error}") from error
+    if not data.startswith(b"\x89PNG\r\n\x1a\n") or len(data) < _PNG_SIZE.stop:
+        raise AnnotationError(f"expected a bitmask as PNG, got {len(data)} bytes of something else")
+    size = struct.unpack(">II", data[_PNG_SIZE])
     if size != (width, height):
         raise AnnotationError(
             f"expected a bitmask of {width} x {height} pixels like its image, got {size[0]} x "
             f"{size[1]}"
         )
-    if not transparent:
-        raise AnnotationError("expected a bitmask whose unpainted pixels are transparent")
     return _decode_alpha(data)
 
 
@@ -262,9 +256,13 @@ def _decode_alpha(png: bytes) -> rle.Alpha:
         with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
             image.verify()
         with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
-            return np.asarray(image.convert("RGBA").getchannel("A"))
-    except _UNREADABLE as error:
+            transparent = "A" in image.mode or "transparency" in image.info
+            alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+    except (OSError, ValueError, SyntaxError) as error:
         raise AnnotationError(f"the bitmask's PNG is damaged ({error})") from error
+    if not transparent:
+        raise AnnotationError("expected a bitmask whose unpainted pixels are transparent")
+    return alpha
 
 
 def _point(value: Any, height: int, width: int) -> tuple[float, float]:

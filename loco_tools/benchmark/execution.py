@@ -170,9 +170,9 @@ def _load(job: Job, cell: Cell, method: str, backbone: "Backbone") -> "Detector"
         raise BenchmarkError(f"member {cell} is not available: {reason}")
     folder = cell.folder(job.out) / "model"
     if method == ENSEMBLE:
-        from loco_tools.ensembles import load_ensemble
+        from loco_tools.ensembles.feature_fusion import FeatureFusion
 
-        return load_ensemble(folder, backbone, device=job.stamp.device)
+        return FeatureFusion.load(folder, backbone, device=job.stamp.device)
     from loco_tools.methods import method_class
 
     return method_class(method).load(folder, backbone, device=job.stamp.device)

@@ -16,7 +16,7 @@ Child = str | None | Iterable["Child"]
 Value = str | float | bool | None
 
 
-def element(name: str, *children: Child, **attributes: Value) -> Markup:
+def element(tag: str, /, *children: Child, **attributes: Value) -> Markup:
     """One element; `class_` stands for class, `data_kind` for data-kind.
 
     An attribute that is None or False is left out, one that is True has no value.
@@ -24,10 +24,10 @@ def element(name: str, *children: Child, **attributes: Value) -> Markup:
     >>> element("p", "1 < 2", class_="note")
     '<p class="note">1 &lt; 2</p>'
     """
-    opening = f"<{name}{''.join(_attribute(key, value) for key, value in attributes.items())}>"
-    if name in _VOID:
+    opening = f"<{tag}{''.join(_attribute(key, value) for key, value in attributes.items())}>"
+    if tag in _VOID:
         return Markup(opening)
-    return Markup(f"{opening}{join(*children)}</{name}>")
+    return Markup(f"{opening}{join(*children)}</{tag}>")
 
 
 def join(*children: Child) -> Markup:

@@ -78,15 +78,17 @@ def _glance(data: ReportData) -> Markup:
     """The answer in a few cards."""
     cards = []
     for label, field in (
-        ("Best at telling good from defective", "image_auroc_mean"),
-        ("Best at covering the defects", "au_spro"),
-        ("Best at covering the defects", "au_pro"),
+        ("Best at finding bad parts", "image_auroc_mean"),
+        ("Best at pointing at the defects", "au_spro"),
+        ("Best at pointing at the defects", "au_pro"),
     ):
         of_layout = data.classes_with(field)
         means = data.means(of_layout, field)
         if means:
             best = max(means, key=lambda method: means[method])
             scope = f", mean of {len(of_layout)} classes" if len(of_layout) > 1 else ""
+            if len(of_layout) < len(data.classes) and len(of_layout) == 1:
+                scope = f" on {of_layout[0].name}"
             words = f"{_FIGURE_NAMES[field]} {means[best]:.3f}{scope}"
             cards.append(_card(label, best, words))
     speeds = data.speeds()
@@ -157,8 +159,8 @@ def _glossary() -> Markup:
     more = {
         "anomaly map": "A picture as large as the image that is high where the detector sees "
         "something unusual.",
-        "ensemble": "A detector made of the features of the other methods, not a vote over their "
-        "scores.",
+        "ensemble": "A detector built on the inner features of the other methods of the run, its "
+        "members.",
         "backbone": "The network that turns images into features. “scattering” is a fixed wavelet "
         "filter bank that needs no downloaded weights.",
         "preset": "“paper”: the published settings. “fast”: a stated reduction for CPUs, whose "

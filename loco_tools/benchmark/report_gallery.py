@@ -148,7 +148,8 @@ def _row(
     label = f"{KIND_NAMES[sample.kind]} image {sample.id}, {names}"
     tiles = [_tile(label, element("svg", source, truth, aria_label=label, **view), "photo")]
     for method, heat in heats.items():
-        words = f"above {above[method]:.0%} of the good images"
+        others = "other good" if sample.kind == "good" else "good"
+        words = f"above {above[method]:.0%} of the {others} images"
         layers = (
             element("use", href=f"#{key}p"),
             element("image", href=_heat(heat), width=width, height=height, class_="heat"),

@@ -33,8 +33,9 @@ def _legend(data: ReportData) -> Markup:
 def curves(data: ReportData) -> Markup:
     """ROC curves of the image scores and coverage curves of the maps, per class."""
     note = (
-        "Left: every threshold on the image score as one point; the dotted diagonal is guessing. "
-        "Right: the same for the maps; the shaded part is what the figure counts. "
+        "ROC: every threshold on the image score is one point; the dotted diagonal is guessing. "
+        "Coverage: every threshold on the maps is one point; the headline figure counts the shaded "
+        "part only. The closer a curve hugs the upper left corner, the better. "
         f"{_seed_note(data)}"
     )
     return section(
@@ -54,28 +55,30 @@ def curves(data: ReportData) -> Markup:
 
 
 def _class_curves(data: ReportData, one: ClassResults) -> Iterator[Markup]:
-    curves = {record.stamp.method: data.curves(record.cell) for record in one.shown}
-    first = next(iter(curves.values()))
+    found = {record.stamp.method: data.curves(record.cell) for record in one.shown}
+    first = next(iter(found.values()))
     kinds = [
         name for name in ("logical_anomalies", "structural_anomalies") if name in first["image_roc"]
     ]
-    for name in kinds or ["pooled"]:
+    names: list[str] = [*kinds] or ["pooled"]
+    for name in names:
         yield _figure(
             f"Good against {KIND_NAMES[name]} (ROC)",
             charts.line_chart(
-                _lines(data, curves, "image_roc", name),
+                _lines(data, found, "image_roc", name),
                 name=f"ROC curves, {one.name}, {KIND_NAMES[name]}",
                 x_label="good images flagged by mistake",
                 y_label="defective images found",
             ),
         )
     saturating = [name for name in kinds if name in first["overlap"]]
-    for name in saturating or ["pro"]:
+    covered: list[str] = [*saturating] or ["pro"]
+    for name in covered:
         kind, limit = ("sPRO", 0.05) if saturating else ("PRO", 0.3)
         yield _figure(
             f"Coverage of {KIND_NAMES[name]} ({kind})",
             charts.line_chart(
-                _lines(data, curves, "overlap", name),
+                _lines(data, found, "overlap", name),
                 name=f"{kind} curves, {one.name}, {KIND_NAMES[name]}",
                 x_label="defect-free area lit up by mistake",
                 y_label=f"defects covered ({kind})",
@@ -189,5 +192,3 @@ def cost(data: ReportData) -> Markup:
 def _seed_note(data: ReportData) -> str:
     seeds = data.run.suite.seeds
     return f"Shown for seed {seeds[0]}." if len(seeds) > 1 else ""
-
-

@@ -11,10 +11,10 @@ from loco_tools.benchmark.results import RESULTS_FILE, Spread, figure, row_of, s
 EXPLAINED = {
     "image AUROC": "The chance that a defective image gets a higher score than a good one. "
     "0.5 is guessing, 1 is perfect.",
-    "AU-sPRO 0.05": "How much of each defect is covered by the map, while at most 5 % of the "
+    "AU-sPRO 0.05": "How much of each defect is covered by the map, while at most 5 % of the "
     "defect-free area lights up by mistake. A defect counts as found once its saturation area is "
     "covered. 0.025 is guessing, 1 is perfect. The headline figure of MVTec LOCO AD.",
-    "AU-PRO 0.3": "How much of each defective region is covered by the map, while at most 30 % of "
+    "AU-PRO 0.3": "How much of each defective region is covered by the map, while at most 30 % of "
     "the defect-free area lights up by mistake. 0.15 is guessing, 1 is perfect. The headline "
     "figure of MVTec AD.",
     "pixel AUROC": "The chance that a defective pixel scores higher than a defect-free one. Large "
@@ -182,8 +182,8 @@ def _value(
         deviation = element("small", f" ±{found.deviation:.3f}")
     return element(
         "td",
-        element("span", style=f"width:{100 * length:.1f}%", class_="gauge"),
         element("span", star if is_best else None, f"{found.mean:.3f}", deviation, class_="figure"),
+        element("span", element("span", style=f"width:{100 * length:.1f}%"), class_="gauge"),
         class_="num best" if is_best else "num",
     )
 

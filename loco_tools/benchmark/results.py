@@ -117,12 +117,12 @@ def tables(records: Sequence[CellRecord]) -> list["Table"]:
 
     found = []
     for class_name, of_class in grouped(records, "class_name").items():
-        columns = [(name, field) for name, field in _TERMINAL if _applies(of_class, field)]
+        columns = _columns(of_class)
         table = Table(title=Text(class_name), title_justify="left", title_style="bold")
         table.add_column("method", no_wrap=True)
         for name, _field in columns:
             table.add_column(name, justify="right")
-        for name in ("ms/image", "fit s", "peak MB"):
+        for name in ("ms per\nimage", "fit\ns", "peak\nMB"):
             table.add_column(name, justify="right")
         by_method = grouped(of_class, "method")
         best = {field: best_method(by_method, field) for _name, field in columns}
@@ -157,13 +157,21 @@ def best_method(by_method: dict[str, list[CellRecord]], field: str) -> str | Non
 
 
 _TERMINAL = (
-    ("image AUROC", "image_auroc_mean"),
-    ("logical", "image_auroc_logical"),
-    ("structural", "image_auroc_structural"),
-    ("pixel AUROC", "pixel_auroc"),
-    ("AU-sPRO 0.05", "au_spro"),
-    ("AU-PRO 0.3", "au_pro"),
+    ("image\nAUROC", "image_auroc_mean"),
+    ("logical\nAUROC", "image_auroc_logical"),
+    ("struct.\nAUROC", "image_auroc_structural"),
+    ("AU-sPRO\n0.05", "au_spro"),
+    ("AU-PRO\n0.3", "au_pro"),
 )
+
+
+def _columns(records: Sequence[CellRecord]) -> list[tuple[str, str]]:
+    """The figures of a class that the terminal shows: its own localisation figure, few others."""
+    shown = [(name, field) for name, field in _TERMINAL if _applies(records, field)]
+    fields = {field for _name, field in shown}
+    hidden = {"au_pro"} if "au_spro" in fields else set()
+    hidden |= set() if "image_auroc_logical" in fields else {"image_auroc_structural"}
+    return [(name, field) for name, field in shown if field not in hidden]
 
 
 def _applies(records: Iterable[CellRecord], field: str) -> bool:
@@ -175,7 +183,7 @@ def _costs(records: Sequence[CellRecord]) -> list[str]:
     if not costs:
         return ["", "", ""]
     return [
-        f"{statistics.fmean(cost.ms_per_image for cost in costs):.1f}",
+        f"{statistics.fmean(cost.ms_per_image for cost in costs):.0f}",
         f"{statistics.fmean(cost.fit_s for cost in costs):.1f}",
         f"{max(cost.peak_mb for cost in costs):.0f}",
     ]

@@ -9,12 +9,12 @@ A defect folder is a defect type and may have any name. Its defects count as str
 saturation threshold.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from loco_tools.datasets.sample import DatasetClass, Defect, Sample, Split
 from loco_tools.datasets.sidecar import with_origins
-from loco_tools.datasets.tree import images_in, positive_values, subfolders
+from loco_tools.datasets.tree import images_in, read_masks, subfolders
 from loco_tools.errors import DatasetError
 
 
@@ -25,16 +25,13 @@ def load(class_dir: Path) -> DatasetClass:
         DatasetError: an anomalous image has no mask, a mask no image; a mask is damaged, empty or
             of another size than its image; or the sidecar cannot be read.
     """
-    test = tuple(_test(class_dir))
-    masks = {d.mask_path: sample.image_path for sample in test for d in sample.defects}
-    positive_values(masks.items())
     return DatasetClass(
         name=class_dir.name,
         path=class_dir,
         layout="mvtec_ad",
         train=with_origins(class_dir, _good(class_dir, "train")),
         validation=with_origins(class_dir, _good(class_dir, "validation")),
-        test=with_origins(class_dir, test),
+        test=with_origins(class_dir, _test(class_dir)),
     )
 
 
@@ -58,22 +55,32 @@ def _test(class_dir: Path) -> Iterator[Sample]:
 
 
 def _anomalous(class_dir: Path, folder: Path) -> Iterator[Sample]:
-    mask_folder = class_dir / "ground_truth" / folder.name
-    masks = images_in(mask_folder)
-    for stem, path in images_in(folder).items():
-        found = [name for name in (f"{stem}_mask", stem) if name in masks]
-        if len(found) != 1:
-            got = " and ".join(masks[name].name for name in found) or "none"
-            raise DatasetError(
-                f"{path}: expected one mask in {mask_folder}, named {stem}_mask.png or "
-                f"{stem}.png, got {got}"
-            )
-        defect = Defect(name=folder.name, kind="structural", mask_path=masks.pop(found[0]))
+    images = images_in(folder)
+    masks = _masks_of(images, class_dir / "ground_truth" / folder.name)
+    read = read_masks((masks[stem], path) for stem, path in images.items())
+    for stem, path in images.items():
+        mask = masks[stem]
+        defect = Defect(folder.name, "structural", mask, packed=read[mask].packed)
         yield Sample(stem, class_dir.name, "test", "structural", folder.name, path, (defect,))
-    if masks:
-        mask = next(iter(masks.values()))
+
+
+def _masks_of(images: Mapping[str, Path], folder: Path) -> dict[str, Path]:
+    """The mask of each image of a defect folder, by the stem of the image."""
+    present = images_in(folder)
+    masks: dict[str, Path] = {}
+    for stem, path in images.items():
+        found = [name for name in (f"{stem}_mask", stem) if name in present]
+        if len(found) != 1:
+            got = " and ".join(present[name].name for name in found) or "none"
+            raise DatasetError(
+                f"{path}: expected one mask in {folder}, named {stem}_mask.png or {stem}.png, "
+                f"got {got}"
+            )
+        masks[stem] = present.pop(found[0])
+    if present:
+        rest = f" (and {len(present) - 1} more such masks)" if len(present) > 1 else ""
         raise DatasetError(
-            f"{mask}: expected its image in {folder}, got none"
-            + (f" (and {len(masks) - 1} more such masks)" if len(masks) > 1 else "")
-            + "; next step: add the image, or remove the mask"
+            f"{next(iter(present.values()))}: expected an image of its name in the test folder "
+            f"{folder.name}, got none{rest}; next step: add the image, or remove the mask"
         )
+    return masks

@@ -19,7 +19,7 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt, model_validator
 
 from loco_tools.datasets.sample import DatasetClass, Defect, Sample, Split, Threshold
 from loco_tools.datasets.sidecar import with_origins
-from loco_tools.datasets.tree import images_in, positive_values, subfolders
+from loco_tools.datasets.tree import ReadMask, images_in, read_masks, subfolders
 from loco_tools.errors import DatasetError, DefinitionError
 from loco_tools.schema import Schema, parse
 
@@ -137,11 +137,11 @@ def _anomalous(class_dir: Path) -> Iterator[Sample]:
     }
     _refuse_others(class_dir, images)
     types = read_config(class_dir / CONFIG) if masks else {}
-    values = positive_values((mask, path) for path, found in masks.items() for mask in found)
+    read = read_masks((mask, path) for path, found in masks.items() for mask in found)
     for folder, kind in KIND_FOLDERS.items():
         for stem, path in images[folder].items():
             defects = tuple(
-                _defect(mask, values[mask], kind, types, class_dir / CONFIG) for mask in masks[path]
+                _defect(mask, read[mask], kind, types, class_dir / CONFIG) for mask in masks[path]
             )
             yield Sample(stem, class_dir.name, "test", kind, folder, path, defects)
 
@@ -177,11 +177,12 @@ def _refuse_others(class_dir: Path, images: Mapping[str, Mapping[str, Path]]) ->
 
 def _defect(
     mask: Path,
-    values: tuple[int, ...],
+    read: ReadMask,
     kind: Literal["structural", "logical"],
     types: Mapping[int, DefectType],
     config: Path,
 ) -> Defect:
+    values, packed = read
     if len(values) > 1:
         raise DatasetError(
             f"{mask}: expected one positive value, got {len(values)} "
@@ -195,4 +196,4 @@ def _defect(
             "defect there, or write the mask with its value"
         )
     found = types[values[0]]
-    return Defect(found.defect_name, kind, mask, values[0], found.threshold)
+    return Defect(found.defect_name, kind, mask, values[0], found.threshold, packed)

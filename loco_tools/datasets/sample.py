@@ -1,10 +1,11 @@
 """What every layout is read into: a class of samples, each with its image and its truth.
 
-Nothing is decoded until it is asked for, and nothing decoded is kept.
+No image is decoded until it is asked for, and none is kept. Masks are decoded when a class is
+loaded, because their values say which defects they are, and are kept packed, a few kilobytes each.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loco_tools.datasets.images import Pixels, image_size, read_image, read_mask
+from loco_tools.datasets.masks import PackedMask
 from loco_tools.errors import DatasetError
 
 Split = Literal["train", "validation", "test"]
@@ -43,7 +45,8 @@ class Defect:
     """One defect instance of one image: one ground truth channel.
 
     `pixel_value` is the value in the mask file (None: any positive value, as in MVTec AD);
-    `threshold` is None where the layout has no saturation, which then means the whole area.
+    `threshold` is None where the layout has no saturation, which then means the whole area;
+    `packed` is the mask as it was when the class was loaded.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Defect:
     mask_path: Path
     pixel_value: int | None = None
     threshold: Threshold | None = None
+    packed: PackedMask | None = field(default=None, compare=False, repr=False)
 
     def values(self) -> Pixels:
         """The mask as stored, (H, W) uint8 with 0 for background."""
@@ -58,13 +62,18 @@ class Defect:
 
     @property
     def mask(self) -> npt.NDArray[np.bool_]:
-        """(H, W) bool, true where the defect is. Decoded at every access."""
-        return self.values() > 0
+        """(H, W) bool, true where the defect is; a new array at every access."""
+        return self.values() > 0 if self.packed is None else self.packed.unpack()
+
+    @property
+    def area_px(self) -> int:
+        """Pixels of the defect."""
+        return int(np.count_nonzero(self.mask)) if self.packed is None else self.packed.area_px
 
     @property
     def saturation_px(self) -> int:
-        """Pixels that must be found for the defect to count as found. Decodes the mask."""
-        area = int(np.count_nonzero(self.values()))
+        """Pixels that must be found for the defect to count as found."""
+        area = self.area_px
         return area if self.threshold is None else self.threshold.area_px(area)
 
 

@@ -4,11 +4,13 @@ import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from loco_tools.datasets.images import image_size, read_mask
+from loco_tools.datasets.masks import PackedMask
 from loco_tools.errors import DatasetError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -53,8 +55,15 @@ def images_in(folder: Path) -> dict[str, Path]:
     return found
 
 
-def positive_values(masks: Iterable[tuple[Path, Path]]) -> dict[Path, tuple[int, ...]]:
-    """Decode masks on all cores and tell which positive values each of them has.
+class ReadMask(NamedTuple):
+    """A mask, and the positive values that it has in the file."""
+
+    values: tuple[int, ...]
+    packed: PackedMask
+
+
+def read_masks(masks: Iterable[tuple[Path, Path]]) -> dict[Path, ReadMask]:
+    """Decode masks on all cores.
 
     Args:
         masks: pairs of a mask and the image that it belongs to.
@@ -65,11 +74,11 @@ def positive_values(masks: Iterable[tuple[Path, Path]]) -> dict[Path, tuple[int,
     """
     pairs = list(masks)
     with ThreadPoolExecutor() as pool:
-        values = pool.map(_values_of, pairs)
-        return {mask: found for (mask, _), found in zip(pairs, values, strict=True)}
+        found = pool.map(_read_checked, pairs)
+        return {path: mask for (path, _), mask in zip(pairs, found, strict=True)}
 
 
-def _values_of(pair: tuple[Path, Path]) -> tuple[int, ...]:
+def _read_checked(pair: tuple[Path, Path]) -> ReadMask:
     path, image_path = pair
     mask = read_mask(path)
     if mask.shape != (expected := image_size(image_path)):
@@ -84,4 +93,4 @@ def _values_of(pair: tuple[Path, Path]) -> tuple[int, ...]:
             f"{path}: expected at least one positive pixel, got an empty mask; next step: mark "
             f"the defect, or remove the mask and move {image_path} to test/good"
         )
-    return values
+    return ReadMask(values, PackedMask.pack(mask))

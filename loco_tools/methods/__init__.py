@@ -13,7 +13,7 @@ from loco_tools.errors import MethodError, did_you_mean
 
 if TYPE_CHECKING:
     from loco_tools.methods.backbones import Backbone
-    from loco_tools.methods.detector import Detector
+    from loco_tools.methods.detector import SingleDetector
 
 METHODS = {
     "patchcore": "loco_tools.methods.patchcore:PatchCore",
@@ -22,7 +22,7 @@ METHODS = {
 """Method name -> "package.module:Class"; the same spelling names a method of your own."""
 
 
-def method_class(name: str) -> "type[Detector]":
+def method_class(name: str) -> "type[SingleDetector]":
     """The detector class of a name in `METHODS`, or of a "package.module:Class".
 
     Raises:
@@ -39,11 +39,11 @@ def method_class(name: str) -> "type[Detector]":
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise MethodError(f'method "{name}" cannot be imported: {error}') from error
-    from loco_tools.methods.detector import Detector
+    from loco_tools.methods.detector import SingleDetector
 
-    if not (isinstance(found, type) and issubclass(found, Detector)):
+    if not (isinstance(found, type) and issubclass(found, SingleDetector)):
         raise MethodError(
-            f'method "{name}": expected a subclass of loco_tools.methods.detector.Detector, '
+            f'method "{name}": expected a subclass of loco_tools.methods.detector.SingleDetector, '
             f"got {found!r}"
         )
     return found
@@ -58,7 +58,7 @@ def create(
     input_size_px: int | None = None,
     resize: Literal["keep", "square"] = "keep",
     device: str = "cpu",
-) -> "Detector":
+) -> "SingleDetector":
     """A detector that is ready to be fitted.
 
     Args:
@@ -82,7 +82,7 @@ def create(
 
 def load_detector(
     folder: Path, backbone: "Backbone | None" = None, *, device: str = "auto"
-) -> "Detector":
+) -> "SingleDetector":
     """A saved detector of any method in `METHODS`. Reads data only, executes nothing.
 
     Raises:

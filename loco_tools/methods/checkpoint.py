@@ -23,10 +23,12 @@ class Record(Schema):
     schema_version: Literal[1] = 1
     method: str
     config: dict[str, Any]
-    backbone: str
-    backbone_tag: str
+    backbone: str | None
+    backbone_tag: str | None
     input_size: tuple[int, int]
     training_log: list[dict[str, float]]
+    members: tuple[str, ...] = ()
+    """Of an ensemble: its members' names; each is saved under `members/<number>`."""
 
 
 def write(folder: Path, record: Record, tensors: Mapping[str, Tensor]) -> None:

@@ -44,22 +44,28 @@ class PatchScores:
 
 
 class DetectorConfig(Schema):
-    """What every detector can be told. `size_px` is the shorter side, see `input_size`."""
+    """What every detector can be told."""
+
+    batch_size: int = Field(default=8, ge=1)
+    """Images at a time, when predicting too."""
+
+
+class SingleConfig(DetectorConfig):
+    """What every detector that looks at images itself can be told."""
 
     size_px: int = Field(default=256, ge=32, le=4096)
+    """The shorter side of the input, see `input_size`."""
     resize: Resize = "keep"
-    batch_size: int = Field(default=8, ge=1)
 
 
 class Detector(ABC):
     """A detector: configured at construction, then fitted or loaded, then used.
 
-    Subclasses set the class attributes and write `_fit`, `score_batch`, `cut_batch`, `_tensors`
-    and `_restore`.
+    Single detectors subclass `SingleDetector`, ensembles this.
 
     Attributes:
         name: as in the `METHODS` table and in results.
-        Config: the method's configuration; its defaults are the preset "paper".
+        Config: the method's configuration.
         PRESETS: preset name -> the fields in which it differs from the defaults.
         cuts: where an ensemble may cut this detector.
         training_log: one entry per epoch of a fit, such as {"epoch": 1, "loss": 0.3}.
@@ -70,12 +76,9 @@ class Detector(ABC):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]]
     cuts: ClassVar[tuple[str, ...]]
 
-    def __init__(
-        self, config: DetectorConfig, backbone: Backbone, *, device: str = "auto"
-    ) -> None:
+    def __init__(self, config: DetectorConfig, *, device: str = "auto") -> None:
         self.config = config
         self.device = choose_device(device)
-        self.backbone = backbone.to(self.device)
         self.training_log: list[dict[str, float]] = []
         self._input_size: Size | None = None
 
@@ -138,9 +141,7 @@ class Detector(ABC):
                 "next step: check the class's train/good folder"
             )
         self.training_log = []
-        self._input_size = input_size(
-            image_sizes(train), self.config.size_px, self.config.resize
-        )
+        self._input_size = self._choose_input_size(train)
         try:
             self._fit(train, validation, seed=seed, progress=progress)
         except BaseException:
@@ -189,24 +190,12 @@ class Detector(ABC):
         if cut not in self.cuts:
             raise MethodError(f'{self.name} has no cut "{cut}"; {did_you_mean(cut, self.cuts)}')
 
+    @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write the fitted detector into `folder`, replacing it atomically.
-
-        `detector.json` holds the configuration and `detector.safetensors` the arrays. The backbone
-        is named there with its weight tag, not stored.
-        """
-        size = self.input_size
-        record = checkpoint.Record(
-            method=self.name,
-            config=self.config.model_dump(mode="json"),
-            backbone=self.backbone.name,
-            backbone_tag=self.backbone.tag,
-            input_size=size,
-            training_log=self.training_log,
-        )
-        checkpoint.write(folder, record, self._tensors())
+        """Write the fitted detector into `folder`, replacing it atomically."""
 
     @classmethod
+    @abstractmethod
     def load(
         cls, folder: Path, backbone: Backbone | None = None, *, device: str = "auto"
     ) -> Self:
@@ -221,19 +210,10 @@ class Detector(ABC):
         Raises:
             MethodError: no detector of this method there, a damaged file, or another backbone.
         """
-        record, tensors = checkpoint.read(folder, expected_method=cls.name)
-        config = parse(cls.Config, record.config, origin=str(folder / checkpoint.RECORD))
-        found = backbone_for(record.backbone, record.backbone_tag, backbone, origin=str(folder))
-        detector = cls(config, found, device=device)
-        detector.training_log = record.training_log
-        detector._input_size = record.input_size
-        try:
-            detector._restore({key: value.to(detector.device) for key, value in tensors.items()})
-        except (KeyError, RuntimeError) as error:
-            raise MethodError(
-                f"{folder}: does not hold a complete {cls.name} ({error}); next step: fit it again"
-            ) from error
-        return detector
+
+    @abstractmethod
+    def _choose_input_size(self, train: Sequence[Pixels]) -> Size:
+        """(h, w) at which the images will be seen."""
 
     @abstractmethod
     def _fit(
@@ -253,6 +233,60 @@ class Detector(ABC):
     @abstractmethod
     def cut_batch(self, batch: Batch, cut: str) -> Tensor:
         """The feature map at one of `cuts`: (B, C, h, w)."""
+
+
+class SingleDetector(Detector):
+    """A detector that looks at images through one frozen backbone.
+
+    Subclasses set the class attributes and write `_fit`, `score_batch`, `cut_batch`, `_tensors`
+    and `_restore`. The defaults of their `Config` are the preset "paper".
+    """
+
+    Config: ClassVar[type[SingleConfig]]
+    config: SingleConfig
+
+    def __init__(self, config: SingleConfig, backbone: Backbone, *, device: str = "auto") -> None:
+        super().__init__(config, device=device)
+        self.backbone = backbone.to(self.device)
+
+    def _choose_input_size(self, train: Sequence[Pixels]) -> Size:
+        return input_size(image_sizes(train), self.config.size_px, self.config.resize)
+
+    def save(self, folder: Path) -> None:
+        """See `Detector.save`.
+
+        `detector.json` holds the configuration and `detector.safetensors` the arrays. The backbone
+        is named there with its weight tag, not stored.
+        """
+        size = self.input_size
+        record = checkpoint.Record(
+            method=self.name,
+            config=self.config.model_dump(mode="json"),
+            backbone=self.backbone.name,
+            backbone_tag=self.backbone.tag,
+            input_size=size,
+            training_log=self.training_log,
+        )
+        checkpoint.write(folder, record, self._tensors())
+
+    @classmethod
+    def load(
+        cls, folder: Path, backbone: Backbone | None = None, *, device: str = "auto"
+    ) -> Self:
+        """See `Detector.load`."""
+        record, tensors = checkpoint.read(folder, expected_method=cls.name)
+        config = parse(cls.Config, record.config, origin=str(folder / checkpoint.RECORD))
+        found = backbone_for(record.backbone, record.backbone_tag, backbone, origin=str(folder))
+        detector = cls(config, found, device=device)
+        detector.training_log = record.training_log
+        detector._input_size = record.input_size
+        try:
+            detector._restore({key: value.to(detector.device) for key, value in tensors.items()})
+        except (KeyError, RuntimeError) as error:
+            raise MethodError(
+                f"{folder}: does not hold a complete {cls.name} ({error}); next step: fit it again"
+            ) from error
+        return detector
 
     @abstractmethod
     def _tensors(self) -> dict[str, Tensor]:

@@ -76,7 +76,10 @@ class FeatureSource(nn.Module):
         self.register_buffer("std", torch.ones(dim))
 
     def of(self, batch: Batch, size: Size) -> Tensor:
-        """(B, dim, h, w) for a batch seen at input size (h, w)."""
+        """(B, dim, h, w) for a batch seen at input size (h, w); kept with the batch."""
+        return batch.remember((id(self), size), lambda: self._of(batch, size))
+
+    def _of(self, batch: Batch, size: Size) -> Tensor:
         features = self.patches(batch.taps(self.backbone[0], size))
         standardised: Tensor = (features - self.mean[:, None, None]) / self.std[:, None, None]
         return standardised

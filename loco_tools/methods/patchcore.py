@@ -15,13 +15,13 @@ from loco_tools.datasets.images import Pixels
 from loco_tools.methods.backbones import Backbone
 from loco_tools.methods.batch import Batch, batches
 from loco_tools.methods.coreset import coreset
-from loco_tools.methods.detector import Detector, DetectorConfig, PatchScores
+from loco_tools.methods.detector import PatchScores, SingleConfig, SingleDetector
 from loco_tools.methods.nearest import NearestNeighbours
 from loco_tools.methods.patch_features import FeatureSource, PatchFeatures, to_rows
 from loco_tools.progress import Progress
 
 
-class PatchCoreConfig(DetectorConfig):
+class PatchCoreConfig(SingleConfig):
     """Defaults are those of the published 224/10 % recipe.
 
     Deviation: 256 px is not centre-cropped to 224: LOCO's anomalies reach the border.
@@ -44,7 +44,7 @@ class PatchCoreConfig(DetectorConfig):
     """Channels to zero mean and unit deviation; None: only with a weight-free backbone."""
 
 
-class PatchCore(Detector):
+class PatchCore(SingleDetector):
     """PatchCore.
 
     Deviation: scores are distances, where the original keeps their squares (same ranking for one
@@ -68,7 +68,7 @@ class PatchCore(Detector):
         },
     }
 
-    def __init__(self, config: DetectorConfig, backbone: Backbone, *, device: str = "auto") -> None:
+    def __init__(self, config: PatchCoreConfig, backbone: Backbone, *, device: str = "auto") -> None:
         super().__init__(config, backbone, device=device)
         patches = PatchFeatures(
             backbone.channels,

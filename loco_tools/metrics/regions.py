@@ -17,7 +17,11 @@ def pixel_weights(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     >>> pixel_weights(np.array([[1, 0, 0, 0], [0, 1, 0, 1]], dtype=bool)).tolist()
     [0.5, 0.5, 1.0]
     """
-    _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    inside = labels[mask]
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    if not width:  # OpenCV crashes on an empty image
+        return np.empty(0)
+    window = mask[y : y + height, x : x + width]
+    _, labels = cv2.connectedComponents(window.astype(np.uint8), connectivity=8)
+    inside = labels[window]
     weights: npt.NDArray[np.float64] = 1.0 / np.bincount(inside)[inside]
     return weights

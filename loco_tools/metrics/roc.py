@@ -10,17 +10,22 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from loco_tools.metrics.tally import Entries, Tally
+from loco_tools.metrics.tally import Tally
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Negatives and positives at each distinct score, highest score first; both (K,)."""
+    """Negatives and positives at each distinct score, highest score first; both (K,).
+
+    `is_exact` is False where scores were rounded before they were ranked, so that some of the
+    ties are none.
+    """
 
     negatives: Array
     positives: Array
+    is_exact: bool = True
 
     def __post_init__(self) -> None:
         if not self.negatives.sum() > 0 or not self.positives.sum() > 0:
@@ -60,20 +65,16 @@ def rank(negatives: npt.ArrayLike, positives: npt.ArrayLike) -> Ranking:
     return Ranking(below, above)
 
 
-def rank_entries(negatives: Entries, positives: Entries) -> Ranking:
-    """Rank two tallies' entries, which must both be exact or both be coarse."""
-    keys = np.sort(np.concatenate([negatives.keys, positives.keys]))
-    keys = keys[np.diff(keys, prepend=keys[:1] - 1) != 0]  # np.union1d hashes, which is slow
-    below, above = np.zeros(keys.size), np.zeros(keys.size)
-    below[np.searchsorted(keys, negatives.keys)] = negatives.totals
-    above[np.searchsorted(keys, positives.keys)] = positives.totals
-    return Ranking(below[::-1], above[::-1])
-
-
 def rank_tallies(negatives: Tally, positives: Tally) -> Ranking:
     """Rank what two tallies have counted."""
-    coarse = not (negatives.is_exact and positives.is_exact)
-    return rank_entries(negatives.entries(coarse=coarse), positives.entries(coarse=coarse))
+    lost_bits = max(negatives.lost_bits, positives.lost_bits)
+    low, high = negatives.entries(lost_bits), positives.entries(lost_bits)
+    keys = np.sort(np.concatenate([low.keys, high.keys]))
+    keys = keys[np.diff(keys, prepend=keys[:1] - 1) != 0]  # np.union1d hashes, which is slow
+    below, above = np.zeros(keys.size), np.zeros(keys.size)
+    below[np.searchsorted(keys, low.keys)] = low.totals
+    above[np.searchsorted(keys, high.keys)] = high.totals
+    return Ranking(below[::-1], above[::-1], is_exact=lost_bits == 0)
 
 
 def roc_curve(ranking: Ranking) -> Curve:
@@ -95,7 +96,7 @@ def auroc(ranking: Ranking) -> float:
     0.875
     """
     curve = roc_curve(ranking)
-    return float((np.diff(curve.x) * (curve.y[1:] + curve.y[:-1])).sum() / 2)
+    return min(float((np.diff(curve.x) * (curve.y[1:] + curve.y[:-1])).sum() / 2), 1.0)
 
 
 def average_precision(ranking: Ranking) -> float:
@@ -108,7 +109,7 @@ def average_precision(ranking: Ranking) -> float:
     """
     found = np.cumsum(ranking.positives)
     precision = found / (found + np.cumsum(ranking.negatives))
-    return float((precision * ranking.positives).sum() / found[-1])
+    return min(float((precision * ranking.positives).sum() / found[-1]), 1.0)
 
 
 def f1_max(ranking: Ranking) -> float:

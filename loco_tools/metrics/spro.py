@@ -51,7 +51,6 @@ def au_spro(ranking: Ranking, limit: float) -> float:
     goes through (0, 0), (1/4, 1/2), (1/4, 3/4), (1/2, 3/4), (1/2, 1), (1, 1): up to 1/2 its area
     is 1/16 + 3/16, divided by 1/2.
 
-    >>> from loco_tools.metrics.tally import Entries
     >>> au_spro(Ranking(np.array([1., 0, 1, 0, 2]), np.array([1., .5, 0, .5, 0])), 0.5)
     0.5
     """
@@ -64,14 +63,18 @@ def au_spro(ranking: Ranking, limit: float) -> float:
     width = np.where(after > before, after - before, 1.0)
     part = np.maximum(limit - before, 0.0) ** 2 / (2 * width)
     covered = np.where(after <= limit, whole, part)
-    return float((ranking.positives * covered).sum() / (limit * ranking.positives.sum()))
+    area = (ranking.positives * covered).sum() / (limit * ranking.positives.sum())
+    return min(float(area), 1.0)  # sums of weights such as 1/3 may end a rounding error above 1
 
 
-def au_spro_bound(ranking: Ranking, limit: float) -> float:
-    """By how much `au_spro` can change when the ties of the ranking are broken in any way.
+def rounding_bound(ranking: Ranking, limit: float) -> float:
+    """By how much `au_spro` can differ from its value before scores were rounded, at most.
 
-    This is the error bound where scores were rounded before they were ranked (see `Tally`).
+    0 where none were. Otherwise each of the ties of the ranking may be broken in any way; real
+    errors are about a thousandth of this bound, because they have no common sign.
     """
+    if ranking.is_exact:
+        return 0.0
     before, after = _fpr(ranking)
     slack = np.where(before < limit, after - before, 0.0) / 2
     return float((ranking.positives * slack).sum() / (limit * ranking.positives.sum()))

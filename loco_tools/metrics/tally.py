@@ -3,8 +3,9 @@
 A float32 score is turned into a uint32 key with the same order. Keys are kept exactly until more
 than `EXACT_SCORES` different ones have come; from then on they are kept without their last
 `COARSE_BITS` bits, that is with 15 of the 23 bits of the mantissa, and scores that share what is
-left count as ties. What is kept depends only on what was added, never on its order or on how it
-was split: tallies of parts of a stream merge into the tally of the whole.
+left count as ties. (float16 has 10 bits, so its scores never change.) What is kept depends only on
+what was added, never on its order or on how it was split: tallies of parts of a stream merge into
+the tally of the whole.
 """
 
 from collections.abc import Iterable
@@ -22,11 +23,6 @@ EXACT_SCORES = 1 << 20
 
 COARSE_BITS = 8
 """Low bits of a key that are given up beyond that."""
-
-_GIVEN_UP = np.uint32((1 << COARSE_BITS) - 1)
-
-_PENDING = 1 << 21
-"""Scores that are collected before they are counted together."""
 
 _BLOCK = 1 << 17
 """Scores that are turned into keys at a time."""
@@ -58,14 +54,18 @@ _NOTHING = Entries(np.empty(0, np.uint32), np.empty(0, np.float64))
 class Tally:
     """How much weight lies at each score of a stream.
 
+    Beyond `exact_scores` different scores it gives up `coarse_bits` of their keys, see above; both
+    bound the memory that it takes.
+
     >>> tally = Tally()
     >>> tally.add(np.float32([0.5, 0.25, 0.5]))
     >>> tally.entries().totals.tolist(), tally.total
     ([1.0, 2.0], 3.0)
     """
 
-    def __init__(self, exact_scores: int = EXACT_SCORES) -> None:
+    def __init__(self, exact_scores: int = EXACT_SCORES, coarse_bits: int = COARSE_BITS) -> None:
         self._exact_scores = exact_scores
+        self._coarse_bits = coarse_bits
         self._pending: list[tuple[Keys, Totals | float]] = []
         self._pending_size = 0
         self._entries = _NOTHING
@@ -88,38 +88,40 @@ class Tally:
             self._add_keys(keys_of(block), share)
 
     def merge(self, other: "Tally") -> None:
-        """Add everything that another tally has counted."""
-        other._settle()
-        if other._bins is not None:
+        """Add everything that another tally has counted.
+
+        Raises:
+            ValueError: the other one rounds in another way.
+        """
+        if (self._exact_scores, self._coarse_bits) != (other._exact_scores, other._coarse_bits):
+            raise ValueError("expected a tally that rounds in the same way, got another one")
+        if other.lost_bits:
             self._settle()
-            self._coarsen().merge(other._bins)
-        else:
-            self._add_keys(*other._entries)
+            self._coarsen()
+        self._add_keys(*other.entries())
 
     @property
-    def is_exact(self) -> bool:
-        """Whether different scores are still told apart in every case."""
+    def lost_bits(self) -> int:
+        """Low bits of the keys that were given up; 0 while every score is told apart."""
         self._settle()
-        return self._bins is None
+        return 0 if self._bins is None else self._coarse_bits
 
     @property
     def total(self) -> float:
         """The sum of all weights."""
         return float(self.entries().totals.sum())
 
-    def entries(self, *, coarse: bool = False) -> Entries:
-        """The weight at each distinct score; `coarse` gives up the low bits as other tallies did.
+    def entries(self, lost_bits: int = 0) -> Entries:
+        """The weight at each distinct score, giving up as many low bits as another tally did.
 
-        Tallies can be compared when all are exact, or else when all are asked for coarse keys.
+        Entries of two tallies can be compared when both are asked for the larger `lost_bits`.
         """
         self._settle()
-        if self._bins is not None:
-            return self._bins.entries()
-        return (
-            _summed(self._entries.keys & ~_GIVEN_UP, self._entries.totals)
-            if coarse
-            else self._entries
-        )
+        stored = self._entries if self._bins is None else self._bins.entries()
+        if lost_bits <= self.lost_bits:
+            return stored
+        kept = np.uint32(0xFFFFFFFF >> lost_bits << lost_bits)
+        return _summed(stored.keys & kept, stored.totals)
 
     def _add_keys(self, keys: Keys, weights: Totals | float) -> None:
         if self._bins is not None:
@@ -127,7 +129,7 @@ class Tally:
             return
         self._pending.append((keys, weights))
         self._pending_size += keys.size
-        if self._pending_size >= _PENDING:
+        if self._pending_size >= 2 * self._exact_scores:
             self._settle()
 
     def _settle(self) -> None:
@@ -144,41 +146,35 @@ class Tally:
         if self._entries.keys.size > self._exact_scores:
             self._coarsen()
 
-    def _coarsen(self) -> "_Bins":
+    def _coarsen(self) -> None:
         if self._bins is None:
-            self._bins = _Bins()
+            self._bins = _Bins(self._coarse_bits)
             self._bins.add(*self._entries)
             self._entries = _NOTHING
-        return self._bins
 
 
 class _Bins:
     """The weight at each coarse key, in a table of all of them.
 
-    The table takes 128 MB of addresses, but only the pages that scores fall on become memory.
+    The table takes 128 MB of addresses for 8 coarse bits, but only the pages that scores fall on
+    become memory.
     """
 
-    def __init__(self) -> None:
-        self._table: Totals = np.zeros(1 << (32 - COARSE_BITS))
+    def __init__(self, coarse_bits: int) -> None:
+        self._coarse_bits = coarse_bits
+        self._table: Totals = np.zeros(1 << (32 - coarse_bits))
         self._lowest, self._end = self._table.size, 0
 
     def add(self, keys: Keys, weights: Totals | float) -> None:
         if keys.size:
-            places = np.right_shift(keys, COARSE_BITS, dtype=np.int64)
+            places = np.right_shift(keys, self._coarse_bits, dtype=np.int64)
             np.add.at(self._table, places, weights)
-            self._widen(int(places.min()), int(places.max()) + 1)
-
-    def merge(self, other: "_Bins") -> None:
-        filled = slice(other._lowest, other._end)
-        self._table[filled] += other._table[filled]
-        self._widen(other._lowest, other._end)
+            self._lowest = min(self._lowest, int(places.min()))
+            self._end = max(self._end, int(places.max()) + 1)
 
     def entries(self) -> Entries:
         places = np.flatnonzero(self._table[self._lowest : self._end]) + self._lowest
-        return Entries((places << COARSE_BITS).astype(np.uint32), self._table[places])
-
-    def _widen(self, lowest: int, end: int) -> None:
-        self._lowest, self._end = min(self._lowest, lowest), max(self._end, end)
+        return Entries((places << self._coarse_bits).astype(np.uint32), self._table[places])
 
 
 def combined(tallies: Iterable[Tally]) -> Tally:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from loco_tools.plan import Part, Plate, Screw
-from loco_tools.twin.pieces import CLEARANCE_MM, Patch, PlateState, ScrewState, outline
+from loco_tools.twin.pieces import CLEARANCE_MM, Patch, PlateState, ScrewState, blank, outline
 from loco_tools.twin.surface import Points, Surface, bent, from_solid, placement
 
 _SEAT_MM = 0.15
@@ -15,15 +15,22 @@ _SEAT_DEG = 0.35
 
 @dataclass(frozen=True)
 class Assembly:
-    """All pieces; `ghosts` are regions of the mask where something should be and is not."""
+    """All pieces.
+
+    Attributes:
+        ghosts: regions of the mask where something should be and is not.
+        tolerance_mm: how far a missing thing could be from its nominal place; widens its region.
+    """
 
     plates: tuple[PlateState, ...]
     screws: tuple[ScrewState, ...]
     ghosts: tuple[Any, ...] = ()
+    tolerance_mm: float = 0.0
 
     def patches(self) -> list[Patch]:
         """Every visible surface of the part, in its own coordinates."""
-        return [patch for piece in (*self.plates, *self.screws) for patch in piece.patches()]
+        pieces: tuple[PlateState | ScrewState, ...] = (*self.plates, *self.screws)
+        return [patch for piece in pieces for patch in piece.patches()]
 
     def regions(self) -> list[Surface]:
         """Boundaries of every region of the mask that is no surface of the part."""
@@ -47,11 +54,11 @@ class Assembly:
         return replace(self, screws=self.screws[:index] + self.screws[index + 1 :])
 
 
-def assemble(part: Part, rng: np.random.Generator) -> Assembly:
+def assemble(part: Part, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
     """A good part: as planned, with the play that its holes leave and screws turned anyhow."""
     plates = tuple(_seated(plate, part.screws, rng) for plate in part.plates)
     screws = tuple(ScrewState(screw, turn_deg=rng.uniform(0, 360)) for screw in part.screws)
-    return Assembly(plates, screws)
+    return Assembly(plates, screws, tolerance_mm=tolerance_mm)
 
 
 def extent(part: Part) -> tuple[Points, Points]:
@@ -61,14 +68,14 @@ def extent(part: Part) -> tuple[Points, Points]:
     for screw in part.screws:
         reach = screw.head_diameter_mm / 2
         centre = np.array([screw.x_mm, screw.y_mm, screw.z_mm])
-        points.append(centre + np.array([[-reach, -reach, 0], [reach, reach, screw.head_height_mm]]))
+        points.append(
+            centre + np.array([[-reach, -reach, 0], [reach, reach, screw.head_height_mm]])
+        )
     every = np.concatenate(points)
     return every.min(axis=0), every.max(axis=0)
 
 
 def _blank_surface(plate: Plate) -> Surface:
-    from loco_tools.twin.pieces import blank
-
     return bent(from_solid(blank(plate)), plate).moved(PlateState(plate).matrix())
 
 
@@ -79,9 +86,7 @@ def _seated(plate: Plate, screws: tuple[Screw, ...], rng: np.random.Generator) -
     return PlateState(plate, clearances=_clearances(plate, screws), shift=shift)
 
 
-def _clearances(
-    plate: Plate, screws: tuple[Screw, ...]
-) -> tuple[tuple[float, float, float], ...]:
+def _clearances(plate: Plate, screws: tuple[Screw, ...]) -> tuple[tuple[float, float, float], ...]:
     """Holes for the screws that pass through a plate, where the plan has none."""
     from shapely.geometry import Point
 

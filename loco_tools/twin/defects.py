@@ -8,7 +8,7 @@ from loco_tools.errors import DefinitionError, did_you_mean
 from loco_tools.twin import plate_defects, screw_defects
 from loco_tools.twin.assembly import Assembly
 
-Damage = Callable[[Assembly, np.random.Generator, float], Assembly]
+Damage = Callable[[Assembly, np.random.Generator], Assembly]
 
 DEFECTS: dict[str, Damage] = {
     "edge_damage": plate_defects.edge_damage,
@@ -29,9 +29,7 @@ DEFECTS: dict[str, Damage] = {
 }
 
 
-def damaged(
-    assembly: Assembly, defect: str, rng: np.random.Generator, tolerance_mm: float
-) -> Assembly:
+def damaged(assembly: Assembly, defect: str, rng: np.random.Generator) -> Assembly:
     """The assembly with one defect.
 
     Raises:
@@ -41,4 +39,4 @@ def damaged(
         raise DefinitionError(
             f'the twin cannot show defect "{defect}"; {did_you_mean(defect, DEFECTS)}'
         )
-    return DEFECTS[defect](assembly, rng, tolerance_mm)
+    return DEFECTS[defect](assembly, rng)

@@ -32,32 +32,25 @@ def material(name: str) -> Any:
     """The Mitsuba material of a finish, of "bare_steel", "screw", "cloth" or "lint"."""
     import mitsuba
 
-    if name == "cloth":
-        return mitsuba.load_dict(_cloth())
-    if name == "lint":
-        return mitsuba.load_dict(_two_sided({"type": "diffuse", "reflectance": _grey(0.25)}))
-    surface = _paint() if name == "black_paint" else _metal(name)
-    dusty = {
-        "type": "blendbsdf",
-        "weight": _texture(_dust_cover() * (0.2 if name == "bare_steel" else 0.5)),
-        "surface": surface,
-        "dust": {"type": "diffuse", "reflectance": _grey(0.35)},
-    }
-    return mitsuba.load_dict(_two_sided(dusty))
+    makers = {"cloth": _cloth, "lint": _lint, "black_paint": _paint}
+    return mitsuba.load_dict(makers[name]() if name in makers else _metal(name))
 
 
 def _metal(name: str) -> dict[str, Any]:
     maps = _METALS[name](_SIZE, TILE_MM, _stream(name))
-    along = {"brushed": (0.55, 1.25)}.get(name, (1.0, 1.0))
+    cover = _dust_cover() * (0.2 if name == "bare_steel" else 0.5)
+    roughness = maps.roughness + (0.6 - maps.roughness) * cover
+    reflectance = maps.reflectance + (0.4 - maps.reflectance) * cover[..., None]
+    along = {"brushed": (0.6, 1.25)}.get(name, (1.0, 1.0))
     return _embossed(
         maps.slopes,
         {
             "type": "roughconductor",
             "material": "none",
             "distribution": "ggx",
-            "specular_reflectance": _texture(maps.reflectance),
-            "alpha_u": _texture(maps.roughness * along[0]),
-            "alpha_v": _texture(maps.roughness * along[1]),
+            "specular_reflectance": _texture(reflectance),
+            "alpha_u": _texture(roughness * along[0]),
+            "alpha_v": _texture(roughness * along[1]),
         },
     )
 
@@ -69,7 +62,7 @@ def _paint() -> dict[str, Any]:
         textures.orange_peel(_SIZE, TILE_MM, rng),
         {
             "type": "principled",
-            "base_color": {"type": "rgb", "value": [0.016, 0.016, 0.018]},
+            "base_color": _texture(0.017 + 0.08 * np.repeat(_dust_cover()[..., None], 3, axis=2)),
             "roughness": _texture(np.clip(rough, 0.2, 0.6)),
             "specular": 0.5,
         },
@@ -77,10 +70,9 @@ def _paint() -> dict[str, Any]:
 
 
 def _cloth() -> dict[str, Any]:
-    reflectance, slopes = textures.weave(_CLOTH_SIZE, _CLOTH_THREADS, _stream("cloth"))
+    reflectance = textures.weave(_CLOTH_SIZE, _CLOTH_THREADS, _stream("cloth"))
     tint = np.array([1.0, 0.99, 1.04], dtype=np.float32)
-    colour = _texture(reflectance[..., None] * tint * _CLOTH_REFLECTANCE)
-    return _two_sided(_embossed(slopes, {"type": "diffuse", "reflectance": colour}))
+    return {"type": "diffuse", "reflectance": _texture(reflectance * tint * _CLOTH_REFLECTANCE)}
 
 
 @lru_cache(maxsize=1)
@@ -93,16 +85,12 @@ def _stream(name: str) -> np.random.Generator:
     return np.random.default_rng(list(name.encode()))
 
 
+def _lint() -> dict[str, Any]:
+    return {"type": "diffuse", "reflectance": {"type": "rgb", "value": [0.25, 0.25, 0.25]}}
+
+
 def _embossed(slopes: textures.Texture, inner: dict[str, Any]) -> dict[str, Any]:
     return {"type": "normalmap", "normalmap": _texture(textures.normals(slopes)), "bsdf": inner}
-
-
-def _two_sided(inner: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "twosided", "bsdf": inner}
-
-
-def _grey(level: float) -> dict[str, Any]:
-    return {"type": "rgb", "value": [level, level, level]}
 
 
 def _texture(values: Any) -> dict[str, Any]:

@@ -99,12 +99,16 @@ class PlateState:
 
 @dataclass(frozen=True)
 class ScrewState:
-    """A screw as it sits: turned at random, perhaps leaning."""
+    """A screw as it sits: turned at random, perhaps leaning about the hole's upper rim.
+
+    `raised_mm` is how far the head stands off the sheet, along the screw.
+    """
 
     screw: Screw
     turn_deg: float = 0.0
     lean_deg: float = 0.0
     lean_azimuth_deg: float = 0.0
+    raised_mm: float = 0.0
     marked: bool = False
 
     def patches(self) -> list[Patch]:
@@ -118,10 +122,9 @@ class ScrewState:
         tilt = np.eye(4)
         cos, sin = math.cos(lean), math.sin(lean)
         tilt[[0, 0, 2, 2], [0, 2, 0, 2]] = cos, sin, -sin, cos
-        raised = screw.head_diameter_mm / 2 * math.sin(lean)
-        place = placement(screw.x_mm, screw.y_mm, screw.z_mm + raised, 0.0)
-        spin = placement(0.0, 0.0, 0.0, self.turn_deg)
-        return np.asarray(place @ azimuth @ tilt @ np.linalg.inv(azimuth) @ spin)
+        place = placement(screw.x_mm, screw.y_mm, screw.z_mm, 0.0)
+        out = placement(0.0, 0.0, self.raised_mm, self.turn_deg)
+        return np.asarray(place @ azimuth @ tilt @ np.linalg.inv(azimuth) @ out)
 
 
 def outline(plate: Plate) -> Any:
@@ -227,7 +230,5 @@ def _shank(screw: Screw) -> Any:
     end = -min(screw.length_mm, screw.z_mm + 0.5)
     levels = np.arange(end, 0.0, pitch / 2)
     depth = 0.61 * pitch
-    profile = [
-        (radius - (depth if k % 2 else 0.0), float(z)) for k, z in enumerate(levels)
-    ]
+    profile = [(radius - (depth if k % 2 else 0.0), float(z)) for k, z in enumerate(levels)]
     return solids.lathe([(0.0, end), *profile, (radius - 0.1, 0.1), (0.0, 0.1)], segments=32)

@@ -13,7 +13,7 @@ from loco_tools.errors import DefinitionError
 from loco_tools.plan import Hole, Plate
 from loco_tools.twin import solids
 from loco_tools.twin.assembly import Assembly
-from loco_tools.twin.pieces import CHAMFER_MM, flat_zones, outline, sheet_region
+from loco_tools.twin.pieces import flat_zones, outline, sheet_region
 from loco_tools.twin.room import no_room, place_inside, roomy_plate
 from loco_tools.twin.surface import Points, bend_zone
 
@@ -22,7 +22,7 @@ _WRONG_SIZE = 1.4
 """A hole of the wrong size: 7 mm where 5 mm are planned."""
 
 
-def cut_corner(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+def cut_corner(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     """A corner is sheared off, clear of the holes."""
     from shapely.geometry import Polygon
 
@@ -42,7 +42,7 @@ def cut_corner(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float
     raise no_room("cut_corner")
 
 
-def edge_damage(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+def edge_damage(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     """A blow on an edge: a notch with ragged walls, and the metal that it pushed up around it."""
     from shapely.geometry import Polygon
 
@@ -67,15 +67,16 @@ def edge_damage(assembly: Assembly, rng: np.random.Generator, tolerance_mm: floa
     raise no_room("edge_damage")
 
 
-def scratch(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+def scratch(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     """A groove down to bare steel, its metal raised along both sides."""
     from shapely.geometry import LineString
 
-    width, depth = rng.uniform(0.75, 1.15), rng.uniform(0.28, 0.45)
-    rim_width, rim_height = rng.uniform(0.35, 0.5), rng.uniform(0.12, 0.2)
+    width, steepness = rng.uniform(0.9, 1.35), rng.uniform(0.5, 0.7)
+    rim_width, rim_height = rng.uniform(0.35, 0.5), rng.uniform(0.18, 0.28)
     reach = width / 2 + rim_width
     index, room = roomy_plate(assembly, rng, "scratch", 0.8)
     plate = assembly.plates[index].plate
+    depth = min(steepness * width, 0.45 * plate.thickness_mm)
     for length in rng.uniform(12.0, 26.0) * np.array([1.0, 0.75, 0.5]):
         path = _curved_path(rng, float(length))
         try:
@@ -102,7 +103,7 @@ def scratch(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -
     raise no_room("scratch")
 
 
-def dent(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+def dent(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     """A smooth hollow, as a dropped tool leaves it."""
     from shapely.affinity import rotate, scale
     from shapely.geometry import Point
@@ -116,7 +117,7 @@ def dent(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> A
             x, y = place_inside(room, shape, rng, "dent")
         except DefinitionError:
             continue
-        depth = min(rng.uniform(0.16, 0.22) * radius, 0.6 * plate.thickness_mm)
+        depth = min(rng.uniform(0.19, 0.26) * radius, 0.6 * plate.thickness_mm)
         steps = np.linspace(0.0, 1.0, 14)
         bowl = [(radius * s, -depth * (1 - s**2) ** 2) for s in steps]
         hollow = solids.lathe([*bowl, (radius, 1.0), (0.0, 1.0)], segments=64)
@@ -128,7 +129,7 @@ def dent(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> A
     raise no_room("dent")
 
 
-def bent_leg(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+def bent_leg(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     """The upright leg stands at the wrong angle."""
     folded = [k for k, state in enumerate(assembly.plates) if state.plate.fold is not None]
     if not folded:
@@ -145,7 +146,7 @@ def bent_leg(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) 
     return assembly.with_plate(index, plate=wrong, marked_beyond=bend_zone(wrong, off_fold)[0])
 
 
-def missing_hole(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+def missing_hole(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     """A hole was stuffed and painted over: a barely visible hollow is all that is left."""
     index, hole = _any_hole(assembly, rng, "missing_hole")
     plate = assembly.plates[index].plate
@@ -155,7 +156,7 @@ def missing_hole(assembly: Assembly, rng: np.random.Generator, tolerance_mm: flo
     above = [(0.0, top - sunk), (radius - 0.5, top - sunk), (radius, top + 0.02), (0.0, top + 0.02)]
     below = [(0.0, -0.02), (radius, -0.02), (radius - 0.5, sunk), (0.0, sunk)]
     hollows = [solids.lathe(side).translate([hole.x_mm, hole.y_mm, 0.0]) for side in (above, below)]
-    region = _disc(plate, hole.x_mm, hole.y_mm, radius + tolerance_mm)
+    region = _disc(plate, hole.x_mm, hole.y_mm, radius + assembly.tolerance_mm)
     return assembly.with_plate(
         index,
         plate=plate.model_copy(update={"holes": others}),
@@ -164,7 +165,7 @@ def missing_hole(assembly: Assembly, rng: np.random.Generator, tolerance_mm: flo
     )
 
 
-def additional_hole(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+def additional_hole(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     """A hole was drilled where none belongs; its walls are bare and its edge has a burr."""
     from shapely.geometry import Point
 
@@ -189,7 +190,7 @@ def additional_hole(assembly: Assembly, rng: np.random.Generator, tolerance_mm: 
     )
 
 
-def wrong_hole_size(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+def wrong_hole_size(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     """One hole is drilled too wide."""
     index, hole = _any_hole(assembly, rng, "wrong_hole_size")
     plate = assembly.plates[index].plate

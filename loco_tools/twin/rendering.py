@@ -13,11 +13,15 @@ from loco_tools.twin import assembly as assemblies
 from loco_tools.twin import defects, scene, sensor
 from loco_tools.twin.assembly import Assembly
 from loco_tools.twin.materials import TILE_MM, material
-from loco_tools.twin.surface import Points, placement
+from loco_tools.twin.pieces import Patch
+from loco_tools.twin.surface import Points, Surface, placement
 from loco_tools.twin.viewpoint import Viewpoint, look
 
 _VARIANT = "scalar_rgb"
 _MASK_SAMPLES = 16
+_GLIMPSE = 0.08
+"""A defect that shows less than this share of itself, edge on or behind something, is hidden."""
+
 _YAW_DEG = 4.0
 _OFFSET = 0.022
 """How far a part lies off the middle, in picture widths."""
@@ -58,20 +62,22 @@ def render(plan: Plan, seed: int, defect: str | None, view: str) -> Rendering:
         MissingExtraError: the extra "twin" is not installed.
     """
     _load_renderer()
-    part, pose = _part(plan, seed, defect)
     viewpoint = look(plan.camera, plan.view(view), _centre(plan))
-    objects, marked = _meshes(part, pose, seed)
-    stage = _stage(plan, seed, view)
+    part, pose = _part(plan, seed, defect)
+    patches = part.patches()
+    objects, marked = _meshes(patches, pose, seed)
     radiance = scene.picture(
         viewpoint,
-        {**objects, **marked, **stage},
+        {**objects, **marked, **_stage(plan, seed, view)},
+        _window(viewpoint, [patch.surface.moved(pose) for patch in patches]),
         samples=plan.twin.samples_per_pixel,
         seed=int(_stream(seed, "paths", view).integers(2**31)),
     )
     image = sensor.develop(radiance, plan.camera, _stream(seed, "sensor", view))
-    mask = _mask(viewpoint, part, pose, objects)
+    shining = [patch.surface for patch in patches if patch.marked] + part.regions()
+    mask = _mask(viewpoint, [surface.moved(pose) for surface in shining], objects)
     found = (RenderedDefect(defect, mask),) if defect is not None and mask.any() else ()
-    return Rendering(image, found, plan.camera.width_px / plan.camera.field_mm)
+    return Rendering(image, found, viewpoint.px_per_mm)
 
 
 def _load_renderer() -> None:
@@ -93,10 +99,9 @@ def _stream(seed: int, *names: str) -> np.random.Generator:
 
 def _part(plan: Plan, seed: int, defect: str | None) -> tuple[Assembly, Points]:
     """The part and where it lies: a (4, 4) motion about its middle."""
-    part = assemblies.assemble(plan.part, _stream(seed, "part"))
+    part = assemblies.assemble(plan.part, _stream(seed, "part"), plan.twin.tolerance_mm)
     if defect is not None:
-        stream = _stream(seed, "defect", defect)
-        part = defects.damaged(part, defect, stream, plan.twin.tolerance_mm)
+        part = defects.damaged(part, defect, _stream(seed, "defect", defect))
     rng = _stream(seed, "pose")
     dx, dy = rng.uniform(-1.0, 1.0, 2) * _OFFSET * plan.camera.field_mm
     x, y, _ = _centre(plan)
@@ -109,12 +114,12 @@ def _centre(plan: Plan) -> Points:
     return np.asarray((low + high) / 2)
 
 
-def _meshes(part: Assembly, pose: Points, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+def _meshes(patches: list[Patch], pose: Points, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """The part's meshes: those that are no defect, and those that are."""
     offset = np.append(_stream(seed, "texture").uniform(0, TILE_MM, 2), 0.0)
     plain: dict[str, Any] = {}
     marked: dict[str, Any] = {}
-    for number, patch in enumerate(part.patches()):
+    for number, patch in enumerate(patches):
         surface = patch.surface.moved(pose).shifted_flat(offset)
         made = scene.mesh(surface, material(patch.material), TILE_MM)
         (marked if patch.marked else plain)[f"piece_{number}"] = made
@@ -128,11 +133,11 @@ def _stage(plan: Plan, seed: int, view: str) -> dict[str, Any]:
     clear = float(np.linalg.norm((high - low)[:2]))
     rng = _stream(seed, "cloth")
     found = {"cloth": scene.cloth(field, clear, rng), "lint": scene.lint(field, rng)}
-    return found | scene.lights(field, _stream(seed, "lights", view))
+    return found | scene.lights(plan.view(view).azimuth_deg, _stream(seed, "lights", view))
 
 
 def _mask(
-    viewpoint: Viewpoint, part: Assembly, pose: Points, occluders: dict[str, Any]
+    viewpoint: Viewpoint, defect: list[Surface], occluders: dict[str, Any]
 ) -> NDArray[np.bool_]:
     """Where most of a pixel shows the defect: its own surfaces, and its regions in space.
 
@@ -141,26 +146,31 @@ def _mask(
     import mitsuba
 
     mask = np.zeros((viewpoint.height_px, viewpoint.width_px), dtype=bool)
-    shining = [patch.surface for patch in part.patches() if patch.marked] + part.regions()
-    if not shining:
-        return mask
-    surfaces = [surface.moved(pose) for surface in shining]
-    window = _window(viewpoint, np.concatenate([s.corners.reshape(-1, 3) for s in surfaces]))
+    window = _window(viewpoint, defect) if defect else None
     if window is None:
         return mask
     objects = dict(occluders)
     dark = mitsuba.load_dict({"type": "diffuse"})
-    for number, surface in enumerate(surfaces):
+    for number, surface in enumerate(defect):
         lamp = mitsuba.load_dict({"type": "area", "radiance": 1.0})
         objects[f"defect_{number}"] = scene.mesh(surface, dark, TILE_MM, emitter=lamp)
     x, y, width, height = window
     shares = scene.coverage(viewpoint, objects, window, samples=_MASK_SAMPLES)
     mask[y : y + height, x : x + width] = shares >= 0.5
+    if mask.sum() < _GLIMPSE * _face_on_px(viewpoint, defect):
+        mask[:] = False
     return mask
 
 
-def _window(viewpoint: Viewpoint, points: Points) -> tuple[int, int, int, int] | None:
-    """The part of the picture (x, y, width, height) in which the points lie; None if in none."""
+def _face_on_px(viewpoint: Viewpoint, surfaces: list[Surface]) -> float:
+    """About how many pixels the surfaces would cover face on: half of all their area."""
+    area = sum(float(surface.areas().sum()) for surface in surfaces) / 2
+    return area * viewpoint.px_per_mm**2
+
+
+def _window(viewpoint: Viewpoint, surfaces: list[Surface]) -> scene.Window | None:
+    """The part of the picture in which the surfaces lie; None when they are all outside."""
+    points = np.concatenate([surface.corners.reshape(-1, 3) for surface in surfaces])
     pixels = viewpoint.project(points)
     limit = np.array([viewpoint.width_px, viewpoint.height_px])
     low = np.clip(np.floor(pixels.min(axis=0)).astype(int) - 2, 0, limit)

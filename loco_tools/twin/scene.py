@@ -1,7 +1,7 @@
 """The scene round the part: cloth, lint, lights, and the meshes that Mitsuba renders."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,29 @@ from loco_tools.twin.viewpoint import Viewpoint
 _CLOTH_CELLS = 120
 _PATH_DEPTH = 5
 _BLOCK_PX = 32  # fixed, since the samples of a pixel depend on it
+_SKY_ROWS = 64
+
+
+Window = tuple[int, int, int, int]
+"""Part of a picture: x, y of its upper left corner, width, height, in pixels."""
+
+
+class SoftBox(NamedTuple):
+    """A lamp: where it stands as seen from the part, half its size over its distance."""
+
+    azimuth_deg: float
+    elevation_deg: float
+    half_width: float
+    half_height: float
+    radiance: float
+
+
+_SOFT_BOXES = (
+    SoftBox(-120.0, 60.0, 0.50, 0.34, 4.2),  # behind, to the left
+    SoftBox(55.0, 50.0, 0.40, 0.30, 1.5),  # in front, to the right
+    SoftBox(-40.0, 38.0, 0.40, 0.14, 2.2),  # in front, to the left
+    SoftBox(10.0, 14.0, 1.10, 0.18, 1.5),  # low in front: lights what stands upright
+)
 
 
 def mesh(surface: Surface, bsdf: Any, tile_mm: float, *, emitter: Any = None) -> Any:
@@ -34,13 +57,11 @@ def cloth(field_mm: float, clear_mm: float, rng: np.random.Generator) -> Any:
     height = height * outside**2 * (3 - 2 * outside) - 0.06
     points = np.stack([x, y, height], axis=-1)
     normals = _grid_normals(points)
-    a, b, c, d = _quads(points), _quads(normals), _quads(points[..., :2]), None
-    del d
     shift = rng.uniform(0, 1, 2)
     turn = math.radians(rng.uniform(0, 360))
     rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-    uv = c.reshape(-1, 2) @ rotation / materials.CLOTH_TILE_MM + shift
-    return _mesh(a, b, uv, materials.material("cloth"), None)
+    uv = _quads(points[..., :2]).reshape(-1, 2) @ rotation / materials.CLOTH_TILE_MM + shift
+    return _mesh(_quads(points), _quads(normals), uv, materials.material("cloth"), None)
 
 
 def lint(field_mm: float, rng: np.random.Generator) -> Any:
@@ -64,49 +85,85 @@ def lint(field_mm: float, rng: np.random.Generator) -> Any:
     return _mesh(corners, normals, uv, materials.material("lint"), None)
 
 
-def lights(field_mm: float, rng: np.random.Generator) -> dict[str, Any]:
-    """Soft boxes as on a rig, each a little off its usual place and strength."""
-    strength = rng.uniform(0.92, 1.08)
-    turn = rng.normal(0.0, 4.0)
-    boxes = {
-        # name: azimuth, elevation, distance, width, height, radiance
-        "key": (150.0, 62.0, 3.4, 2.6, 1.7, 5.2),
-        "fill": (-35.0, 48.0, 4.0, 2.8, 2.0, 1.5),
-        "strip": (-120.0, 35.0, 3.6, 3.0, 0.7, 2.6),
-    }
-    found: dict[str, Any] = {
-        "room": {"type": "constant", "radiance": {"type": "rgb", "value": [0.10, 0.105, 0.115]}}
-    }
-    for name, (azimuth, elevation, distance, width, height, radiance) in boxes.items():
-        found[name] = _soft_box(
-            azimuth + turn + rng.normal(0.0, 2.5),
-            elevation + rng.normal(0.0, 1.5),
-            distance * field_mm,
-            (width * field_mm, height * field_mm),
-            radiance * strength * rng.uniform(0.94, 1.06),
-        )
-    return found
+def lights(azimuth_deg: float, rng: np.random.Generator) -> dict[str, Any]:
+    """Soft boxes as on a rig and the dim room about them, each a little off its usual place.
+
+    They shine from far away, as one sky: a single light source costs the least noise. The rig
+    turns with the view (its azimuth), as if the part were turned before a fixed camera.
+    """
+    import mitsuba
+
+    y_up_to_z_up = mitsuba.ScalarTransform4f().rotate([1.0, 0.0, 0.0], 90.0)
+    bitmap = mitsuba.Bitmap(_sky(azimuth_deg, rng))
+    return {"sky": {"type": "envmap", "bitmap": bitmap, "to_world": y_up_to_z_up}}
+
+
+def _sky(azimuth_deg: float, rng: np.random.Generator) -> Any:
+    """Radiance (H, W, 3) by direction, pole first; azimuth runs from +y towards +x."""
+    theta = (np.arange(_SKY_ROWS) + 0.5) / _SKY_ROWS * math.pi
+    phi = (np.arange(2 * _SKY_ROWS) + 0.5) / _SKY_ROWS * math.pi
+    level = np.sin(theta)[:, None]
+    directions = np.stack(
+        [level * np.sin(phi), level * np.cos(phi), np.cos(theta)[:, None] + 0 * phi], axis=-1
+    )
+    height = np.clip(directions[..., 2], -0.2, 1.0)[..., None]
+    sky = (0.05 + 0.10 * height) * np.array([0.95, 1.0, 1.08])
+    strength, turn = rng.uniform(0.92, 1.08), azimuth_deg + rng.normal(0.0, 3.0)
+    for box in _SOFT_BOXES:
+        azimuth = turn + box.azimuth_deg + rng.normal(0.0, 2.0)
+        elevation = box.elevation_deg + rng.normal(0.0, 1.2)
+        share = _softbox_share(directions, azimuth, elevation, box)
+        level_now = box.radiance * strength * rng.uniform(0.94, 1.06)
+        sky = sky + level_now * share[..., None] * np.array([1.0, 0.985, 0.95])
+    return np.ascontiguousarray(sky, dtype=np.float32)
+
+
+def _softbox_share(directions: Points, azimuth: float, elevation: float, box: SoftBox) -> Points:
+    """How much of a soft box each direction (.., 3) sees, 0-1; azimuth as that of views."""
+    a, e = math.radians(azimuth), math.radians(elevation)
+    towards = np.array([math.sin(a) * math.cos(e), -math.cos(a) * math.cos(e), math.sin(e)])
+    side = np.array([math.cos(a), math.sin(a), 0.0])
+    up = np.cross(towards, side)
+    ahead = directions @ towards
+    x = np.abs(directions @ side) / np.maximum(ahead, 1e-3)
+    y = np.abs(directions @ up) / np.maximum(ahead, 1e-3)
+    inside = _falling((x - box.half_width) / 0.12) * _falling((y - box.half_height) / 0.12)
+    glow = 0.55 + 0.45 * np.exp(-1.5 * ((x / box.half_width) ** 2 + (y / box.half_height) ** 2))
+    return np.asarray(np.where(ahead > 0, inside * glow, 0.0))
+
+
+def _falling(x: Points) -> Points:
+    """1 far below 0, 0 far above."""
+    return np.asarray(0.5 - 0.5 * np.tanh(2 * x))
 
 
 def picture(
-    viewpoint: Viewpoint, objects: dict[str, Any], *, samples: int, seed: int
+    viewpoint: Viewpoint, objects: dict[str, Any], window: Window | None, *, samples: int, seed: int
 ) -> Points:
-    """Linear radiance (H, W, 3) of a scene."""
-    return _render(viewpoint, objects, samples, seed, depth=_PATH_DEPTH, window=None)
+    """Linear radiance (H, W, 3) of a scene; `samples` per pixel within the window of the part.
+
+    The cloth about it gets a quarter: it is dark and matt, and its noise does not show.
+    """
+    few = max(1, samples // 4)
+    whole = _render(viewpoint, objects, few, seed, depth=_PATH_DEPTH, window=None)
+    if window is not None and samples > few:
+        x, y, width, height = window
+        more = _render(
+            viewpoint, objects, samples - few, seed + 1, depth=_PATH_DEPTH, window=window
+        )
+        here = whole[y : y + height, x : x + width]
+        here += (more - here) * (1 - few / samples)
+    return whole
 
 
 def coverage(
     viewpoint: Viewpoint,
     objects: dict[str, Any],
-    window: tuple[int, int, int, int],
+    window: Window,
     *,
     samples: int,
 ) -> Points:
-    """Share (h, w) of each pixel in which something that shines is seen directly.
-
-    Args:
-        window: x, y, width and height in pixels of the picture.
-    """
+    """Share (h, w) of each pixel of the window in which something that shines is seen directly."""
     seen = _render(viewpoint, objects, samples, 0, depth=1, window=window)
     return np.asarray(seen[..., 0])
 
@@ -118,7 +175,7 @@ def _render(
     seed: int,
     *,
     depth: int,
-    window: tuple[int, int, int, int] | None,
+    window: Window | None,
 ) -> Points:
     import mitsuba
 
@@ -130,12 +187,10 @@ def _render(
             **objects,
         }
     )
-    return np.asarray(mitsuba.render(scene, seed=seed), dtype=np.float64)
+    return np.asarray(mitsuba.render(scene, seed=mitsuba.UInt32(seed)), dtype=np.float64)
 
 
-def _sensor(
-    viewpoint: Viewpoint, samples: int, window: tuple[int, int, int, int] | None
-) -> dict[str, Any]:
+def _sensor(viewpoint: Viewpoint, samples: int, window: Window | None) -> dict[str, Any]:
     import mitsuba
 
     film: dict[str, Any] = {
@@ -160,38 +215,7 @@ def _sensor(
         "far_clip": 1e5,
         "to_world": pose,
         "film": film,
-        "sampler": {"type": "independent", "sample_count": samples},
-    }
-
-
-def _soft_box(
-    azimuth_deg: float,
-    elevation_deg: float,
-    distance_mm: float,
-    size_mm: tuple[float, float],
-    radiance: float,
-) -> dict[str, Any]:
-    """A rectangle that faces the origin, brighter in its middle."""
-    import mitsuba
-
-    azimuth, elevation = math.radians(azimuth_deg), math.radians(elevation_deg)
-    place = distance_mm * np.array(
-        [
-            math.cos(elevation) * math.cos(azimuth),
-            math.cos(elevation) * math.sin(azimuth),
-            math.sin(elevation),
-        ]
-    )
-    pose = mitsuba.ScalarTransform4f().look_at(place.tolist(), [0.0, 0.0, 0.0], [0.0, 0.0, 1.0])
-    scale = mitsuba.ScalarTransform4f().scale([size_mm[0] / 2, size_mm[1] / 2, 1.0])
-    y, x = np.mgrid[-1:1:32j, -1:1:32j]
-    glow = radiance * (0.35 + 0.65 * np.exp(-1.4 * (x**2 + y**2)))
-    colour = glow[..., None] * np.array([1.0, 0.985, 0.95])
-    bitmap = mitsuba.Bitmap(np.ascontiguousarray(colour, dtype=np.float32))
-    return {
-        "type": "rectangle",
-        "to_world": pose @ scale,
-        "emitter": {"type": "area", "radiance": {"type": "bitmap", "bitmap": bitmap, "raw": True}},
+        "sampler": {"type": "multijitter", "sample_count": samples},
     }
 
 

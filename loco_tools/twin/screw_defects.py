@@ -16,30 +16,30 @@ from loco_tools.twin.assembly import Assembly, from_plate, to_plate
 from loco_tools.twin.pieces import ScrewState, outline
 
 
-def missing_screw(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+def missing_screw(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     """A screw is not there; its hole is."""
     index = _any_screw(assembly, rng, "missing_screw")
-    ghost = _place_of_head(assembly.screws[index].screw, tolerance_mm)
+    ghost = _place_of_head(assembly.screws[index].screw, assembly.tolerance_mm)
     return replace(assembly.without_screw(index), ghosts=(ghost,))
 
 
-def additional_screw(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+def additional_screw(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     """A screw sits in a hole that should be free."""
     like = assembly.screws[_any_screw(assembly, rng, "additional_screw")].screw
     surplus = _in_free_hole(assembly, like, rng, "additional_screw")
     return replace(assembly, screws=(*assembly.screws, surplus))
 
 
-def misplaced_screw(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+def misplaced_screw(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     """A screw sits in a free hole and its own is empty; both places are the defect."""
     index = _any_screw(assembly, rng, "misplaced_screw")
     screw = assembly.screws[index].screw
     moved = _in_free_hole(assembly, screw, rng, "misplaced_screw")
-    ghost = _place_of_head(screw, tolerance_mm)
+    ghost = _place_of_head(screw, assembly.tolerance_mm)
     return replace(assembly.with_screw(index, moved), ghosts=(ghost,))
 
 
-def wrong_screw(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+def wrong_screw(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     """A screw with the other kind of head."""
     index = _any_screw(assembly, rng, "wrong_screw")
     state = assembly.screws[index]
@@ -47,16 +47,17 @@ def wrong_screw(assembly: Assembly, rng: np.random.Generator, tolerance_mm: floa
     return assembly.with_screw(index, replace(state, screw=other, marked=True))
 
 
-def bent_screw(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
-    """A screw leans, its head off the sheet on one side."""
+def bent_screw(assembly: Assembly, rng: np.random.Generator) -> Assembly:
+    """A screw was hit before it was driven home: it leans, and its thread shows."""
     index = _any_screw(assembly, rng, "bent_screw")
-    lean, azimuth = rng.uniform(15.0, 25.0), rng.uniform(0.0, 360.0)
+    lean, azimuth = rng.uniform(17.0, 26.0), rng.uniform(0.0, 360.0)
     state = assembly.screws[index]
-    leaning = replace(state, lean_deg=lean, lean_azimuth_deg=azimuth, marked=True)
+    out = rng.uniform(0.5, 0.8) * state.screw.thread_mm
+    leaning = replace(state, lean_deg=lean, lean_azimuth_deg=azimuth, raised_mm=out, marked=True)
     return assembly.with_screw(index, leaning)
 
 
-def swapped_pieces(assembly: Assembly, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+def swapped_pieces(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     """Two sheets that lie on the same level have changed places; the screws have not."""
     pairs = _exchangeable(assembly)
     if not pairs:

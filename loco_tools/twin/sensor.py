@@ -42,9 +42,8 @@ def _toned(level: Points) -> Points:
 def _to_bytes(linear: Points) -> NDArray[np.uint8]:
     clipped = np.clip(linear, 0.0, 1.0)
     # sRGB, IEC 61966-2-1
-    encoded = np.where(
-        clipped <= 0.0031308, 12.92 * clipped, 1.055 * np.maximum(clipped, 1e-9) ** (1 / 2.4) - 0.055
-    )
+    curve = 1.055 * np.maximum(clipped, 1e-9) ** (1 / 2.4) - 0.055
+    encoded = np.where(clipped <= 0.0031308, 12.92 * clipped, curve)
     return np.asarray(np.round(encoded * 255), dtype=np.uint8)
 
 
@@ -63,7 +62,6 @@ def _blurred(image: Points, sigma: float) -> Points:
         padded = np.pad(image, pads, mode="edge")
         length = image.shape[axis]
         image = sum(
-            tap * np.take(padded, np.arange(k, k + length), axis=axis)
-            for k, tap in enumerate(taps)
+            tap * np.take(padded, np.arange(k, k + length), axis=axis) for k, tap in enumerate(taps)
         )
     return image

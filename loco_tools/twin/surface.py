@@ -47,6 +47,10 @@ class Surface:
             self.corners[chosen], self.normals[chosen], self.flat[chosen], self.source[chosen]
         )
 
+    def areas(self) -> Points:
+        """Area (N,) of each triangle in mm2."""
+        return _doubled_areas(self.corners) / 2
+
     def moved(self, matrix: Points) -> "Surface":
         """The surface under a rigid motion given as a (4, 4) matrix."""
         turn, shift = matrix[:3, :3], matrix[:3, 3]
@@ -62,8 +66,8 @@ def from_solid(solid: Any, crease_deg: float = 32.0) -> Surface:
     mesh = solid.to_mesh()
     vertices = np.asarray(mesh.vert_properties, dtype=np.float64)[:, :3]
     faces = np.asarray(mesh.tri_verts, dtype=np.int64)
-    runs = np.diff(np.asarray(mesh.run_index, dtype=np.int64)) // 3
-    source = np.repeat(np.asarray(mesh.run_original_id, dtype=np.int64), runs)
+    starts = np.asarray(mesh.run_index, dtype=np.int64) // 3
+    source = np.repeat(np.asarray(mesh.run_original_id, dtype=np.int64), starts[1:] - starts[:-1])
     corners = vertices[faces]
     sound = _doubled_areas(corners) > 1e-9
     corners, faces, source = corners[sound], faces[sound], source[sound]
@@ -161,7 +165,7 @@ def _split_at(surface: Surface, x: float) -> Surface:
 
 def _doubled_areas(corners: Points) -> Points:
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    return np.linalg.norm(np.cross(first, second), axis=1)
+    return np.asarray(np.linalg.norm(np.cross(first, second), axis=1))
 
 
 def _crease_normals(corners: Points, faces: NDArray[np.int64], crease_deg: float) -> Points:

@@ -25,6 +25,7 @@ class Viewpoint:
         up: (3,) unit vector that points upwards in the picture, at right angles to the view.
         fov_deg: angle of view across the width.
         width_px, height_px: size of the picture.
+        px_per_mm: scale in the plane of the table, at the part.
     """
 
     origin: Points
@@ -33,6 +34,7 @@ class Viewpoint:
     fov_deg: float
     width_px: int
     height_px: int
+    px_per_mm: float
 
     def project(self, points: Points) -> Points:
         """Pixel coordinates (.., 2), x right and y down from the upper left corner, of (.., 3)."""
@@ -66,4 +68,5 @@ def look(camera: Camera, view: View, centre: Points) -> Viewpoint:
         fov_deg=math.degrees(2 * math.atan(camera.field_mm / 2 / to_table)),
         width_px=camera.width_px,
         height_px=camera.height_px,
+        px_per_mm=camera.width_px / camera.field_mm,
     )

@@ -1,0 +1,263 @@
+"""The feature-level ensemble: one discriminator on what several detectors know inside.
+
+Members are cut at a layer, their feature maps go through a transformation block and the
+discriminator of SimpleNet judges each location of the fused map.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from loco_tools import files
+from loco_tools.datasets.images import Pixels
+from loco_tools.ensembles.transformation import GlobalTransformation, Scale, stack
+from loco_tools.errors import MethodError
+from loco_tools.methods import checkpoint, load_detector
+from loco_tools.methods.backbones import Backbone
+from loco_tools.methods.batch import Batch, Size, batches
+from loco_tools.methods.detector import Detector, DetectorConfig, PatchScores
+from loco_tools.methods.patch_features import to_rows
+from loco_tools.methods.simplenet import Discriminator, TrainingConfig, train_discriminator
+from loco_tools.methods.training_features import TrainingFeatures
+from loco_tools.progress import Progress
+from loco_tools.schema import parse
+
+
+class FusionConfig(DetectorConfig, TrainingConfig):
+    """Defaults train the discriminator as SimpleNet's paper does, on 512 fused channels."""
+
+    cuts: dict[str, str] = Field(default_factory=dict)
+    """Member name -> where to cut it; members not named are cut at the first of their `cuts`."""
+    block: Literal["global"] = "global"
+    components: float = Field(default=512, gt=0)
+    """Kept by the PCA: a count (1 or more) or a share of the variance (below 1)."""
+    scale: Scale = "per_source"
+    """"per_source" lets every member weigh the same, whatever the scale of its features."""
+    whiten: bool = False
+    noise_scale: Literal["absolute", "relative"] = "relative"
+    noise_std: float = Field(default=0.5, gt=0)
+    member_scores: bool = True
+    """Average the discriminator's scores with the members' own, see `FeatureFusion`."""
+    pca_patches: int = Field(default=50_000, ge=2)
+    """Patches that the PCA is computed from, drawn at random from all training images."""
+    cache_mb: int = Field(default=3000, ge=0)
+
+
+class FeatureFusion(Detector):
+    """Feature-level ensemble of fitted detectors.
+
+    Deviation from the thesis (switch off with `member_scores = false`): the discriminator's scores
+    are averaged with the members' own, each brought to zero mean and unit deviation on the good
+    validation images. In first trials the discriminator alone stayed behind its best member.
+    """
+
+    name = "ensemble"
+    Config = FusionConfig
+    config: FusionConfig
+    cuts = ("fused features",)
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {},
+        "fast": {"components": 256, "hidden_dim": 512, "steps": 300, "step_patches": 2048},
+    }
+
+    def __init__(
+        self, config: FusionConfig, members: Mapping[str, Detector], *, device: str = "auto"
+    ) -> None:
+        super().__init__(config, device=device)
+        if not members:
+            raise MethodError("an ensemble needs at least one member, got none")
+        unknown = sorted(set(config.cuts) - set(members))
+        if unknown:
+            raise MethodError(
+                f'{self.name}: cuts names "{unknown[0]}", which is no member; '
+                f"members: {', '.join(members)}"
+            )
+        self.members = dict(members)
+        self.member_cuts = {n: config.cuts.get(n, m.cuts[0]) for n, m in self.members.items()}
+        for name, member in self.members.items():
+            member.check_cut(self.member_cuts[name])
+        self._block: GlobalTransformation | None = None
+        self._discriminator: Discriminator | None = None
+        self._calibration = torch.zeros(0, 4, device=self.device)
+
+    def _choose_input_size(self, train: Sequence[Pixels]) -> Size:
+        """The largest of the members' input sizes."""
+        del train
+        return max((m.input_size for m in self.members.values()), key=lambda s: s[0] * s[1])
+
+    def _fit(
+        self,
+        train: Sequence[Pixels],
+        validation: Sequence[Pixels],
+        *,
+        seed: int,
+        progress: Progress,
+    ) -> None:
+        self._block = self._fit_block(train, seed, progress)
+        features = TrainingFeatures(
+            self._fused,
+            train,
+            device=self.device,
+            batch_size=self.config.batch_size,
+            cache_mb=self.config.cache_mb,
+        )
+        self._discriminator = self._new_discriminator(self._block.dim, seed)
+        self.training_log = train_discriminator(
+            self._discriminator,
+            features,
+            self.config,
+            seed=seed,
+            progress=progress,
+            title=self.name,
+        )
+        if self.config.member_scores and len(validation) == 0:
+            progress.note(
+                f"{self.name}: no good validation images; members' scores are calibrated on "
+                "training images, which members with a memory see as better than they are"
+            )
+        self._calibrate(validation if len(validation) else train, progress)
+
+    @torch.inference_mode()
+    def _fit_block(
+        self, train: Sequence[Pixels], seed: int, progress: Progress
+    ) -> GlobalTransformation:
+        generator = torch.Generator().manual_seed(seed)
+        per_image = max(1, self.config.pca_patches // len(train))
+        block: GlobalTransformation | None = None
+        with progress.task(f"{self.name}: components", len(train)) as advance:
+            for batch in batches(train, self.config.batch_size, self.device):
+                sources = self._sources(batch)
+                if block is None:
+                    block = GlobalTransformation([s.shape[1] for s in sources]).to(self.device)
+                rows = to_rows(stack(sources))
+                kept = torch.randperm(len(rows), generator=generator)[: per_image * len(batch)]
+                block.observe(rows[kept.to(rows.device)])
+                advance(len(batch))
+        if block is None:
+            raise MethodError(f"{self.name}: expected training images, got none")
+        block.solve(
+            components=self.config.components, scale=self.config.scale, whiten=self.config.whiten
+        )
+        return block
+
+    @torch.inference_mode()
+    def _calibrate(self, images: Sequence[Pixels], progress: Progress) -> None:
+        """Mean and deviation of each voice's image and patch scores on good images."""
+        voices: list[list[PatchScores]] = []
+        with progress.task(f"{self.name}: calibration", len(images)) as advance:
+            for batch in batches(images, self.config.batch_size, self.device):
+                voices.append(self._voices(batch))
+                advance(len(batch))
+        rows = []
+        for voice in zip(*voices, strict=True):
+            image = torch.cat([part.image for part in voice])
+            patches = torch.cat([part.patches.flatten() for part in voice])
+            rows.append(torch.stack([*_mean_and_std(image), *_mean_and_std(patches)]))
+        self._calibration = torch.stack(rows)
+
+    def _voices(self, batch: Batch) -> list[PatchScores]:
+        """Whose scores are averaged: the discriminator's, and the members' own if wanted."""
+        patches = self._fitted_discriminator().maps(self._fused(batch))
+        own = PatchScores(image=patches.flatten(1).amax(dim=1), patches=patches)
+        if not self.config.member_scores:
+            return [own]
+        return [own, *(member.score_batch(batch) for member in self.members.values())]
+
+    def score_batch(self, batch: Batch) -> PatchScores:
+        """See `Detector`: the mean of the calibrated voices."""
+        images, maps = [], []
+        voices = self._voices(batch)
+        for voice, (mean, std, patch_mean, patch_std) in zip(
+            voices, self._calibration, strict=True
+        ):
+            images.append((voice.image - mean) / std)
+            maps.append(((voice.patches - patch_mean) / patch_std)[:, None])
+        return PatchScores(
+            image=torch.stack(images).mean(dim=0), patches=stack(maps).mean(dim=1)
+        )
+
+    def cut_batch(self, batch: Batch, cut: str) -> Tensor:
+        """"fused features": (B, components, h, w), what the discriminator is given."""
+        self.check_cut(cut)
+        return self._fused(batch)
+
+    def _sources(self, batch: Batch) -> list[Tensor]:
+        return [m.cut_batch(batch, self.member_cuts[n]) for n, m in self.members.items()]
+
+    def _fused(self, batch: Batch) -> Tensor:
+        if self._block is None:
+            raise self.not_fitted()
+        fused: Tensor = self._block(self._sources(batch))
+        return fused
+
+    def _fitted_discriminator(self) -> Discriminator:
+        if self._discriminator is None:
+            raise self.not_fitted()
+        return self._discriminator
+
+    def _new_discriminator(self, dim: int, seed: int) -> Discriminator:
+        generator = torch.Generator().manual_seed(seed)
+        return Discriminator(dim, self.config.hidden_dim, generator).to(self.device).eval()
+
+    def save(self, folder: Path) -> None:
+        """See `Detector.save`; the members are saved inside, under `members/<number>`."""
+        if self._block is None:
+            raise self.not_fitted()
+        record = checkpoint.Record(
+            method=self.name,
+            config=self.config.model_dump(mode="json"),
+            backbone=None,
+            backbone_tag=None,
+            input_size=self.input_size,
+            training_log=self.training_log,
+            members=tuple(self.members),
+        )
+        learned = self._fitted_discriminator().state_dict()
+        tensors = {f"discriminator.{key}": value for key, value in learned.items()}
+        tensors |= {f"block.{key}": value for key, value in self._block.state_dict().items()}
+        tensors["calibration"] = self._calibration
+        tensors["channels"] = torch.tensor(self._block.channels)
+        with files.folder_swapped_in(folder) as fresh:
+            checkpoint.write_into(fresh, record, tensors)
+            for number, member in enumerate(self.members.values()):
+                member.save(fresh / "members" / str(number))
+
+    @classmethod
+    def load(
+        cls, folder: Path, backbone: Backbone | None = None, *, device: str = "auto"
+    ) -> Self:
+        """See `Detector.load`; `backbone` is the members'."""
+        record, tensors = checkpoint.read(folder, expected_method=cls.name)
+        config = parse(cls.Config, record.config, origin=str(folder / checkpoint.RECORD))
+        members = {
+            name: load_detector(folder / "members" / str(number), backbone, device=device)
+            for number, name in enumerate(record.members)
+        }
+        ensemble = cls(config, members, device=device)
+        ensemble.training_log = record.training_log
+        try:
+            ensemble._restore(tensors)
+        except (KeyError, RuntimeError) as error:
+            raise MethodError(
+                f"{folder}: does not hold a complete {cls.name} ({error}); next step: fit it again"
+            ) from error
+        ensemble._input_size = record.input_size
+        return ensemble
+
+    def _restore(self, tensors: Mapping[str, Tensor]) -> None:
+        block = GlobalTransformation(tensors["channels"].tolist())
+        block.mean, block.basis = tensors["block.mean"], tensors["block.basis"]
+        prefix = "discriminator."
+        learned = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        self._discriminator = self._new_discriminator(block.dim, seed=0)
+        self._discriminator.load_state_dict(learned)
+        self._block = block.to(self.device)
+        self._calibration = tensors["calibration"].to(self.device)
+
+
+def _mean_and_std(values: Tensor) -> tuple[Tensor, Tensor]:
+    return values.mean(), values.std(correction=0).clamp_min(1e-6)

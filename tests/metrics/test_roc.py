@@ -1,0 +1,95 @@
+import doctest
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loco_tools.metrics import roc
+from loco_tools.metrics.tally import Tally
+
+scores = st.lists(st.integers(0, 6), min_size=1, max_size=20)  # few values, hence many ties
+
+
+def pairs_won(negatives, positives) -> float:
+    won = sum((p > n) + 0.5 * (p == n) for p in positives for n in negatives)
+    return won / (len(positives) * len(negatives))
+
+
+def test_the_worked_examples_in_the_docstrings_hold():
+    assert doctest.testmod(roc).failed == 0
+
+
+@given(scores, scores)
+def test_auroc_is_the_share_of_pairs_won_with_ties_half(negatives, positives):
+    assert roc.auroc(roc.rank(negatives, positives)) == pytest.approx(
+        pairs_won(negatives, positives), abs=1e-12
+    )
+
+
+@given(scores, scores)
+def test_average_precision_and_f1_equal_their_definitions_at_every_threshold(negatives, positives):
+    low, high = np.array(negatives), np.array(positives)
+    area, best, recall_before = 0.0, 0.0, 0.0
+    for threshold in sorted({*negatives, *positives}, reverse=True):
+        true, false = (high >= threshold).sum(), (low >= threshold).sum()
+        precision, recall = true / (true + false), true / high.size
+        area += precision * (recall - recall_before)
+        best = max(best, 2 * true / (true + false + high.size))
+        recall_before = recall
+    ranking = roc.rank(negatives, positives)
+    assert roc.average_precision(ranking) == pytest.approx(area, abs=1e-12)
+    assert roc.f1_max(ranking) == pytest.approx(best, abs=1e-12)
+
+
+@given(scores, scores)
+def test_figures_do_not_change_when_scores_are_rescaled(negatives, positives):
+    rescaled = roc.rank(np.exp(negatives), np.exp(positives))
+    for figure in (roc.auroc, roc.average_precision, roc.f1_max):
+        assert figure(rescaled) == figure(roc.rank(negatives, positives))
+
+
+@given(scores, scores)
+def test_tallies_rank_like_lists(negatives, positives):
+    low, high = Tally(), Tally()
+    low.add(np.float32(negatives))
+    high.add(np.float32(positives))
+    streamed, plain = roc.rank_tallies(low, high), roc.rank(negatives, positives)
+    np.testing.assert_array_equal(streamed.negatives, plain.negatives)
+    np.testing.assert_array_equal(streamed.positives, plain.positives)
+
+
+def test_a_rounded_and_an_exact_tally_are_compared_by_rounded_scores():
+    low, high = Tally(exact_scores=1), Tally()
+    low.add(np.float32([2, 3]))
+    high.add(np.nextafter(np.float32([2]), np.float32(3)))
+    assert roc.auroc(roc.rank_tallies(low, high)) == 0.25
+
+
+def test_all_scores_equal_is_a_coin_toss():
+    assert roc.auroc(roc.rank([1, 1, 1], [1, 1])) == 0.5
+
+
+def test_double_precision_is_kept_for_image_scores():
+    assert roc.auroc(roc.rank([1.0], [1.0 + 1e-12])) == 1.0
+
+
+@pytest.mark.parametrize("empty", [([], [1.0]), ([1.0], [])])
+def test_an_empty_side_is_refused(empty):
+    with pytest.raises(ValueError, match="expected at least one negative and one positive"):
+        roc.rank(*empty)
+
+
+def test_scores_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="expected finite scores"):
+        roc.rank([0.0, np.nan], [1.0])
+
+
+def test_a_thinned_curve_keeps_its_ends_and_its_shape():
+    x = np.linspace(0, 1, 5001)
+    curve = roc.Curve(x, np.sqrt(x))
+    thin = curve.thinned(200)
+    assert thin.x.size <= 200
+    assert (thin.x[0], thin.y[0], thin.x[-1], thin.y[-1]) == (0, 0, 1, 1)
+    assert np.abs(np.interp(x, thin.x, thin.y) - curve.y).max() < 0.01
+    assert curve.thinned(9999) is curve
