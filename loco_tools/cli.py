@@ -73,6 +73,7 @@ def demo(progress: Progress, out: Path, seed: int) -> None:
 @click.pass_obj
 def capture(
     progress: Progress,
+    /,
     *,
     class_name: str,
     camera: str,
@@ -152,6 +153,7 @@ def label_simulate(session: Path, taxonomy: str | None, seed: int) -> None:
 @click.pass_obj
 def convert(
     progress: Progress,
+    /,
     *,
     export: Path,
     out: Path | None,
@@ -237,6 +239,7 @@ def evaluate(progress: Progress, maps: Path, data: Path, json_file: Path | None)
 @click.pass_obj
 def bench(
     progress: Progress,
+    /,
     *,
     methods: str | None,
     suite: str | None,

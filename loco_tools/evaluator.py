@@ -92,7 +92,7 @@ class Evaluator:
         self._positives = Tally()  # defect pixels of all folders
 
     def add(self, sample: Sample, anomaly_map: AnomalyMap, score: float | None = None) -> None:
-        """Count one test image; its masks are decoded here.
+        """Count one test image; its masks are unpacked, or decoded if need be, one image at a time.
 
         Args:
             sample: the image with its truth.
@@ -318,7 +318,7 @@ def _type_table(
     table = {}
     for (name, defect), figures in sorted(types.items(), key=lambda item: item[0][::-1]):
         folder = anomalous[name]
-        scores = [folder.scores[key] for key in folder.types[defect]]
+        scores = [folder.scores[key] for key in folder.types.get(defect, folder.scores)]
         table[defect if times[defect] == 1 else f"{name}/{defect}"] = {
             "kind_folder": name,
             "count": len(scores),

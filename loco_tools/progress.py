@@ -53,7 +53,7 @@ class RichProgress:
     def __init__(self) -> None:
         from rich.console import Console
 
-        self._console = Console(stderr=True, soft_wrap=True)
+        self._console = Console(stderr=True)
         self._display: RichDisplay | None = None
         self._open = 0
 
@@ -82,7 +82,7 @@ class RichProgress:
 
     def note(self, message: str) -> None:
         """See `Progress.note`."""
-        self._console.print(message, markup=False, highlight=False)
+        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def _new_display(self) -> "RichDisplay":
         from rich import progress as bars

@@ -86,10 +86,9 @@ def _glance(data: ReportData) -> Markup:
         means = data.means(of_layout, field)
         if means:
             best = max(means, key=lambda method: means[method])
-            scope = f", mean of {len(of_layout)} classes" if len(of_layout) > 1 else ""
-            if len(of_layout) < len(data.classes) and len(of_layout) == 1:
-                scope = f" on {of_layout[0].name}"
-            words = f"{_FIGURE_NAMES[field]} {means[best]:.3f}{scope}"
+            words = f"{_FIGURE_NAMES[field]} {means[best]:.3f}{_scope(data, of_layout)}"
+            if means[best] <= _GUESSES[field]:
+                best, words = "none", f"No better than guessing: {best}, {words}"
             cards.append(_card(label, best, words))
     speeds = data.speeds()
     if speeds:
@@ -100,6 +99,13 @@ def _glance(data: ReportData) -> Markup:
     words = f"method × class × seed, {_count(len(data.run.suite.seeds), 'seed', 'seeds')}"
     cards.append(_card("Finished", f"{done} of {planned} cells{failed}", words))
     return element("dl", cards, class_="cards")
+
+
+def _scope(data: ReportData, classes: Sequence[ClassResults]) -> str:
+    """Which classes a mean is over, where that is not plain."""
+    if len(classes) > 1:
+        return f", mean of {len(classes)} classes"
+    return f" on {classes[0].name}" if len(data.classes) > 1 else ""
 
 
 def _card(label: str, value: str, words: str) -> Markup:
@@ -126,7 +132,7 @@ def _navigation() -> Markup:
 
 def _results(data: ReportData) -> Markup:
     blocks = []
-    for field, guess in (("image_auroc_mean", 0.5), ("au_spro", 0.025), ("au_pro", 0.15)):
+    for field, guess in _GUESSES.items():
         name = _FIGURE_NAMES[field]
         table = tables.comparison(data, data.classes_with(field), name, field, guess)
         if table is not None:
@@ -259,3 +265,6 @@ _QUESTIONS = {
     "au_spro": "Where is the defect?",
     "au_pro": "Where is the defect?",
 }
+
+_GUESSES = {"image_auroc_mean": 0.5, "au_spro": 0.025, "au_pro": 0.15}
+"""What scores drawn at random earn."""

@@ -2,12 +2,14 @@
 
 CSS = """
 :root { color-scheme: light dark; --page: #f6f7f9; --card: #fff; --ink: #1a2129; --quiet: #56616d;
-  --line: #d9dee4; --soft: #eceff3; --accent: #0b5cad; --gauge: #8fbbe6; --gauge-best: #0b62b0; --counted: #cfe3f6;
+  --line: #d9dee4; --soft: #eceff3; --accent: #0b5cad; --gauge: #8fbbe6;
+  --gauge-best: #0b62b0; --counted: #cfe3f6;
   --good: #4d7a9e; --logical: #a4508b; --structural: #c8590c; --bad: #b3261e;
   --s0: #0b62b0; --s1: #c8590c; --s2: #00805f; --s3: #a4508b;
   --s4: #8a6500; --s5: #2b8cc4; --s6: #555; --s7: #7a3b00; }
 @media (prefers-color-scheme: dark) { :root { --page: #12161b; --card: #1b2128; --ink: #e8ecf1;
-  --quiet: #a3aebb; --line: #343d47; --soft: #262e37; --accent: #7fbcf5; --gauge: #47749e; --counted: #24435f;
+  --quiet: #a3aebb; --line: #343d47; --soft: #262e37; --accent: #7fbcf5; --gauge: #47749e;
+  --counted: #24435f;
   --gauge-best: #7fbcf5; --good: #8ab6d8; --logical: #dc93c5; --structural: #f0914a;
   --bad: #ff8a80; --s0: #6fb5f2; --s1: #f0914a; --s2: #4cc9a0; --s3: #dc93c5; --s4: #e0be4b;
   --s5: #a5d8f5; --s6: #bbb; --s7: #d0a078; } }
@@ -127,8 +129,9 @@ footer { padding-bottom: 3rem; color: var(--quiet); font-size: .9rem; }
 @media (max-width: 40rem) {
   header, main, footer, nav ul { padding-left: .9rem; padding-right: .9rem; }
   section { padding: 1rem .9rem; border-radius: 9px; }
-  th, td { padding: .4rem .45rem; } td.num { min-width: 4.6rem; }
-  tbody th { min-width: 6.5rem; }
+  table { font-size: .88rem; } th, td { padding: .4rem .28rem; } td.num { min-width: 3.9rem; }
+  thead th { font-size: .8rem; } tbody th { min-width: 4.6rem; }
+  .cards { grid-template-columns: 1fr 1fr; } .card .big { font-size: 1.2rem; }
   .strip { grid-template-columns: repeat(2, 1fr); }
 }
 @media print {

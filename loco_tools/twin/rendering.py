@@ -130,9 +130,11 @@ def _stage(plan: Plan, seed: int, view: str) -> dict[str, Any]:
     """Cloth, lint and lights."""
     field = plan.camera.field_mm
     low, high = assemblies.extent(plan.part)
-    clear = float(np.linalg.norm((high - low)[:2]))
     rng = _stream(seed, "cloth")
-    found = {"cloth": scene.cloth(field, clear, rng), "lint": scene.lint(field, rng)}
+    found = {
+        "cloth": scene.cloth(field, low, high, rng),
+        "lint": scene.lint(field, (low + high) / 2, rng),
+    }
     return found | scene.lights(plan.view(view).azimuth_deg, _stream(seed, "lights", view))
 
 

@@ -45,16 +45,18 @@ def mesh(surface: Surface, bsdf: Any, tile_mm: float, *, emitter: Any = None) ->
     return _mesh(surface.corners, surface.normals, uv, bsdf, emitter)
 
 
-def cloth(field_mm: float, clear_mm: float, rng: np.random.Generator) -> Any:
-    """Black cloth with soft folds, flat for `clear_mm` about the origin where the part lies."""
+def cloth(field_mm: float, low: Points, high: Points, rng: np.random.Generator) -> Any:
+    """Black cloth with soft folds, flat where the part lies: between the corners low and high."""
     reach = 2.2 * field_mm
     # finer in the middle: the picture sees only that
     line = np.linspace(-1.0, 1.0, _CLOTH_CELLS + 1)
     line = reach * (0.45 * line + 0.55 * line**3)
     x, y = np.meshgrid(line, line)
     height = _folds(x, y, field_mm, rng)
-    outside = np.clip((np.hypot(x, y) - 0.55 * clear_mm) / (0.9 * clear_mm), 0.0, 1.0)
-    height = height * outside**2 * (3 - 2 * outside) - 0.06
+    x, y = x + (low[0] + high[0]) / 2, y + (low[1] + high[1]) / 2
+    beside = np.maximum(np.maximum(low[0] - x, x - high[0]), np.maximum(low[1] - y, y - high[1]))
+    rise = np.clip((beside - 0.05 * field_mm) / (0.3 * field_mm), 0.0, 1.0)
+    height = height * rise**2 * (3 - 2 * rise) - 0.06
     points = np.stack([x, y, height], axis=-1)
     normals = _grid_normals(points)
     shift = rng.uniform(0, 1, 2)
@@ -64,7 +66,7 @@ def cloth(field_mm: float, clear_mm: float, rng: np.random.Generator) -> Any:
     return _mesh(_quads(points), _quads(normals), uv, materials.material("cloth"), None)
 
 
-def lint(field_mm: float, rng: np.random.Generator) -> Any:
+def lint(field_mm: float, centre: Points, rng: np.random.Generator) -> Any:
     """Fibres and specks that lie on the cloth, as narrow ribbons a little above it."""
     ribbons = []
     for _ in range(int(rng.integers(25, 60))):
@@ -74,6 +76,7 @@ def lint(field_mm: float, rng: np.random.Generator) -> Any:
         heading = rng.uniform(0, 2 * math.pi) + np.cumsum(rng.normal(0, 0.35, 7))
         step = np.stack([np.cos(heading), np.sin(heading)], axis=1) * length / 7
         middle = np.cumsum(step, axis=0) + rng.uniform(-0.75, 0.75, 2) * field_mm
+        middle += centre[:2]
         side = np.stack([-np.sin(heading), np.cos(heading)], axis=1) * width / 2
         taper = np.sqrt(np.clip(1 - (2 * np.abs(s)) ** 4, 0.05, 1))[:, None]
         edges = np.stack([middle - side * taper, middle + side * taper], axis=1)
@@ -245,15 +248,15 @@ def _mesh(corners: Points, normals: Points, uv: Points, bsdf: Any, emitter: Any)
 
 
 def _folds(x: Points, y: Points, field_mm: float, rng: np.random.Generator) -> Points:
-    """A few long soft ridges, at most about 3 mm high."""
+    """A few long soft ridges, most a few millimetres high."""
     height = np.zeros_like(x)
-    for _ in range(7):
+    for _ in range(9):
         turn = rng.uniform(0, math.pi)
         along = (x * math.cos(turn) + y * math.sin(turn)) / field_mm
         across = (-x * math.sin(turn) + y * math.cos(turn)) / field_mm
         ridge = across - rng.uniform(-0.9, 0.9) + 0.12 * np.sin(3 * along + rng.uniform(0, 6))
-        width = rng.uniform(0.05, 0.16)
-        height += rng.uniform(0.4, 1.6) * np.exp(-((ridge / width) ** 2)) * field_mm / 130
+        width = rng.uniform(0.04, 0.15)
+        height += rng.uniform(0.6, 2.6) * np.exp(-((ridge / width) ** 2)) * field_mm / 130
     return height
 
 

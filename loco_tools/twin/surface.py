@@ -136,7 +136,8 @@ def _bend_points(flat: Points, turn: Points, plate: Plate, zone: tuple[float, fl
 def _bend_normals(normals: Points, turn: Points) -> Points:
     x, y, z = np.moveaxis(normals, -1, 0)
     cos, sin = np.cos(turn), np.sin(turn)
-    return np.stack([x * cos - z * sin, y, x * sin + z * cos], axis=-1)
+    turned = np.stack([x * cos - z * sin, y, x * sin + z * cos], axis=-1)
+    return np.asarray(turned / np.linalg.norm(turned, axis=-1, keepdims=True))
 
 
 def _split_at(surface: Surface, x: float) -> Surface:

@@ -1,0 +1,36 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loco_tools.benchmark.suite import Suite
+
+STUB = "stub_detectors:Brightness"
+
+
+@pytest.fixture
+def make_suite(tmp_path: Path) -> Callable[..., Suite]:
+    """A suite of one or more stub detectors; every fit leaves a line in `fits.txt`."""
+
+    def make(*titles: str, **settings: Any) -> Suite:
+        overrides = {"journal": str(tmp_path / "fits.txt")}
+        own = settings.pop("overrides", {})
+        methods = [
+            {"name": STUB, "label": title, "overrides": overrides | own.get(title, {})}
+            for title in titles or ("bright",)
+        ]
+        return Suite.model_validate({"methods": methods, "backbone": "scattering"} | settings)
+
+    return make
+
+
+@pytest.fixture
+def fits(tmp_path: Path) -> Callable[[], int]:
+    """How many detectors have been fitted so far."""
+
+    def count() -> int:
+        journal = tmp_path / "fits.txt"
+        return len(journal.read_text().splitlines()) if journal.exists() else 0
+
+    return count

@@ -1,0 +1,69 @@
+"""A detector that needs no training, for tests of everything around detectors."""
+
+import errno
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from loco_tools.datasets.images import Pixels
+from loco_tools.methods.batch import Batch
+from loco_tools.methods.detector import PatchScores, SingleConfig, SingleDetector
+from loco_tools.progress import Progress
+
+
+class BrightnessConfig(SingleConfig):
+    size_px: int = 32
+    journal: str = ""
+    """A file that gets a line at every fit."""
+    fault: str = ""
+    """A file that, while it exists, names the fault of every fit."""
+    sign: float = 1.0
+
+
+class Brightness(SingleDetector):
+    """Scores each place by how much brighter it is than the good images are on average."""
+
+    name = "brightness"
+    Config = BrightnessConfig
+    config: BrightnessConfig
+    cuts = ("grey",)
+    PRESETS = {"paper": {}, "fast": {}}  # noqa: RUF012
+
+    def _fit(
+        self,
+        train: Sequence[Pixels],
+        validation: Sequence[Pixels],
+        *,
+        seed: int,
+        progress: Progress,
+    ) -> None:
+        if self.config.journal:
+            with Path(self.config.journal).open("a") as stream:
+                stream.write(f"{len(train)} {len(validation)} {seed}\n")
+        fault = Path(self.config.fault) if self.config.fault else None
+        if fault is not None and fault.exists():
+            raise_fault(fault.read_text())
+        self.mean = torch.tensor([float(image.mean()) for image in train]).mean()
+
+    def score_batch(self, batch: Batch) -> PatchScores:
+        grey = self.config.sign * (self.cut_batch(batch, "grey")[:, 0] - self.mean / 255)
+        return PatchScores(image=grey.flatten(1).amax(dim=1), patches=grey)
+
+    def cut_batch(self, batch: Batch, cut: str) -> Tensor:
+        return batch.pixels(self.input_size).mean(dim=1, keepdim=True)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {"mean": self.mean[None]}
+
+    def _restore(self, tensors: Mapping[str, Tensor]) -> None:
+        self.mean = tensors["mean"][0]
+
+
+def raise_fault(name: str) -> None:
+    if name == "interrupt":
+        raise KeyboardInterrupt
+    if name == "full":
+        raise OSError(errno.ENOSPC, "No space left on device")
+    raise RuntimeError(f"boom <b>{name}</b>")

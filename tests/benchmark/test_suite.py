@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+
+from loco_tools.benchmark.suite import MethodEntry, Suite, folder_name, load_suite
+from loco_tools.definitions import names
+from loco_tools.errors import BenchmarkError, DefinitionError
+from loco_tools.schema import parse
+
+
+@pytest.mark.parametrize("name", names("benchmark/suites"))
+def test_every_shipped_suite_can_be_read(name: str) -> None:
+    suite = load_suite(name)
+    assert suite.name == name
+    assert suite.entries()
+
+
+def test_an_ensemble_takes_the_other_methods_named_as_its_members() -> None:
+    entries = Suite(methods=["ensemble", "a", "b"]).entries()
+    assert [entry.title for entry in entries] == ["a", "b", "ensemble"]
+    assert entries[-1].members == ("a", "b")
+
+
+def test_an_ensemble_alone_brings_patchcore_and_simplenet_along() -> None:
+    entries = Suite(methods=["ensemble"]).entries()
+    assert [entry.title for entry in entries] == ["patchcore", "simplenet", "ensemble"]
+
+
+def test_an_unknown_member_is_answered_with_the_nearest_line() -> None:
+    methods = ["patchcore", {"name": "ensemble", "members": ["patchcor"]}]
+    with pytest.raises(BenchmarkError, match='member "patchcor"; did you mean "patchcore"'):
+        Suite(methods=methods).entries()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"methods": []}, "at least 1 item"),
+        ({"methods": ["a", "a"]}, "needs its own label"),
+        ({"methods": ["a"], "seeds": [1, 1]}, "each seed counts once"),
+        ({"methods": ["a"], "sedes": [1]}, 'did you mean "seeds"'),
+        ({"methods": [{"name": "a", "members": ["b"]}]}, 'members are for the method "ensemble"'),
+        ({"methods": ["a"], "preset": "slow"}, "'fast' or 'paper'"),
+    ],
+)
+def test_a_wrong_suite_says_what_is_wrong(content: object, message: str) -> None:
+    with pytest.raises(DefinitionError, match=message):
+        parse(Suite, content, origin="suite.toml")
+
+
+def test_a_suite_reads_the_same_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'schema_version = 1\nmethods = ["patchcore", { name = "patchcore", label = "pc-small", '
+        "overrides = { size_px = 64 } }]\nseeds = [0, 1]\n"
+    )
+    suite = load_suite(str(path))
+    assert suite.methods[1] == MethodEntry(
+        name="patchcore", label="pc-small", overrides={"size_px": 64}
+    )
+
+
+def test_method_titles_become_folder_names_that_every_system_takes() -> None:
+    assert folder_name("my.pkg:Class") == "my.pkg_Class"
+    assert folder_name("../../etc") == "_.._etc"

@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+
+from loco_tools.twin import textures
+
+
+@pytest.mark.parametrize(
+    "finish",
+    [
+        textures.zinc,
+        textures.brushed,
+        textures.yellow_zinc,
+        textures.bare_steel,
+        textures.screw_zinc,
+    ],
+)
+def test_metals_reflect_between_nothing_and_all_and_tile_without_a_seam(finish: object) -> None:
+    assert callable(finish)
+    maps = finish(128, 16.0, np.random.default_rng(1))
+    assert maps.reflectance.shape == (128, 128, 3)
+    assert 0.02 <= maps.reflectance.min() <= maps.reflectance.max() <= 0.95
+    assert 0.08 <= maps.roughness.min() <= maps.roughness.max() <= 0.6
+    inner = np.abs(np.diff(maps.roughness, axis=1)).mean()
+    seam = np.abs(maps.roughness[:, 0] - maps.roughness[:, -1]).mean()
+    assert seam < 3 * inner + 1e-6
+
+
+def test_brushing_runs_along_x() -> None:
+    maps = textures.brushed(128, 16.0, np.random.default_rng(1))
+    level = maps.reflectance[..., 0]
+    assert np.abs(np.diff(level, axis=0)).mean() > 4 * np.abs(np.diff(level, axis=1)).mean()
+
+
+def test_a_flat_relief_is_the_neutral_normal_map() -> None:
+    flat = textures.normals(np.zeros((4, 4, 2), dtype=np.float32))
+    np.testing.assert_allclose(flat, np.broadcast_to([0.5, 0.5, 1.0], (4, 4, 3)))
