@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from loco_tools.errors import BenchmarkError, LocoToolsError
+from loco_tools.errors import BenchmarkError, DatasetError, LocoToolsError
 from loco_tools.progress import SILENT, Progress, RichProgress
 
 if TYPE_CHECKING:
@@ -261,8 +261,7 @@ def bench(
 
     extras.require("A benchmark", "bench")
     chosen = _suite(methods, suite, settings)
-    roots = data or (Path("data"),)
-    class_paths = [path for root in roots for path in find_classes(root)]
+    class_paths = [path for root in _data_roots(data) for path in find_classes(root)]
     folder = out or Path("runs") / chosen.name
     outcome = run_suite(chosen, class_paths, folder, progress, command=_command_line())
     written = write_report(folder)
@@ -328,6 +327,15 @@ def _explain(error: OSError) -> str:
             "command again, it goes on where it stopped"
         )
     return f"{place}{error.strerror or error}"
+
+
+def _data_roots(given: tuple[Path, ...]) -> tuple[Path, ...]:
+    if not given and not Path("data").is_dir():
+        raise DatasetError(
+            "expected dataset classes under data/, found no such folder here; next step: name "
+            "some with --data, or make one with loco-tools capture, label and convert"
+        )
+    return given or (Path("data"),)
 
 
 def _command_line() -> str:

@@ -91,6 +91,7 @@ def execute(job: Job, backbone: "Backbone", progress: Progress = SILENT) -> Cell
             maps = stack.enter_context(files.folder_swapped_in(job.cell.maps_folder(job.out)))
         with PeakMemory(job.stamp.device) as memory:
             detector, fit_s = _fitted(job, dataset, backbone, progress)
+            list(detector.predict(Images(dataset.train[:1])))  # start-up costs are not counted
             scores, predict_s = _predict(detector, dataset.test, maps, progress)
         detector.save(folder / "model")
         cost = Cost(

@@ -3,7 +3,7 @@
 import html
 from collections.abc import Iterable
 
-_VOID = {"br", "col", "hr", "img", "input", "meta"}
+_VOID = {"br", "col", "hr", "img", "input", "meta", "wbr"}
 
 
 class Markup(str):
@@ -33,6 +33,12 @@ def element(tag: str, /, *children: Child, **attributes: Value) -> Markup:
 def join(*children: Child) -> Markup:
     """Children one after the other."""
     return Markup("".join(_text(child) for child in children))
+
+
+def breakable(name: str) -> Markup:
+    """A name that may be broken into lines after its underscores."""
+    first, *rest = name.split("_")
+    return join(first, [("_", element("wbr"), part) for part in rest])
 
 
 def _text(child: Child) -> str:

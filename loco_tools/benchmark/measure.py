@@ -106,7 +106,7 @@ def hardware(device: str) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cpu_cores": str(cores),
-        "memory_gib": f"{_psutil().virtual_memory().total / 2**30:.0f}",
+        "memory": f"{_psutil().virtual_memory().total / 2**30:.0f} GiB",
         "device": device,
     }
     if device.startswith("cuda"):

@@ -159,9 +159,6 @@ def _types(data: ReportData) -> Markup:
 
 
 def _glossary() -> Markup:
-    entries = [
-        (element("dt", name), element("dd", text)) for name, text in tables.EXPLAINED.items()
-    ]
     more = {
         "anomaly map": "A picture as large as the image that is high where the detector sees "
         "something unusual.",
@@ -172,7 +169,10 @@ def _glossary() -> Markup:
         "preset": "“paper”: the published settings. “fast”: a stated reduction for CPUs, whose "
         "figures are not those of the papers.",
     }
-    entries += [(element("dt", name), element("dd", text)) for name, text in more.items()]
+    entries = [
+        element("div", element("dt", name), element("dd", text))
+        for name, text in (tables.EXPLAINED | more).items()
+    ]
     return section(
         "reading", "How to read the figures", "", element("dl", entries, class_="glossary")
     )
@@ -182,7 +182,8 @@ def _origin(data: ReportData) -> Markup:
     run = data.run
     rules = [
         "Nothing was fitted, chosen, stopped or scaled on test images: every detector is the one "
-        "after its last epoch (selection “last”), and one checkpoint serves all figures.",
+        "after its last epoch (selection “last”), and one checkpoint serves all figures. Published "
+        "protocols that pick the best epoch by test results, like SimpleNet's, are not followed.",
         "Only what you look at uses test results: the colour scale of the maps "
         f"({LOW_PERCENTILE:g} % to {HIGH_PERCENTILE:g} %) and which images the gallery shows.",
         "Figures count images, not parts, and are never pooled over classes.",

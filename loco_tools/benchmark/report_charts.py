@@ -119,23 +119,19 @@ def cost_chart(dots: Sequence[Dot], *, name: str, y_label: str) -> Markup:
         return _x(share, 1.0), _y((dot.quality - floor) / (1 - floor))
 
     decades = [(10.0**p, (p - low) / max(1, high - low)) for p in range(low, high + 1)]
-    levels = np.linspace(floor, 1.0, 6)
+    levels = np.arange(round(10 * floor), 11) / 10
     grid = [_tick_x(share, f"{value:g}") for value, share in decades]
-    grid += [_tick_y((level - floor) / (1 - floor), f"{level:.2f}") for level in levels]
-    drawn = []
-    for dot in dots:
+    grid += [_tick_y((level - floor) / (1 - floor), f"{level:.1f}") for level in levels]
+    drawn: list[Markup] = []
+    lowest_free = 0.0
+    for dot in sorted(dots, key=lambda dot: -dot.quality):
         x, y = place(dot)
+        text_y = max(y + 4, lowest_free)
+        lowest_free = text_y + 13
         near_end = x > _WIDTH - 100
+        text_x, place_class = (x - 9, "mark end") if near_end else (x + 9, "mark")
         drawn.append(element("circle", cx=x, cy=y, r=5, class_=f"dot s{dot.style % STYLES}"))
-        drawn.append(
-            element(
-                "text",
-                dot.label,
-                x=x - 9 if near_end else x + 9,
-                y=y + 4,
-                class_="mark end" if near_end else "mark",
-            )
-        )
+        drawn.append(element("text", dot.label, x=text_x, y=text_y, class_=place_class))
     return _svg(name, grid, _labels("milliseconds per image", y_label), drawn)
 
 
@@ -190,10 +186,10 @@ def _labels(x_label: str, y_label: str) -> Markup:
 
 
 def _tick_x(share: float, text: str) -> Markup:
-    x = _x(share, 1.0)
+    x, place = _x(share, 1.0), "tick end" if share == 1 else "tick middle"
     return join(
         element("path", d=f"M{x:.1f} {_TOP}V{_HEIGHT - _BOTTOM}", class_="grid"),
-        element("text", text, x=x, y=_HEIGHT - _BOTTOM + 14, class_="tick middle"),
+        element("text", text, x=x, y=_HEIGHT - _BOTTOM + 14, class_=place),
     )
 
 

@@ -77,7 +77,9 @@ def gallery(data: ReportData, results: ClassResults) -> Markup:
             heats = {method: found[one.index] for method, found in maps.items()}
             above = {method: share[one.index] for method, share in shares.items()}
             rows.append(_row(key, sample, one.reason, heats, above))
-    return element("div", rows, class_="gallery")
+    simulated = any(i.simulated for i in data.run.classes if i.name == results.name)
+    what = "Simulated images, not photographs." if simulated else None
+    return element("div", element("p", what, class_="note") if what else None, rows)
 
 
 def pick(
@@ -146,7 +148,7 @@ def _row(
     truth = element("g", outlines, id=f"{key}t", class_="truth")
     names = ", ".join(defect_types(sample)) or "no defect"
     label = f"{KIND_NAMES[sample.kind]} image {sample.id}, {names}"
-    tiles = [_tile(label, element("svg", source, truth, aria_label=label, **view), "photo")]
+    tiles = [_tile(label, element("svg", source, truth, aria_label=label, **view), "image")]
     for method, heat in heats.items():
         others = "other good" if sample.kind == "good" else "good"
         words = f"above {above[method]:.0%} of the {others} images"

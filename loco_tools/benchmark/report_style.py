@@ -54,7 +54,7 @@ th, td { text-align: left; padding: .45rem .7rem; border-bottom: 1px solid var(-
   font-weight: normal; vertical-align: middle; }
 thead th { color: var(--quiet); font-size: .9rem; border-bottom: 2px solid var(--line);
   white-space: nowrap; }
-tbody th { overflow-wrap: anywhere; min-width: 8.2rem; }
+tbody th { overflow-wrap: break-word; max-width: 16rem; min-width: 8.2rem; }
 .num { text-align: right; } td.num { min-width: 5.4rem; }
 .gauge { display: block; height: 5px; margin-top: 3px; border-radius: 3px; overflow: hidden;
   background: var(--soft); }
@@ -95,6 +95,7 @@ figure { margin: 0; } figcaption { font-size: .95rem; margin-bottom: .2rem;
 .ramp { width: 120px; height: 10px; }
 .row { border-top: 1px solid var(--line); padding: .8rem 0; break-inside: avoid; }
 .row[hidden] { display: none; }
+.note { font-weight: 600; }
 .pill { display: inline-block; border-radius: 99px; padding: 0 .6rem; font-size: .85rem;
   border: 1.5px solid currentColor; margin-right: .3rem; }
 .pill.good { color: var(--good); } .pill.logical { color: var(--logical); }
@@ -109,9 +110,9 @@ figure { margin: 0; } figcaption { font-size: .95rem; margin-bottom: .2rem;
 .tile svg { display: block; width: 100%; height: auto; max-height: 20rem; }
 .heat { opacity: var(--heat, .75); }
 .truth path { fill: none; vector-effect: non-scaling-stroke; }
-.truth .casing { stroke: #000; stroke-width: 3.4; opacity: .75; }
-.truth .structural { stroke: #35e6ff; stroke-width: 1.7; }
-.truth .logical { stroke: #35e6ff; stroke-width: 1.7; stroke-dasharray: 5 3; }
+.truth .casing { stroke: #000; stroke-width: 2.8; opacity: .75; }
+.truth .structural { stroke: #35e6ff; stroke-width: 1.4; }
+.truth .logical { stroke: #35e6ff; stroke-width: 1.4; stroke-dasharray: 5 3; }
 .plain .truth { display: none; }
 dialog { border: 0; border-radius: 12px; padding: 1rem; background: var(--card); color: var(--ink);
   width: min(94vw, 62rem); max-height: 94vh; }
@@ -120,7 +121,9 @@ dialog svg { width: 100%; height: auto; max-height: 76vh; display: block; }
 dialog form { display: flex; justify-content: space-between; gap: 1rem; align-items: start; }
 button.plainly { font: inherit; padding: .3rem .9rem; border-radius: 8px; color: var(--ink);
   border: 1px solid var(--line); background: var(--soft); cursor: pointer; }
-dl.glossary dt { font-weight: 650; } dl.glossary dd { margin: 0 0 .7rem; max-width: 72ch; }
+dl.glossary { columns: 2 24rem; column-gap: 2.2rem; }
+dl.glossary div { break-inside: avoid; } dl.glossary dt { font-weight: 650; }
+dl.glossary dd { margin: 0 0 .7rem; max-width: 72ch; }
 details { margin: .6rem 0; } summary { cursor: pointer; padding: .3rem 0; }
 details table { font-size: .85rem; } details td { white-space: nowrap; }
 code { font-size: .9em; overflow-wrap: anywhere; }

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from loco_tools.benchmark.cells import CellRecord
-from loco_tools.benchmark.markup import Markup, element, join
+from loco_tools.benchmark.markup import Markup, breakable, element, join
 from loco_tools.benchmark.report_data import ClassResults, ReportData
 from loco_tools.benchmark.results import RESULTS_FILE, Spread, figure, row_of, spread
 
@@ -60,7 +60,7 @@ def comparison(
     body = [
         element(
             "tr",
-            element("th", row_name, scope="row"),
+            element("th", breakable(row_name), scope="row"),
             [_value(values[m], values, guess, failed=m in failed) for m in data.methods],
             class_="total" if row_name == "Mean" and number == len(classes) else None,
         )
@@ -83,11 +83,13 @@ def defect_types(data: ReportData, results: ClassResults) -> Markup:
         for name in sorted(set(counts[kind]) - {""}):
             values = {m: spread(_type_auroc(r, name) for r in records[m]) for m in data.methods}
             rows.append(_type_row(name, counts[kind][name], values, data.methods))
-    head = [element("th", "images", scope="col", class_="num")]
-    head += [element("th", m, scope="col", class_="num") for m in data.methods]
+    head = [element("th", m, scope="col", class_="num") for m in data.methods]
     first = shown[0].counts if shown else {}
     good = first.get("test/good", 0)
-    caption = f"{results.name}: each row against the same {good} good images"
+    caption = (
+        f"{results.name}: after each name its number of images; each row against the same {good} "
+        "good images"
+    )
     return _table(caption, ["defect type"], head, rows, visible=True)
 
 
@@ -101,7 +103,7 @@ def costs(data: ReportData) -> Markup:
                 rows.append(
                     element(
                         "tr",
-                        element("th", one.name, scope="row"),
+                        element("th", breakable(one.name), scope="row"),
                         element("td", method),
                         _number(statistics.fmean(cost.fit_s for cost in found), 1),
                         _number(statistics.fmean(cost.ms_per_image for cost in found), 1),
@@ -111,9 +113,9 @@ def costs(data: ReportData) -> Markup:
     head = [
         element("th", text, scope="col", class_="num", title=tip)
         for text, tip in (
-            ("fit, s", "Seconds to learn from the good images"),
-            ("per image, ms", "Milliseconds to judge one image, reading it included"),
-            ("peak memory, MB", "Highest memory in use while fitting and predicting"),
+            ("fit s", "Seconds to learn from the good images"),
+            ("ms/image", "Milliseconds to judge one image, reading it included"),
+            ("peak MB", "Highest memory in use while fitting and predicting"),
         )
     ]
     return _table("Cost of each cell", ["class", "method"], head, rows)
@@ -197,8 +199,7 @@ def _type_row(
 ) -> Markup:
     return element(
         "tr",
-        element("th", name, scope="row"),
-        element("td", str(images), class_="num"),
+        element("th", breakable(name), element("small", f" {images}"), scope="row"),
         [_value(values[m], values, 0.5) for m in methods],
         class_=class_,
     )

@@ -29,6 +29,14 @@ FIGURES = {
 
 COSTS = ("fit_s", "ms_per_image", "peak_mb")
 
+COLUMNS = (
+    *("method", "class", "seed", "backbone", "preset", "status", *FIGURES, *COSTS),
+    *("peak_of", "layout", "weights", "input_size_px", "resize", "device", "members"),
+    *("overrides", "selection", "score_rule", "level", "train_images", "validation_images"),
+    *("test_images", "data_hash", "code_hash", "key", "versions", "error"),
+)
+"""Of results.csv: figures and cost first, then the honesty stamp."""
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -100,11 +108,10 @@ def row_of(record: CellRecord) -> dict[str, str]:
 def write_results(out: Path, records: Sequence[CellRecord]) -> Path:
     """Write `results.csv` atomically and return its path."""
     text = io.StringIO()
-    rows = [row_of(record) for record in records]
-    if rows:
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
+    writer = csv.DictWriter(text, fieldnames=COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        writer.writerow({name: _inert(value) for name, value in row_of(record).items()})
     path = out / RESULTS_FILE
     files.write_text(path, text.getvalue())
     return path

@@ -326,6 +326,7 @@ def _work(
 ) -> tuple[list[CellRecord], int]:
     """The record of every job in order, and how many of them were finished before."""
     reused = 0
+    results.write_results(bench.out, state.records(bench.out))
     with progress.task("cells", len(jobs)) as advance:
         for number, job in enumerate(jobs, start=1):
             record = None if job.maps_missing else job.reusable()

@@ -56,7 +56,7 @@ class FeatureFusion(Detector):
     """
 
     name = "ensemble"
-    Config = FusionConfig
+    Config: ClassVar[type[FusionConfig]] = FusionConfig
     config: FusionConfig
     cuts = ("fused features",)
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -83,6 +83,13 @@ class FeatureFusion(Detector):
         self._block: GlobalTransformation | None = None
         self._discriminator: Discriminator | None = None
         self._calibration = torch.zeros(0, 4, device=self.device)
+
+    @classmethod
+    def configure(
+        cls, preset: str = "paper", overrides: Mapping[str, Any] | None = None
+    ) -> FusionConfig:
+        """See `Detector.configure`."""
+        return parse(cls.Config, cls.fields(preset, overrides), origin=cls.origin())
 
     def _choose_input_size(self, train: Sequence[Pixels]) -> Size:
         """The largest of the members' input sizes."""
@@ -176,12 +183,10 @@ class FeatureFusion(Detector):
         ):
             images.append((voice.image - mean) / std)
             maps.append(((voice.patches - patch_mean) / patch_std)[:, None])
-        return PatchScores(
-            image=torch.stack(images).mean(dim=0), patches=stack(maps).mean(dim=1)
-        )
+        return PatchScores(image=torch.stack(images).mean(dim=0), patches=stack(maps).mean(dim=1))
 
     def cut_batch(self, batch: Batch, cut: str) -> Tensor:
-        """"fused features": (B, components, h, w), what the discriminator is given."""
+        """Cut "fused features": (B, components, h, w), what the discriminator is given."""
         self.check_cut(cut)
         return self._fused(batch)
 
@@ -211,7 +216,6 @@ class FeatureFusion(Detector):
             method=self.name,
             config=self.config.model_dump(mode="json"),
             backbone=None,
-            backbone_tag=None,
             input_size=self.input_size,
             training_log=self.training_log,
             members=tuple(self.members),
@@ -227,9 +231,7 @@ class FeatureFusion(Detector):
                 member.save(fresh / "members" / str(number))
 
     @classmethod
-    def load(
-        cls, folder: Path, backbone: Backbone | None = None, *, device: str = "auto"
-    ) -> Self:
+    def load(cls, folder: Path, backbone: Backbone | None = None, *, device: str = "auto") -> Self:
         """See `Detector.load`; `backbone` is the members'."""
         record, tensors = checkpoint.read(folder, expected_method=cls.name)
         config = parse(cls.Config, record.config, origin=str(folder / checkpoint.RECORD))

@@ -81,12 +81,14 @@ class GlobalTransformation(nn.Module):
             return torch.ones_like(variances)
         if scale == "per_channel":
             return variances.sqrt().clamp_min(1e-9).reciprocal()
-        per_source = [part.sum().expand(len(part)) for part in variances.split(self.channels)]
+        per_source = [
+            part.sum().expand(len(part)) for part in torch.split(variances, list(self.channels))
+        ]
         return torch.cat(per_source).sqrt().clamp_min(1e-9).reciprocal()
 
 
 def stack(sources: Sequence[Tensor]) -> Tensor:
-    """Resize maps to the grid of the largest and concatenate their channels: (B, sum of C, h, w)."""
+    """Resize maps to the grid of the largest and concatenate them: (B, sum of C, h, w)."""
     grid = max((source.shape[-2:] for source in sources), key=lambda size: size[0] * size[1])
     resized = [
         source

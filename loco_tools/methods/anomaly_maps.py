@@ -39,11 +39,9 @@ def anomaly_maps(
 
 
 def smooth(anomaly_map: AnomalyMap, sigma_px: float = SIGMA_PX) -> AnomalyMap:
-    """Gaussian smoothing of an (H, W) map, equal to SciPy's `gaussian_filter(sigma, truncate=4)`."""
+    """Gaussian smoothing of (H, W), equal to SciPy's `gaussian_filter(sigma, truncate=4)`."""
     taps = 2 * int(4 * sigma_px + 0.5) + 1
-    blurred = cv2.GaussianBlur(
-        anomaly_map, (taps, taps), sigma_px, borderType=cv2.BORDER_REFLECT
-    )
+    blurred = cv2.GaussianBlur(anomaly_map, (taps, taps), sigma_px, borderType=cv2.BORDER_REFLECT)
     return blurred.astype(np.float32, copy=False)
 
 

@@ -4,6 +4,7 @@ A backbone gives two feature maps of an image, at strides 8 and 16 (for ResNets 
 `layer2` and `layer3`). Its `tag` says which function it is: architecture plus the weights' origin.
 """
 
+import contextlib
 import math
 import threading
 import urllib.request
@@ -119,15 +120,16 @@ def resolve_backbone(
     if name is None and weights is None:
         try:
             return named_backbone(DEFAULT, None, progress)
-        except MethodError as error:
-            progress.note(f"{error}. Going on with --backbone {WEIGHT_FREE[0]}, which needs none.")
+        except MethodError:
+            progress.note(
+                f"The ImageNet weights of {DEFAULT} are neither cached nor downloadable: going on "
+                f"with the backbone {WEIGHT_FREE[0]}, which needs none"
+            )
             return named_backbone(WEIGHT_FREE[0], None, progress)
     return named_backbone(name or DEFAULT, weights, progress)
 
 
-def named_backbone(
-    name: str, weights: Path | None = None, progress: Progress = SILENT
-) -> Backbone:
+def named_backbone(name: str, weights: Path | None = None, progress: Progress = SILENT) -> Backbone:
     """The backbone of that name with torchvision's weights or those of a file; errors as above."""
     if name in WEIGHT_FREE:
         if weights is not None:
@@ -160,8 +162,8 @@ def backbone_names() -> list[str]:
     return [*WEIGHT_FREE, *models.list_models(module=models)]
 
 
-def backbone_for(name: str, tag: str, given: Backbone | None, *, origin: str) -> Backbone:
-    """The backbone of a saved detector: the one given when it is that one, else had by name.
+def backbone_for(tag: str | None, given: Backbone | None, *, origin: str) -> Backbone:
+    """The backbone of a saved detector by its tag: the given one if it is that, else had by name.
 
     Raises:
         MethodError: another one was given, or its weights came from a file and none was given.
@@ -170,7 +172,7 @@ def backbone_for(name: str, tag: str, given: Backbone | None, *, origin: str) ->
         if given.tag != tag:
             raise MethodError(f"{origin}: was fitted with backbone {tag}, got {given.tag}")
         return given
-    found = tag.removeprefix(f"{name}:")
+    name, _, found = (tag or "").partition(":")
     if found == NO_WEIGHTS:
         return _weight_free(name) if name in WEIGHT_FREE else random_backbone(name)
     if found == DEFAULT_WEIGHTS:
@@ -209,7 +211,8 @@ def _stages(name: str, model: nn.Module) -> tuple[tuple[str, ...], tuple[int, ..
 
     hooks = [m.register_forward_hook(record(stage)) for stage, m in _stage_modules(model)]
     side = getattr(model, "image_size", 128)
-    model(torch.zeros(1, 3, side, side))
+    with contextlib.suppress(RuntimeError):  # a network of one fixed size; told below
+        model(torch.zeros(1, 3, side, side))
     for hook in hooks:
         hook.remove()
     last = {2 ** round(math.log2(side / s[-1])): (stage, s[1]) for stage, s in shapes}
@@ -277,7 +280,7 @@ def _accept_folded(net: nn.Module, state: dict[str, Tensor]) -> None:
 
 
 def _default_state(name: str, progress: Progress) -> dict[str, Tensor]:
-    """torchvision's first ImageNet weights, from its cache or the internet.
+    """Torchvision's first ImageNet weights, from its cache or the internet.
 
     Raises:
         MethodError: not cached and not downloadable.

@@ -86,9 +86,7 @@ class Batch:
 
         Backbones with the same `tag` are the same function, so the first one asked serves all.
         """
-        return self.remember(
-            ("taps", backbone.tag, size), lambda: backbone.taps(self.pixels(size))
-        )
+        return self.remember(("taps", backbone.tag, size), lambda: backbone.taps(self.pixels(size)))
 
     def _pixels(self, size: Size) -> Tensor:
         stacked = np.stack([resize_image(image, size) for image in self.images])  # (B, h, w, 3)

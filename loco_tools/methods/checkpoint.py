@@ -24,7 +24,7 @@ class Record(Schema):
     method: str
     config: dict[str, Any]
     backbone: str | None
-    backbone_tag: str | None
+    """Its tag."""
     input_size: tuple[int, int]
     training_log: list[dict[str, float]]
     members: tuple[str, ...] = ()

@@ -12,6 +12,9 @@ from torch import Tensor
 from loco_tools.errors import MethodError
 from loco_tools.progress import SILENT, Progress
 
+HEAD_DIM = 16
+"""Leading dimensions that decide which distances are worth computing."""
+
 Rows = npt.NDArray[np.float32]
 
 
@@ -54,34 +57,35 @@ def _project(rows: Tensor, dim: int, generator: torch.Generator) -> Rows:
     if rows.shape[1] > dim:
         matrix = torch.randn(rows.shape[1], dim, generator=generator) / dim**0.5
         centred = centred @ matrix.to(rows.device)
-    projected: Rows = np.ascontiguousarray(centred.float().cpu().numpy())
+    spread = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)  # largest variance first
+    projected: Rows = np.ascontiguousarray((centred @ spread).float().cpu().numpy())
     return projected
 
 
 def _farthest_first(
     points: Rows, count: int, first: int, progress: Progress
 ) -> npt.NDArray[np.int64]:
-    """The plain greedy loop, but distances that cannot change are not computed again.
+    """The plain greedy loop, with most distances known to be too large from their first terms.
 
-    A new centre c can only come nearer to a point x of centre m when |x - m| > |c - m| / 2
-    (triangle inequality), so one comparison per point spares most of the distances.
+    The columns of `points` come in the order of their variance, so the squared distance over the
+    first few is a tight lower bound of the whole; only rows where it is below the distance to the
+    nearest centre so far are looked at in full.
     """
+    head = np.ascontiguousarray(points[:, :HEAD_DIM])
+    head_squared = np.einsum("nd,nd->n", head, head)
     squared = np.einsum("nd,nd->n", points, points)
     chosen = np.empty(count, dtype=np.int64)
-    centres = np.empty((count, points.shape[1]), dtype=np.float32)
-    centre_of = np.zeros(len(points), dtype=np.int32)  # position in `chosen`
-    nearest = np.full(len(points), np.inf, dtype=np.float32)  # squared distance to that centre
+    nearest = np.full(len(points), np.inf, dtype=np.float32)  # squared distance to its centre
     candidate = first
     with progress.task("coreset", count) as advance:
         for step in range(count):
-            chosen[step], centres[step] = candidate, points[candidate]
-            gaps = ((centres[: step + 1] - centres[step]) ** 2).sum(axis=1)
-            rows = np.flatnonzero(nearest > gaps[centre_of] / 4)
-            distances = squared[rows] + squared[candidate] - 2 * (points[rows] @ centres[step])
-            closer = distances < nearest[rows]
-            moved = rows[closer]
-            nearest[moved] = np.maximum(distances[closer], 0)
-            centre_of[moved] = step
+            chosen[step] = candidate
+            bound = head @ (-2 * head[candidate])
+            bound += head_squared
+            bound += head_squared[candidate]
+            rows = np.flatnonzero(bound < nearest)
+            distances = squared[rows] + squared[candidate] - 2 * (points[rows] @ points[candidate])
+            nearest[rows] = np.minimum(nearest[rows], np.maximum(distances, 0))
             nearest[candidate] = -1  # never again, even among equal rows
             candidate = int(nearest.argmax())
             advance(1)

@@ -83,6 +83,7 @@ class Detector(ABC):
         self._input_size: Size | None = None
 
     @classmethod
+    @abstractmethod
     def configure(
         cls, preset: str = "paper", overrides: Mapping[str, Any] | None = None
     ) -> DetectorConfig:
@@ -92,12 +93,20 @@ class Detector(ABC):
             MethodError: no such preset.
             DefinitionError: an unknown field or a value out of range; names the nearest field.
         """
+
+    @classmethod
+    def fields(cls, preset: str, overrides: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The fields of a preset with some changed; MethodError when there is no such preset."""
         if preset not in cls.PRESETS:
             raise MethodError(
                 f'{cls.name}: unknown preset "{preset}"; {did_you_mean(preset, cls.PRESETS)}'
             )
-        fields = {**cls.PRESETS[preset], **(overrides or {})}
-        return parse(cls.Config, fields, origin=f'settings of method "{cls.name}"')
+        return {**cls.PRESETS[preset], **(overrides or {})}
+
+    @classmethod
+    def origin(cls) -> str:
+        """How messages about the configuration open."""
+        return f'settings of method "{cls.name}"'
 
     @property
     def input_size(self) -> Size:
@@ -196,9 +205,7 @@ class Detector(ABC):
 
     @classmethod
     @abstractmethod
-    def load(
-        cls, folder: Path, backbone: Backbone | None = None, *, device: str = "auto"
-    ) -> Self:
+    def load(cls, folder: Path, backbone: Backbone | None = None, *, device: str = "auto") -> Self:
         """A detector as `save` wrote it. Reads data only, executes nothing.
 
         Args:
@@ -249,6 +256,13 @@ class SingleDetector(Detector):
         super().__init__(config, device=device)
         self.backbone = backbone.to(self.device)
 
+    @classmethod
+    def configure(
+        cls, preset: str = "paper", overrides: Mapping[str, Any] | None = None
+    ) -> SingleConfig:
+        """See `Detector.configure`."""
+        return parse(cls.Config, cls.fields(preset, overrides), origin=cls.origin())
+
     def _choose_input_size(self, train: Sequence[Pixels]) -> Size:
         return input_size(image_sizes(train), self.config.size_px, self.config.resize)
 
@@ -262,21 +276,18 @@ class SingleDetector(Detector):
         record = checkpoint.Record(
             method=self.name,
             config=self.config.model_dump(mode="json"),
-            backbone=self.backbone.name,
-            backbone_tag=self.backbone.tag,
+            backbone=self.backbone.tag,
             input_size=size,
             training_log=self.training_log,
         )
         checkpoint.write(folder, record, self._tensors())
 
     @classmethod
-    def load(
-        cls, folder: Path, backbone: Backbone | None = None, *, device: str = "auto"
-    ) -> Self:
+    def load(cls, folder: Path, backbone: Backbone | None = None, *, device: str = "auto") -> Self:
         """See `Detector.load`."""
         record, tensors = checkpoint.read(folder, expected_method=cls.name)
         config = parse(cls.Config, record.config, origin=str(folder / checkpoint.RECORD))
-        found = backbone_for(record.backbone, record.backbone_tag, backbone, origin=str(folder))
+        found = backbone_for(record.backbone, backbone, origin=str(folder))
         detector = cls(config, found, device=device)
         detector.training_log = record.training_log
         detector._input_size = record.input_size

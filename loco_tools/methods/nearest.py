@@ -22,15 +22,12 @@ class NearestNeighbours:
         distances of the rows found are then computed directly, free of cancellation.
         """
         block = max(1, BLOCK_FLOATS // max(1, len(self.bank)))
-        found = [self._search_block(part, k) for part in queries.split(block)]
+        found = [self._search_block(part, k) for part in torch.split(queries, block)]
         return torch.cat([d for d, _ in found]), torch.cat([i for _, i in found])
 
     def _search_block(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         closeness = torch.addmm(self._half_norms, queries, self.bank.T, beta=-1)  # (Q, M)
-        if k == 1:
-            rows = closeness.argmax(dim=1, keepdim=True)
-        else:
-            rows = closeness.topk(k, dim=1).indices
+        rows = closeness.topk(k, dim=1).indices
         distances = torch.stack(
             [(queries - self.bank[rows[:, n]]).norm(dim=1) for n in range(k)], dim=1
         )

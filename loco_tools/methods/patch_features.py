@@ -104,16 +104,18 @@ class FeatureSource(nn.Module):
         self, images: Sequence[Pixels], size: Size, batch_size: int, progress: Progress
     ) -> None:
         """Take mean and deviation per channel from all patches of these images."""
-        count, total, squares = 0, 0.0, 0.0
+        count = 0
+        total = torch.zeros_like(self.mean, dtype=torch.float64)
+        squares = torch.zeros_like(total)
         with progress.task("statistics of the features", len(images)) as advance:
             for batch in batches(images, batch_size, self.mean.device):
                 rows = to_rows(self.of(batch, size)).double()
                 count += len(rows)
-                total, squares = total + rows.sum(dim=0), squares + rows.square().sum(dim=0)
+                total += rows.sum(dim=0)
+                squares += rows.square().sum(dim=0)
                 advance(len(batch))
-        mean = torch.as_tensor(total) / count
-        variance = torch.as_tensor(squares) / count - mean.square()
-        self.mean.copy_(mean)
+        variance = squares / count - (total / count).square()
+        self.mean.copy_(total / count)
         self.std.copy_(variance.clamp_min(0).sqrt().clamp_min(1e-6))
 
 

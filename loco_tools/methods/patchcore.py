@@ -52,7 +52,7 @@ class PatchCore(SingleDetector):
     """
 
     name = "patchcore"
-    Config = PatchCoreConfig
+    Config: ClassVar[type[PatchCoreConfig]] = PatchCoreConfig
     config: PatchCoreConfig
     cuts = ("patch features",)
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -68,7 +68,9 @@ class PatchCore(SingleDetector):
         },
     }
 
-    def __init__(self, config: PatchCoreConfig, backbone: Backbone, *, device: str = "auto") -> None:
+    def __init__(
+        self, config: PatchCoreConfig, backbone: Backbone, *, device: str = "auto"
+    ) -> None:
         super().__init__(config, backbone, device=device)
         patches = PatchFeatures(
             backbone.channels,
@@ -166,7 +168,7 @@ class PatchCore(SingleDetector):
         return 1 - torch.softmax(distances, dim=1)[:, 0]
 
     def cut_batch(self, batch: Batch, cut: str) -> Tensor:
-        """"patch features": (B, target_dim, h/8, w/8), as they are compared with the bank."""
+        """Cut "patch features": (B, target_dim, h/8, w/8), as they are compared with the bank."""
         self.check_cut(cut)
         return self.source.of(batch, self.input_size)
 

@@ -1,114 +1,127 @@
 """A backbone that needs no weights: wavelet scattering of brightness and colour.
 
-Bruna and Mallat 2013, "Invariant Scattering Convolution Networks": averages of the modulus of
-wavelet coefficients (first order) and of the wavelet coefficients of that modulus (second order).
+Bruna and Mallat 2013, "Invariant Scattering Convolution Networks": local averages of the modulus
+of wavelet coefficients (first order) and of the wavelet coefficients of that modulus (second
+order). Computed on a pyramid: one small filter bank serves every scale.
 """
 
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from loco_tools.methods.backbones import NO_WEIGHTS, Backbone
-from loco_tools.methods.batch import IMAGENET_MEAN, IMAGENET_STD
 
 ORIENTATIONS = 8
-SCALES = 4
+LEVELS = 5
+"""Pyramid levels with strides 1, 2, 4, 8, 16: wavelengths of about 3 to 46 input pixels."""
 KERNEL_PX = 7
+SIGMA_PX, FREQUENCY, SLANT = 1.3, 2.2, 0.6
+"""Of the Morlet wavelets, in the pixels of a pyramid level and radians per such pixel."""
+FLOOR = 0.01
+"""Responses well below this (of the range 0..1) count as nothing in log(1 + response / FLOOR)."""
 
 
 class Scattering(Backbone):
-    """v0"""
+    """Fixed features at strides 8 and 16; nothing is learned.
+
+    Per pyramid level: first order of brightness and, from level 1 on, of two opponent colours
+    (red - green, yellow - blue); centre-surround differences, bright and dark apart (the modulus
+    of a wavelet cannot tell them apart); second order one and two levels further up. All of it
+    log-compressed and averaged down to stride 8 (levels 0 to 2) or 16 (levels 3 and 4), where the
+    low-passed brightness and colours join. Cell i of stride s covers pixels s * i to s * (i + 1).
+    """
 
     wavelets: Tensor
+    opponents: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.name, self.weights, self.weight_free = "scattering", NO_WEIGHTS, True
-        self.register_buffer("wavelets", morlet_bank())
-        self.register_buffer("blur", binomial())
-        self.eps = 0.01
-        probe = self.taps(torch.zeros(1, 3, 64, 64))
-        self.channels = tuple(t.shape[1] for t in probe)
-
-    def _wave(self, x):
-        B, C, h, w = x.shape
-        pad = KERNEL_PX // 2
-        p = functional.pad(x.reshape(B * C, 1, h, w), (pad,) * 4, mode="reflect")
-        y = functional.conv2d(p, self.wavelets)  # (BC, 2*O, h, w)
-        y = y.view(B, C, 2, ORIENTATIONS, h, w)
-        return (y[:, :, 0].square() + y[:, :, 1].square() + 1e-12).sqrt().flatten(1, 2)
-
-    def _down(self, x):
-        k = self.blur
-        C = x.shape[1]
-        x = functional.pad(x, (1, 2, 1, 2), mode="replicate")
-        return functional.conv2d(functional.conv2d(x, k.view(1,1,1,4).expand(C,1,1,4), groups=C, stride=(1,2)), k.view(1,1,4,1).expand(C,1,4,1), groups=C, stride=(2,1))
-
-    def _to(self, x, level, target):
-        while level < target:
-            x = self._down(x); level += 1
-        return x
+        self.register_buffer("wavelets", morlet_bank(), persistent=False)
+        self.register_buffer("opponents", _opponents(), persistent=False)
+        self.channels = tuple(tap.shape[1] for tap in self.taps(torch.zeros(1, 3, 64, 64)))
 
     @torch.inference_mode()
     def taps(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        std = torch.tensor(IMAGENET_STD, device=pixels.device).view(3, 1, 1)
-        mean = torch.tensor(IMAGENET_MEAN, device=pixels.device).view(3, 1, 1)
-        rgb = pixels * std + mean
-        lum = rgb.mean(1, keepdim=True)
-        rg = rgb[:, :1] - rgb[:, 1:2]
-        yb = (rgb[:, :1] + rgb[:, 1:2]) / 2 - rgb[:, 2:]
-        colour = torch.cat([rg, yb], 1)
-        log = lambda u: torch.log1p(u / self.eps)
-        out = {3: [], 4: []}
-        level = lum
-        col = colour
-        for j in range(SCALES + 1):
-            u1 = self._wave(level)
-            t = 3 if j < 3 else 4
-            out[t].append(log(self._to(u1, j, t)))
-            if j >= 1:
-                cu = self._wave(col)
-                out[t].append(log(self._to(cu, j, t)))
-            # second order
-            v = u1
-            for j2 in range(j + 1, SCALES + 1):
-                v = self._down(v)
-                if j2 > 4: break
-                u2 = self._wave(v)
-                t2 = 3 if j2 < 3 else 4
-                if j2<=j+2: out[t2].append(log(self._to(u2, j2, t2)))
-            # on/off
-            nxt = self._down(level)
-            up = functional.interpolate(nxt, size=level.shape[-2:], mode="bilinear", align_corners=False)
-            dog = level - up
-            out[t].append(log(self._to(torch.cat([dog.relu(), (-dog).relu()], 1), j, t)))
-            level = nxt
-            col = self._down(col)
-            if j + 1 in (3, 4):
-                out[j + 1] += [level, col]
-        return tuple(torch.cat(out[t], 1) for t in (3, 4))
+        """See `Backbone.taps`; h and w are multiples of 16."""
+        found: dict[int, list[Tensor]] = {3: [], 4: []}
+        image = functional.conv2d(pixels, self.opponents)  # (B, 3, h, w): brightness, two colours
+        for level in range(LEVELS):
+            image = self._add_level(image, level, found)
+            if level + 1 in found:
+                found[level + 1].append(image)
+        return tuple(torch.cat(maps, dim=1) for maps in found.values())
 
+    def _add_level(self, image: Tensor, level: int, found: dict[int, list[Tensor]]) -> Tensor:
+        """Features of the image at this level into `found`; the image one level up."""
+        brightness = image[:, :1]
+        first = self._modulus(brightness if level == 0 else image)
+        above = _halve(image)
+        surround = functional.interpolate(
+            above[:, :1], size=image.shape[-2:], mode="bilinear", align_corners=False
+        )
+        centre = brightness - surround
+        _collect(found, torch.cat([first, centre.relu(), (-centre).relu()], dim=1), level)
+        envelope = first[:, :ORIENTATIONS]
+        for further in range(level + 1, min(level + 3, LEVELS)):
+            envelope = _halve(envelope)
+            _collect(found, self._modulus(envelope), further)
+        return above
 
-def binomial():
-    return torch.tensor([1., 3, 3, 1]) / 8
+    def _modulus(self, maps: Tensor) -> Tensor:
+        """Modulus of the wavelet coefficients: (B, C, h, w) -> (B, C * ORIENTATIONS, h, w)."""
+        B, C, h, w = maps.shape
+        pad = min(KERNEL_PX // 2, h - 1, w - 1)
+        rest = KERNEL_PX // 2 - pad
+        padded = functional.pad(maps.reshape(B * C, 1, h, w), [pad] * 4, mode="reflect")
+        padded = functional.pad(padded, [rest] * 4, mode="replicate")
+        real, imaginary = functional.conv2d(padded, self.wavelets).chunk(2, dim=1)
+        modulus = (real.square() + imaginary.square()).sqrt()
+        return modulus.view(B, C * ORIENTATIONS, h, w)
 
 
 def morlet_bank() -> Tensor:
-    """(2 * O, 1, k, k)"""
-    r = KERNEL_PX // 2
-    y, x = torch.meshgrid(torch.arange(-r, r + 1.0), torch.arange(-r, r + 1.0), indexing="ij")
-    sigma, xi, slant = 1.3, 2.2, 0.6
-    re, im = [], []
-    for o in range(ORIENTATIONS):
-        th = math.pi * o / ORIENTATIONS
-        u = x * math.cos(th) + y * math.sin(th)
-        v = -x * math.sin(th) + y * math.cos(th)
-        env = torch.exp(-(u**2 + (slant * v) ** 2) / (2 * sigma**2))
-        c, s = torch.cos(xi * u), torch.sin(xi * u)
-        c = c - (env * c).sum() / env.sum()
-        n = env.sum()
-        re.append(env * c / n)
-        im.append(env * s / n)
-    return torch.stack(re + im)[:, None]
+    """Real, then imaginary parts of the wavelets, which have mean zero: (2 * O, 1, k, k)."""
+    reach = torch.arange(KERNEL_PX) - KERNEL_PX // 2.0
+    y, x = torch.meshgrid(reach, reach, indexing="ij")
+    real, imaginary = [], []
+    for orientation in range(ORIENTATIONS):
+        angle = math.pi * orientation / ORIENTATIONS
+        along = x * math.cos(angle) + y * math.sin(angle)
+        across = y * math.cos(angle) - x * math.sin(angle)
+        envelope = torch.exp(-(along**2 + (SLANT * across) ** 2) / (2 * SIGMA_PX**2))
+        envelope = envelope / envelope.sum()
+        wave = torch.cos(FREQUENCY * along)
+        real.append(envelope * (wave - (envelope * wave).sum()))
+        imaginary.append(envelope * torch.sin(FREQUENCY * along))
+    return torch.stack(real + imaginary)[:, None]
+
+
+def _opponents() -> Tensor:
+    """ImageNet-normalised RGB -> brightness, red - green, yellow - blue of RGB in 0..1, shifted."""
+    from loco_tools.methods.batch import IMAGENET_STD
+
+    mix = torch.tensor([[1 / 3, 1 / 3, 1 / 3], [1.0, -1.0, 0.0], [0.5, 0.5, -1.0]])
+    return (mix * torch.tensor(IMAGENET_STD))[:, :, None, None]
+
+
+def _halve(maps: Tensor) -> Tensor:
+    """Low-pass (1 3 3 1) and every second pixel; pixel i covers 2i and 2i + 1."""
+    C = maps.shape[1]
+    line = torch.tensor([1.0, 3.0, 3.0, 1.0], device=maps.device) / 8
+    padded = functional.pad(maps, (1, 1, 1, 1), mode="replicate")
+    rows = functional.conv2d(
+        padded, line.view(1, 1, 4, 1).expand(C, 1, 4, 1), stride=(2, 1), groups=C
+    )
+    return functional.conv2d(
+        rows, line.view(1, 1, 1, 4).expand(C, 1, 1, 4), stride=(1, 2), groups=C
+    )
+
+
+def _collect(found: dict[int, list[Tensor]], responses: Tensor, level: int) -> None:
+    """Average responses of a pyramid level down to the tap that it belongs to."""
+    tap = 3 if level < 3 else 4
+    averaged = functional.avg_pool2d(responses, 2 ** (tap - level)) if tap > level else responses
+    found[tap].append(torch.log1p(averaged / FLOOR))

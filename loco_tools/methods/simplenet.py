@@ -87,7 +87,8 @@ class Discriminator(nn.Module):
     def maps(self, features: Tensor) -> Tensor:
         """Anomaly of each location: (B, dim, h, w) -> (B, h, w)."""
         B, _, h, w = features.shape
-        return -self(self.adaptor(to_rows(features))).view(B, h, w)
+        normality: Tensor = self(self.adaptor(to_rows(features)))
+        return -normality.view(B, h, w)
 
 
 class SimpleNet(SingleDetector):
@@ -98,7 +99,7 @@ class SimpleNet(SingleDetector):
     """
 
     name = "simplenet"
-    Config = SimpleNetConfig
+    Config: ClassVar[type[SimpleNetConfig]] = SimpleNetConfig
     config: SimpleNetConfig
     cuts = ("adapted features",)
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -121,7 +122,9 @@ class SimpleNet(SingleDetector):
         },
     }
 
-    def __init__(self, config: SimpleNetConfig, backbone: Backbone, *, device: str = "auto") -> None:
+    def __init__(
+        self, config: SimpleNetConfig, backbone: Backbone, *, device: str = "auto"
+    ) -> None:
         super().__init__(config, backbone, device=device)
         patches = PatchFeatures(
             backbone.channels,
@@ -172,7 +175,7 @@ class SimpleNet(SingleDetector):
         return PatchScores(image=patches.flatten(1).amax(dim=1), patches=patches)
 
     def cut_batch(self, batch: Batch, cut: str) -> Tensor:
-        """"adapted features": (B, target_dim, h/8, w/8), what the discriminator's body is given."""
+        """Cut "adapted features": (B, target_dim, h/8, w/8), what the discriminator judges."""
         self.check_cut(cut)
         features = self.source.of(batch, self.input_size)
         adapted: Tensor = self.discriminator.adaptor(features.permute(0, 2, 3, 1))
@@ -222,7 +225,7 @@ def train_discriminator(
             loss = _loss(discriminator, rows, noise_std, config.margin, generator)
             for optimiser in optimisers:
                 optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             for optimiser in optimisers:
                 optimiser.step()
             losses.append(loss.item())
@@ -243,9 +246,7 @@ def _optimisers(
         torch.optim.AdamW(
             discriminator.adaptor.parameters(), lr=config.adaptor_lr, weight_decay=0.01
         ),
-        torch.optim.Adam(
-            perceptron, lr=config.discriminator_lr, weight_decay=config.weight_decay
-        ),
+        torch.optim.Adam(perceptron, lr=config.discriminator_lr, weight_decay=config.weight_decay),
     )
 
 
@@ -292,4 +293,5 @@ def _loss(
     noise = torch.randn(adapted.shape, generator=generator).to(adapted.device) * noise_std
     normality = discriminator(torch.cat([adapted, adapted + noise]))
     good, noisy = normality.chunk(2)
-    return (margin - good).clamp_min(0).mean() + (margin + noisy).clamp_min(0).mean()
+    loss: Tensor = (margin - good).clamp_min(0).mean() + (margin + noisy).clamp_min(0).mean()
+    return loss

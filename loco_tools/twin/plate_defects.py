@@ -14,7 +14,7 @@ from loco_tools.plan import Hole, Plate
 from loco_tools.twin import solids
 from loco_tools.twin.assembly import Assembly
 from loco_tools.twin.pieces import flat_zones, outline, sheet_region
-from loco_tools.twin.room import no_room, place_inside, roomy_plate
+from loco_tools.twin.room import no_room, obstacles, place_inside, roomy_plate
 from loco_tools.twin.surface import Points, bend_zone
 
 _TRIES = 200
@@ -27,14 +27,14 @@ def cut_corner(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     from shapely.geometry import Polygon
 
     index = _any_plate(assembly, rng)
-    plate = assembly.plates[index].plate
+    plate, taken = assembly.plates[index].plate, obstacles(assembly, assembly.plates[index])
     largest = 0.36 * min(plate.width_mm, plate.length_mm)
     for _ in range(_TRIES):
         sign_x, sign_y = rng.choice([-1.0, 1.0], 2)
         along, across = rng.uniform(0.55, 1.0, 2) * largest
         x, y = sign_x * plate.length_mm / 2, sign_y * plate.width_mm / 2
         corner = Polygon([(x, y), (x - sign_x * along, y), (x, y - sign_y * across)])
-        if _clear_of_holes(corner, plate, 1.2) and _is_flat(corner, plate):
+        if not corner.buffer(1.2).intersects(taken) and _is_flat(corner, plate):
             reach = Polygon(_stretched(np.array(corner.exterior.coords)[:3], 3.0))
             cut = solids.prism(reach, -1.0, plate.thickness_mm + 1.0)
             region = sheet_region(corner & outline(plate), plate)
@@ -47,12 +47,12 @@ def edge_damage(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     from shapely.geometry import Polygon
 
     index = _any_plate(assembly, rng)
-    plate = assembly.plates[index].plate
+    plate, taken = assembly.plates[index].plate, obstacles(assembly, assembly.plates[index])
     for _ in range(_TRIES):
         width, depth = rng.uniform(4.5, 8.0), rng.uniform(1.8, 3.4)
         notch = _notch(plate, rng, width, depth)
         around = Polygon(notch).buffer(1.1) & outline(plate).buffer(0.15)
-        if not (_clear_of_holes(around, plate, 0.6) and _is_flat(around, plate)):
+        if around.buffer(0.6).intersects(taken) or not _is_flat(around, plate):
             continue
         thickness, height = plate.thickness_mm, rng.uniform(0.3, 0.55)
         # walls lean outwards at the top: the blow came from above
@@ -151,10 +151,15 @@ def missing_hole(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     index, hole = _any_hole(assembly, rng, "missing_hole")
     plate = assembly.plates[index].plate
     others = tuple(other for other in plate.holes if other is not hole)
-    radius, sunk = hole.diameter_mm / 2, float(rng.uniform(0.05, 0.1))
+    radius, sunk = hole.diameter_mm / 2, float(rng.uniform(0.08, 0.15))
     top = plate.thickness_mm
-    above = [(0.0, top - sunk), (radius - 0.5, top - sunk), (radius, top + 0.02), (0.0, top + 0.02)]
-    below = [(0.0, -0.02), (radius, -0.02), (radius - 0.5, sunk), (0.0, sunk)]
+    above = [
+        (0.0, top - sunk),
+        (radius - 0.35, top - sunk),
+        (radius, top + 0.02),
+        (0.0, top + 0.02),
+    ]
+    below = [(0.0, -0.02), (radius, -0.02), (radius - 0.35, sunk), (0.0, sunk)]
     hollows = [solids.lathe(side).translate([hole.x_mm, hole.y_mm, 0.0]) for side in (above, below)]
     region = _disc(plate, hole.x_mm, hole.y_mm, radius + assembly.tolerance_mm)
     return assembly.with_plate(
@@ -242,15 +247,6 @@ def _faces(plate: Plate, x: float, rng: np.random.Generator) -> Any:
         return solid.translate([0.0, 0.0, plate.thickness_mm]).as_original()
 
     return onto_face
-
-
-def _clear_of_holes(shape: Any, plate: Plate, margin_mm: float) -> bool:
-    from shapely.geometry import Point
-
-    return all(
-        shape.distance(Point(hole.x_mm, hole.y_mm)) > hole.diameter_mm / 2 + margin_mm
-        for hole in plate.holes
-    )
 
 
 def _is_flat(shape: Any, plate: Plate) -> bool:

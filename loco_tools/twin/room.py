@@ -13,25 +13,39 @@ from loco_tools.twin.pieces import PlateState, flat_zones, outline
 _TRIES = 400
 
 
-def free_face(assembly: Assembly, state: PlateState, margin_mm: float) -> Any:
-    """The part of a plate's upper face that is flat, uncovered and away from holes and edges.
+def obstacles(assembly: Assembly, state: PlateState) -> Any:
+    """What a defect must keep clear of on a plate: holes, pieces that lie on it, screw heads.
 
     Returns:
         a shapely geometry in the plate's flat coordinates, perhaps empty.
     """
-    from shapely.geometry import Point, box
+    from shapely.geometry import Point
     from shapely.ops import unary_union
 
     plate = state.plate
-    half = plate.width_mm
-    zones = unary_union([box(start, -half, end, half) for start, end in flat_zones(plate)])
     taken = [Point(h.x_mm, h.y_mm).buffer(h.diameter_mm / 2) for h in plate.holes]
     taken += [Point(x, y).buffer(diameter / 2) for x, y, diameter in state.clearances]
     taken += [_footprint(plate, other.plate) for other in assembly.plates if _above(other, plate)]
     for screw in (state.screw for state in assembly.screws):
         x, y = to_plate(plate, screw.x_mm, screw.y_mm)
         taken.append(Point(x, y).buffer(screw.head_diameter_mm / math.sqrt(3)))
-    return (outline(plate) & zones).difference(unary_union(taken)).buffer(-margin_mm)
+    return unary_union(taken)
+
+
+def free_face(assembly: Assembly, state: PlateState, margin_mm: float) -> Any:
+    """The part of a plate's upper face that is flat, `margin_mm` off its edge and all obstacles.
+
+    Returns:
+        a shapely geometry in the plate's flat coordinates, perhaps empty.
+    """
+    from shapely.geometry import box
+    from shapely.ops import unary_union
+
+    plate = state.plate
+    half = plate.width_mm
+    zones = unary_union([box(start, -half, end, half) for start, end in flat_zones(plate)])
+    face = outline(plate) & zones
+    return face.difference(obstacles(assembly, state)).buffer(-margin_mm)
 
 
 def roomy_plate(

@@ -33,7 +33,7 @@ _SOFT_BOXES = (
     SoftBox(-120.0, 60.0, 0.50, 0.34, 4.2),  # behind, to the left
     SoftBox(55.0, 50.0, 0.40, 0.30, 1.5),  # in front, to the right
     SoftBox(-40.0, 38.0, 0.40, 0.14, 2.2),  # in front, to the left
-    SoftBox(10.0, 14.0, 1.10, 0.18, 1.5),  # low in front: lights what stands upright
+    SoftBox(10.0, 14.0, 1.10, 0.20, 2.8),  # low in front: lights what stands upright
 )
 
 

@@ -61,7 +61,7 @@ class Surface:
         return replace(self, flat=self.flat + offset)
 
 
-def from_solid(solid: Any, crease_deg: float = 32.0) -> Surface:
+def from_solid(solid: Any, crease_deg: float = 12.0) -> Surface:
     """The boundary of a manifold solid; edges sharper than `crease_deg` stay sharp."""
     mesh = solid.to_mesh()
     vertices = np.asarray(mesh.vert_properties, dtype=np.float64)[:, :3]
@@ -170,19 +170,23 @@ def _doubled_areas(corners: Points) -> Points:
 
 
 def _crease_normals(corners: Points, faces: NDArray[np.int64], crease_deg: float) -> Points:
-    """Normals averaged over the neighbours within the crease angle, weighted by corner angle."""
+    """Normals averaged over the neighbours within the crease angle.
+
+    Weighted by corner angle and area, so that a wide flat face stays flat beside a small slope.
+    """
     from scipy.sparse import csr_matrix
 
     count = faces.size
     face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    face_normals /= np.linalg.norm(face_normals, axis=1, keepdims=True)
+    areas = np.linalg.norm(face_normals, axis=1)
+    face_normals /= areas[:, None]
     touching = csr_matrix((np.ones(count), (np.arange(count), faces.ravel())))
     pairs = (touching @ touching.T).tocoo()
     own, other = pairs.row, pairs.col
     cosines = np.einsum("ij,ij->i", face_normals[own // 3], face_normals[other // 3])
     near = cosines > math.cos(math.radians(crease_deg))
     own, other = own[near], other[near]
-    weights = _corner_angles(corners).ravel()[other]
+    weights = (_corner_angles(corners) * areas[:, None]).ravel()[other]
     summed = np.stack(
         [np.bincount(own, weights * face_normals[other // 3, k], count) for k in range(3)], axis=-1
     )

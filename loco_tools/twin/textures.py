@@ -80,9 +80,9 @@ def yellow_zinc(size: int, tile_mm: float, rng: np.random.Generator) -> MetalMap
 def bare_steel(size: int, tile_mm: float, rng: np.random.Generator) -> MetalMaps:
     """Freshly cut steel: bright, with the marks of the tool."""
     marks = stretched_noise(size, rng, low=tile_mm / 2, high=tile_mm * 3, stretch=3.0)
-    level = 0.64 + 0.05 * marks
-    roughness = 0.24 + 0.03 * marks
-    tint = np.array([1.0, 0.985, 0.96], dtype=np.float32)
+    level = 0.70 + 0.05 * marks
+    roughness = 0.14 + 0.02 * marks
+    tint = np.array([1.0, 0.99, 0.975], dtype=np.float32)
     slopes = np.stack([0.01 * marks, 0.02 * marks], axis=-1)
     return _metal(level[..., None] * tint, roughness, slopes)
 

@@ -17,7 +17,7 @@ from loco_tools.errors import BenchmarkError
 
 Make = Callable[..., Path]
 MakeSuite = Callable[..., Suite]
-VOID = {"br", "col", "hr", "img", "input", "meta"}
+VOID = {"br", "col", "hr", "img", "input", "meta", "wbr"}
 
 
 class Outline(HTMLParser):
@@ -72,7 +72,7 @@ def test_the_report_shows_figures_types_curves_scores_images_cost_and_stamps(
     text = write_report(finished.out).read_text()
     for wanted in (
         *("image AUROC", "AU-sPRO 0.05", "AU-PRO 0.3", "missing_hole", "scratch2", "(ROC)"),
-        *("(sPRO)", "(PRO)", "Histogram of scores", "map of dark", "above 100%", "fit, s"),
+        *("(sPRO)", "(PRO)", "Histogram of scores", "map of dark", "above 100%", "fit s"),
         *("Honesty stamp", "bench &lt;x&gt;", "scattering", "Nothing was fitted, chosen"),
     ):
         assert wanted in text, wanted
@@ -178,3 +178,24 @@ def test_the_benchmark_is_imported_without_torch() -> None:
         "loco_tools.benchmark.report; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_simulated_classes_are_called_so_at_the_top_and_at_their_images(
+    tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite
+) -> None:
+    data = make_loco_class()
+    run(make_suite(), [data], tmp_path / "out")
+    assert "Simulated images" not in write_report(tmp_path / "out").read_text()
+    data.with_name("plate.jsonl").write_text('{"image": "test/good/000.png", "simulated": true}\n')
+    run(make_suite(), [data], tmp_path / "out")
+    text = write_report(tmp_path / "out").read_text()
+    assert text.count("Simulated images, not photographs") == 2
+
+
+def test_several_seeds_are_shown_with_their_spread(
+    tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite
+) -> None:
+    run(make_suite(seeds=[0, 1]), [make_loco_class()], tmp_path / "out")
+    text = write_report(tmp_path / "out").read_text()
+    assert "±0.000" in text
+    assert "Shown for seed 0." in text

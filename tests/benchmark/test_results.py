@@ -62,7 +62,7 @@ def test_a_mean_comes_with_its_spread_when_there_are_several_seeds() -> None:
 
 def test_the_terminal_table_fits_80_columns_and_shows_names_as_they_are() -> None:
     records = [
-        make_record(stamp={"class_name": "[red]x"}, figures=Figures(**{f: 0.5 for f in FIELDS})),
+        make_record(stamp={"class_name": "[red]x"}, figures=Figures(**dict.fromkeys(FIELDS, 0.5))),
         make_record(stamp={"class_name": "[red]x", "method": "b"}, status="failed"),
     ]
     console = Console(width=80, record=True, file=io.StringIO())

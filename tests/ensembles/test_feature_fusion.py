@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loco_tools.ensembles import create_ensemble
+from loco_tools.ensembles.feature_fusion import FeatureFusion
+from loco_tools.errors import DefinitionError, MethodError
+from loco_tools.methods import create
+from loco_tools.methods.backbones import Backbone, random_backbone
+from loco_tools.methods.detector import Detector
+from loco_tools.progress import Silent
+
+SETTINGS = {
+    "patchcore": {"pretrain_dim": 32, "target_dim": 32},
+    "simplenet": {"pretrain_dim": 32, "target_dim": 32, "hidden_dim": 16, "steps": 3},
+}
+FAST = {"hidden_dim": 16, "steps": 3}
+
+
+def make_images(count: int) -> list[np.ndarray]:
+    draw = np.random.default_rng(1)
+    return [draw.integers(0, 255, (40, 70, 3), dtype=np.uint8) for _ in range(count)]
+
+
+def make_members(backbone: Backbone | None = None, *, fitted: bool = True) -> dict[str, Detector]:
+    shared = backbone or random_backbone("squeezenet1_1")
+    members: dict[str, Detector] = {
+        name: create(name, backbone=shared, overrides=settings, input_size_px=64)
+        for name, settings in SETTINGS.items()
+    }
+    if fitted:
+        for member in members.values():
+            member.fit(make_images(4), [], seed=0)
+    return members
+
+
+def fit(members: dict[str, Detector], **overrides: object) -> FeatureFusion:
+    ensemble = create_ensemble(members, overrides={**FAST, **overrides})
+    return ensemble.fit(make_images(4), make_images(2), seed=0)
+
+
+def test_members_that_share_a_backbone_share_its_forward_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backbone = random_backbone("squeezenet1_1")
+    ensemble = fit(make_members(backbone), batch_size=3)
+    calls: list[int] = []
+    real = backbone.taps
+    monkeypatch.setattr(backbone, "taps", lambda x: calls.append(len(x)) or real(x))
+    assert len(list(ensemble.predict(make_images(6)))) == 6
+    assert calls == [3, 3]
+
+
+def test_the_scores_are_the_mean_of_calibrated_voices() -> None:
+    members = make_members()
+    ensemble = fit(members)
+    validation = make_images(2)
+    z = [p.score for p in ensemble.predict(validation)]
+    assert np.mean(z) == pytest.approx(0, abs=1e-3)  # each voice has mean zero on validation
+    alone = fit(members, member_scores=False)
+    assert [p.score for p in alone.predict(validation)] != pytest.approx(z)
+
+
+def test_without_validation_images_it_says_what_it_calibrates_on() -> None:
+    notes: list[str] = []
+
+    class Notes(Silent):
+        def note(self, message: str) -> None:
+            notes.append(message)
+
+    ensemble = create_ensemble(make_members(), overrides=FAST)
+    ensemble.fit(make_images(4), [], seed=0, progress=Notes())
+    assert any("no good validation images" in line for line in notes)
+
+
+def test_unfitted_members_are_an_error() -> None:
+    ensemble = create_ensemble(make_members(fitted=False), overrides=FAST)
+    with pytest.raises(MethodError, match="patchcore has not been fitted; next step"):
+        ensemble.fit(make_images(2), [], seed=0)
+
+
+def test_a_cut_that_a_member_does_not_have_is_an_error_before_training() -> None:
+    with pytest.raises(MethodError, match='patchcore has no cut "adapted features"; did you mean'):
+        create_ensemble(
+            make_members(fitted=False), overrides={"cuts": {"patchcore": "adapted features"}}
+        )
+
+
+def test_a_cut_of_someone_who_is_no_member_is_an_error() -> None:
+    with pytest.raises(MethodError, match=r'"ast", which is no member; members: patchcore, simple'):
+        create_ensemble(make_members(fitted=False), overrides={"cuts": {"ast": "latents"}})
+
+
+def test_no_members_is_an_error() -> None:
+    with pytest.raises(MethodError, match="needs at least one member"):
+        create_ensemble({})
+
+
+def test_an_unknown_setting_names_the_nearest() -> None:
+    with pytest.raises(DefinitionError, match=r'component; did you mean "components"'):
+        create_ensemble(make_members(fitted=False), overrides={"component": 3})
+
+
+def test_a_saved_ensemble_holds_its_members_and_asks_for_their_backbone(tmp_path: Path) -> None:
+    ensemble = fit(make_members())
+    ensemble.save(tmp_path / "kept")
+    loaded = FeatureFusion.load(tmp_path / "kept", random_backbone("squeezenet1_1"), device="cpu")
+    assert list(loaded.members) == ["patchcore", "simplenet"]
+    with pytest.raises(MethodError, match=r"was fitted with backbone squeezenet1_1:none, got res"):
+        FeatureFusion.load(tmp_path / "kept", random_backbone("resnet18"))

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import torch
+
+from loco_tools.errors import MethodError
+from loco_tools.methods.backbones import random_backbone
+from loco_tools.methods.batch import Batch, batches, input_size, resize_image
+
+
+def coordinates(height: int, width: int) -> np.ndarray:
+    """Row and column as shares of the image in the first two channels, 0..255."""
+    y = np.broadcast_to(((np.arange(height) + 0.5) / height)[:, None], (height, width))
+    x = np.broadcast_to(((np.arange(width) + 0.5) / width)[None], (height, width))
+    return np.rint(255 * np.stack([y, x, 0 * x], axis=-1)).astype(np.uint8)
+
+
+def test_keep_gives_the_shorter_side_and_the_median_ratio() -> None:
+    assert input_size([(1000, 1600)] * 3 + [(500, 500)], 256, "keep") == (256, 416)
+    assert input_size([(1600, 800)], 256, "keep") == (512, 256)
+
+
+def test_square_ignores_the_ratio_and_sizes_are_multiples_of_16() -> None:
+    assert input_size([(1000, 1600)], 250, "square") == (256, 256)
+    assert input_size([(10, 10)], 1, "keep") == (16, 16)
+
+
+@pytest.mark.parametrize("size", [(64, 112), (160, 48), (200, 300)])
+def test_resizing_keeps_coordinates(size: tuple[int, int]) -> None:
+    resized = resize_image(coordinates(120, 90), size).astype(float) / 255
+    expected = coordinates(*size).astype(float) / 255
+    inner = (slice(4, -4), slice(4, -4))
+    assert np.abs(resized[inner] - expected[inner]).max() < 0.012
+
+
+def test_shrinking_averages_areas() -> None:
+    checker = np.indices((64, 64)).sum(axis=0) % 2 * np.uint8(255)
+    shrunk = resize_image(np.stack([checker] * 3, axis=-1).astype(np.uint8), (16, 16))
+    assert set(np.unique(shrunk)) <= {127, 128}
+
+
+def test_images_of_several_sizes_share_a_batch_and_are_normalised() -> None:
+    batch = Batch([np.full((20, 50, 3), 255, np.uint8), np.zeros((70, 31, 3), np.uint8)])
+    pixels = batch.pixels((32, 48))
+    assert pixels.shape == (2, 3, 32, 48)
+    assert pixels[0, :, 0, 0].tolist() == pytest.approx([2.2489, 2.4286, 2.6400], abs=1e-3)
+    assert batch.sizes == [(20, 50), (70, 31)]
+
+
+def test_detectors_that_share_a_backbone_share_its_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    first, second = random_backbone("squeezenet1_1"), random_backbone("squeezenet1_1")
+    for backbone in (first, second):
+        real = backbone.taps
+        monkeypatch.setattr(backbone, "taps", lambda x, real=real: calls.append(1) or real(x))
+    batch = Batch([np.zeros((64, 64, 3), np.uint8)])
+    for backbone in (first, second, first):
+        batch.taps(backbone, (64, 64))
+    batch.taps(first, (64, 96))
+    assert len(calls) == 2
+
+
+def test_batches_keep_the_order() -> None:
+    images = [np.full((4, 4, 3), n, np.uint8) for n in range(5)]
+    found = [[int(i[0, 0, 0]) for i in b.images] for b in batches(images, 2, "cpu")]
+    assert found == [[0, 1], [2, 3], [4]]
+
+
+def test_an_array_that_is_no_rgb_image_is_an_error() -> None:
+    with pytest.raises(MethodError, match=r"expected an RGB image .* got shape \(8, 8\) uint8"):
+        Batch([np.zeros((8, 8), np.uint8)]).pixels((16, 16))
+    assert torch.device("cpu") == Batch([]).device

@@ -1,0 +1,27 @@
+import pytest
+import torch
+
+from loco_tools.methods import nearest
+from loco_tools.methods.nearest import NearestNeighbours
+
+
+def test_a_bank_of_two_gives_the_distances_of_the_drawing() -> None:
+    distances, rows = NearestNeighbours(torch.tensor([[0.0, 0.0], [3.0, 4.0]])).search(
+        torch.tensor([[3.0, 0.0]]), k=2
+    )
+    assert distances.tolist() == [[3.0, 4.0]]
+    assert rows.tolist() == [[0, 1]]
+
+
+def test_blocks_equal_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest, "BLOCK_FLOATS", 100)
+    bank, queries = torch.randn(40, 9), torch.randn(33, 9)
+    distances, rows = NearestNeighbours(bank).search(queries, k=3)
+    expected = torch.cdist(queries.double(), bank.double()).topk(3, largest=False)
+    torch.testing.assert_close(distances.double(), expected.values, rtol=1e-5, atol=1e-5)
+    assert torch.equal(rows, expected.indices)
+
+
+def test_a_row_of_the_bank_is_at_distance_zero_of_itself() -> None:
+    bank = torch.randn(20, 64) * 100 + 1000
+    assert NearestNeighbours(bank).search(bank)[0].max() == 0
