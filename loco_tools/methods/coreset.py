@@ -12,7 +12,7 @@ from torch import Tensor
 from loco_tools.errors import MethodError
 from loco_tools.progress import SILENT, Progress
 
-HEAD_DIM = 16
+HEAD_DIM = 32
 """Leading dimensions that decide which distances are worth computing."""
 
 Rows = npt.NDArray[np.float32]

@@ -6,6 +6,7 @@ never depend on the order in which they came.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -123,6 +124,52 @@ def f1_max(ranking: Ranking) -> float:
     found = np.cumsum(ranking.positives)
     taken = found + np.cumsum(ranking.negatives)
     return float((2.0 * found / (taken + found[-1])).max())
+
+
+def iou_max(ranking: Ranking) -> float:
+    """The best intersection over union over all thresholds, TP / (TP + FP + FN).
+
+    At the threshold 0.4 both positives and one negative are taken: 2 / (2 + 1 + 0).
+
+    >>> round(iou_max(rank([0.1, 0.4], [0.4, 0.9])), 6)
+    0.666667
+    """
+    found = np.cumsum(ranking.positives)
+    false = np.cumsum(ranking.negatives)
+    return float((found / (false + found[-1])).max())
+
+
+class Confusion(NamedTuple):
+    """How many negatives and positives there are, and how many of each a threshold takes."""
+
+    negatives: float
+    positives: float
+    false_positives: float
+    true_positives: float
+
+    def rates(self) -> dict[str, float | None]:
+        """Precision, recall, TPR, FPR, F1 and IoU; None where one is 0 / 0.
+
+        >>> Confusion(2, 2, 1, 2).rates()["fpr"], Confusion(2, 2, 1, 2).rates()["f1"]
+        (0.5, 0.8)
+        """
+        taken, missed = (
+            self.true_positives + self.false_positives,
+            self.positives - self.true_positives,
+        )
+        recall = _ratio(self.true_positives, self.positives)
+        return {
+            "precision": _ratio(self.true_positives, taken),
+            "recall": recall,
+            "tpr": recall,
+            "fpr": _ratio(self.false_positives, self.negatives),
+            "f1": _ratio(2 * self.true_positives, taken + self.positives),
+            "iou": _ratio(self.true_positives, taken + missed),
+        }
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole > 0 else None
 
 
 def _rising(counts: Array) -> Array:

@@ -9,7 +9,7 @@ the tally of the whole.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,17 @@ def keys_of(scores: npt.ArrayLike) -> Keys:
     signed = plain.view(np.int32)
     flips = (signed >> 31).view(np.uint32) | np.uint32(0x80000000)
     return plain.view(np.uint32) ^ flips
+
+
+def score_of(key: int, lost_bits: int = 0) -> float:
+    """The highest score of a key: the inverse of `keys_of`, but for what was given up.
+
+    >>> score_of(int(keys_of(np.float32([-1.5]))[0]))
+    -1.5
+    """
+    full = np.uint32(key | ((1 << lost_bits) - 1))
+    flips = np.uint32(0x80000000 if full >> np.uint32(31) else 0xFFFFFFFF)
+    return float(np.array(full ^ flips, np.uint32).view(np.float32))
 
 
 _NOTHING = Entries(np.empty(0, np.uint32), np.empty(0, np.float64))
@@ -137,13 +148,41 @@ class Tally:
         if not self._pending:
             return
         pending, self._pending, self._pending_size = self._pending, [], 0
+        if self._is_too_many(pending):
+            self._coarsen()
+            for keys, weights in pending:
+                self._add_keys(keys, weights)
+            return
         self._entries = _summed(
             np.concatenate([self._entries.keys, *(keys for keys, _ in pending)]),
             np.concatenate(
                 [self._entries.totals, *(np.broadcast_to(w, k.shape) for k, w in pending)]
             ),
         )
-        if self._entries.keys.size > self._exact_scores:
+
+    def _is_too_many(self, pending: list[tuple[Keys, Totals | float]]) -> bool:
+        """Whether there are more different keys than are kept apart; sorting alone is fast."""
+        keys = np.concatenate([self._entries.keys, *(keys for keys, _ in pending)])
+        if keys.size <= self._exact_scores:
+            return False
+        keys.sort()
+        return 1 + np.count_nonzero(keys[1:] != keys[:-1]) > self._exact_scores
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is kept, without the table: processes send tallies to each other."""
+        lost_bits = self.lost_bits
+        return {
+            "exact_scores": self._exact_scores,
+            "coarse_bits": self._coarse_bits,
+            "entries": self.entries(),
+            "lost_bits": lost_bits,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The inverse of `__getstate__`."""
+        self.__init__(state["exact_scores"], state["coarse_bits"])  # type: ignore[misc]
+        self._entries = state["entries"]
+        if state["lost_bits"]:
             self._coarsen()
 
     def _coarsen(self) -> None:

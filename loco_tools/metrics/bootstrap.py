@@ -1,0 +1,162 @@
+"""Percentile intervals by resampling (Efron, "Bootstrap methods", Annals of Statistics 1979).
+
+What is drawn are units: parts, or images where parts are unknown. A draw is written as how often
+each unit was drawn, so a figure of all draws is a matrix product instead of a loop over scores.
+"""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+SKETCH_PIXELS = 4096
+"""Pixels without a defect that stand for those of their image in a draw."""
+
+GRID = 300
+"""Points of a curve below three times its FPR limit, and a sixth as many above."""
+
+
+def draws(
+    units: Sequence[Hashable], strata: Sequence[Hashable], count: int, seed: int
+) -> npt.NDArray[np.int32]:
+    """Draw units with replacement, as many from each stratum as it has.
+
+    Args:
+        units: the unit that each image belongs to.
+        strata: the stratum of each image; those of one unit are the same.
+        count: draws.
+        seed: what the draws depend on, beside the units in the order of their first image.
+
+    Returns:
+        (count, images) int32: how often the unit of each image was drawn.
+
+    >>> drawn = draws(["a", "a", "b", "c"], [0, 0, 0, 1], 5, seed=0)
+    >>> (drawn[:, 0] == drawn[:, 1]).all(), (drawn[:, 0] + drawn[:, 2]).tolist()
+    (np.True_, [2, 2, 2, 2, 2])
+    >>> drawn[:, 3].tolist()
+    [1, 1, 1, 1, 1]
+    """
+    rng = np.random.default_rng(seed)
+    stratum_of = dict(zip(units, strata, strict=True))
+    place = {unit: number for number, unit in enumerate(stratum_of)}
+    times = np.zeros((count, len(place)), np.int32)
+    for stratum in dict.fromkeys(strata):
+        members = [place[unit] for unit, its in stratum_of.items() if its == stratum]
+        shares = np.full(len(members), 1.0 / len(members))
+        times[:, members] = rng.multinomial(len(members), shares, size=count)
+    return times[:, [place[unit] for unit in units]]
+
+
+def weighted_auroc(
+    scores: npt.ArrayLike, is_positive: npt.ArrayLike, weights: npt.NDArray[np.number]
+) -> Array:
+    """The AUROC of every draw; ties count half.
+
+    Args:
+        scores: (N,) finite scores.
+        is_positive: (N,) bool.
+        weights: (draws, N); times that each score counts.
+
+    Returns:
+        (draws,) figures; NaN where a draw has no positive or no negative.
+
+    >>> weighted_auroc([1, 4, 4, 9], [False, False, True, True], np.array([[1, 1, 1, 1]]))
+    array([0.875])
+    """
+    values, truth = np.asarray(scores, dtype=np.float64), np.asarray(is_positive, dtype=bool)
+    order = np.argsort(values, kind="stable")
+    starts = np.flatnonzero(np.diff(values[order], prepend=-np.inf))
+    won = np.zeros(len(weights))
+    negatives, positives = np.zeros(len(weights)), np.zeros(len(weights))
+    for start in range(0, len(weights), 100):  # draws at a time, to bound the memory
+        part = slice(start, start + 100)
+        drawn = weights[part][:, order].astype(np.float64)
+        low = np.add.reduceat(drawn * ~truth[order], starts, axis=1)
+        high = np.add.reduceat(drawn * truth[order], starts, axis=1)
+        won[part] = ((np.cumsum(low, axis=1) - low / 2) * high).sum(axis=1)
+        negatives[part], positives[part] = low.sum(axis=1), high.sum(axis=1)
+    pairs = negatives * positives
+    return np.divide(won, pairs, out=np.full(won.shape, np.nan), where=pairs > 0)
+
+
+def spread_places(size: int, count: int = SKETCH_PIXELS) -> npt.NDArray[np.intp]:
+    """At most `count` of `size` places, spread evenly over them (a golden-ratio sequence).
+
+    Even steps would meet the same column of an image again and again.
+
+    >>> spread_places(3, 4).tolist()
+    [0, 1, 2]
+    """
+    if size <= count:
+        return np.arange(size)
+    golden = (np.sqrt(5.0) - 1) / 2
+    return ((np.arange(count) * golden % 1.0) * size).astype(np.intp)
+
+
+def grid_of(negatives: Sequence[npt.NDArray[np.float32]], limit: float) -> npt.NDArray[np.float32]:
+    """Thresholds, highest first, at which curves are compared up to an FPR of `limit`.
+
+    Args:
+        negatives: per image, sorted scores of pixels without a defect.
+        limit: FPR limit; the thresholds are denser below three times the limit.
+    """
+    pooled = np.sort(np.concatenate(negatives))[::-1]
+    near, far = np.linspace(0.0, min(3 * limit, 1.0), GRID), np.linspace(0.0, 1.0, GRID // 6)
+    levels = np.unique(np.concatenate([near, far]))
+    picked = pooled[(levels * (pooled.size - 1)).astype(np.intp)]
+    thresholds = np.unique(picked)[::-1]
+    below = np.nextafter(thresholds[-1:], np.float32(-np.inf))
+    return np.concatenate([thresholds, below])
+
+
+def shares_above(
+    scores: npt.NDArray[np.float32], weights: Array, thresholds: npt.NDArray[np.float32]
+) -> Array:
+    """The weight of the scores above each threshold.
+
+    Args:
+        scores: (N,) in ascending order.
+        weights: (N,)
+        thresholds: (G,)
+
+    >>> shares_above(np.float32([1, 2, 3]), np.array([1.0, 2, 4]), np.float32([2, 0])).tolist()
+    [4.0, 7.0]
+    """
+    sums = np.concatenate([[0.0], np.cumsum(weights)])
+    above: Array = sums[-1] - sums[np.searchsorted(scores, thresholds, side="right")]
+    return above
+
+
+def area_up_to(x: Array, y: Array, limit: float) -> Array:
+    """The area under each curve from x = 0 to `limit`, divided by the limit.
+
+    Args:
+        x: (..., G) rising from 0; linear between points, constant after the last one.
+        y: (..., G)
+        limit: above 0.
+
+    >>> float(area_up_to(np.array([0.0, 1.0]), np.array([0.0, 1.0]), 0.5))
+    0.25
+    """
+    width = np.diff(x, axis=-1)
+    inside = np.clip(limit - x[..., :-1], 0.0, width)
+    share = np.divide(inside, width, out=np.zeros_like(width), where=width > 0)
+    mean_height = y[..., :-1] + np.diff(y, axis=-1) * share / 2
+    rest = np.clip(limit - x[..., -1], 0.0, None) * y[..., -1]
+    area: Array = ((inside * mean_height).sum(axis=-1) + rest) / limit
+    return area
+
+
+def percentile_interval(figures: Array, level: float) -> tuple[float, float] | None:
+    """The middle `level` of the figures of all draws; None when none of them is a number.
+
+    >>> percentile_interval(np.arange(101.0), 0.9)
+    (5.0, 95.0)
+    """
+    known = figures[np.isfinite(figures)]
+    if not known.size:
+        return None
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
