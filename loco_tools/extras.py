@@ -6,7 +6,7 @@ from loco_tools.errors import MissingExtraError
 
 MODULES = {
     "bench": ("matplotlib", "psutil", "safetensors", "sklearn", "torch", "torchvision"),
-    "twin": ("manifold3d", "mitsuba", "shapely", "trimesh"),
+    "twin": ("manifold3d", "mitsuba", "scipy", "shapely"),
 }
 """Extra -> the modules that it brings."""
 

@@ -187,7 +187,7 @@ class Demo(Schema):
 class Twin(Schema):
     """Rendering quality of the digital twin."""
 
-    samples_per_pixel: PositiveInt = 32
+    samples_per_pixel: PositiveInt = 16
     tolerance_mm: Annotated[float, Field(ge=0)] = 0.5
     """How far a missing thing could be from its nominal place; widens its mask."""
 

@@ -18,8 +18,6 @@ from loco_tools.errors import DatasetError
 
 SUFFIXES = (".tiff", ".tif", ".npy")
 
-_LISTED = 10
-
 
 def map_path(root: Path, sample: Sample) -> Path:
     """Where the map of a test image belongs: `<root>/<class>/test/<kind folder>/<id>.tiff`."""
@@ -35,30 +33,50 @@ def find_map(folder: Path, sample: Sample) -> Path | None:
     return _maps_in(folder / "test" / sample.kind_folder).get(sample.id)
 
 
-def find_maps(folder: Path, samples: Sequence[Sample]) -> dict[Sample, Path]:
-    """The map of every test image under a class's map folder (which holds `test/`).
+def find_maps(
+    folder: Path, samples: Sequence[Sample], split: Literal["test", "validation"] = "test"
+) -> dict[Sample, Path]:
+    """The map of every image of a split under a class's map folder (which holds `test/`).
 
     Raises:
-        DatasetError: images without a map, all named at once; or maps without an image.
+        DatasetError: images without a map or maps without an image, all named at once.
     """
+    folder = folder / split
     kind_folders = {sample.kind_folder for sample in samples}
-    present = {name: _maps_in(folder / "test" / name) for name in sorted(kind_folders)}
+    present = {name: _maps_in(folder / name) for name in sorted(kind_folders)}
     found = {s: present[s.kind_folder].pop(s.id, None) for s in samples}
     missing = [f"{s.kind_folder}/{s.id}" for s, path in found.items() if path is None]
+    surplus = [f"{name}/{p.name}" for name, left in present.items() for p in left.values()]
+    surplus += [f"{path.name}/" for path in _stray_folders(folder, kind_folders)]
+    faults = []
     if missing:
-        raise DatasetError(
-            f"{folder / 'test'}: expected an anomaly map (.tiff, .tif or .npy) for each of "
-            f"{len(samples)} test images, good ones too, got none for {len(missing)}: "
-            f"{_listing(missing)}"
-        )
-    surplus = [str(path) for left in present.values() for path in left.values()]
-    surplus += [str(path) for path in _stray_folders(folder / "test", kind_folders)]
+        faults.append(f"got none for {len(missing)}: {', '.join(missing)}")
     if surplus:
+        faults.append(f"got {len(surplus)} without an image: {', '.join(surplus)}")
+    if faults:
         raise DatasetError(
-            f"{folder / 'test'}: expected maps of test images only, got {len(surplus)} without an "
-            f"image: {_listing(surplus)}; next step: check that they are maps of this class"
+            f"{folder}: expected one anomaly map (.tiff, .tif or .npy) for each of "
+            f"{len(samples)} {split} images, good ones too, {'; '.join(faults)}; next step: check "
+            "that they are maps of this class, and write those that are missing"
         )
     return {sample: path for sample, path in found.items() if path is not None}
+
+
+def good_validation_maps(folder: Path, samples: Sequence[Sample]) -> dict[str, Path]:
+    """The maps in `<folder>/validation/good` by id, an extension of the official layout.
+
+    Where the class has good validation images there must be one for each; where it has none (as in
+    MVTec AD, of which some training images are held out) any are taken. Empty without the folder.
+
+    Raises:
+        DatasetError: images without a map, or maps without an image.
+    """
+    if not (folder / "validation" / "good").is_dir():
+        return {}
+    if samples:
+        found = find_maps(folder, samples, "validation")
+        return {sample.id: path for sample, path in found.items()}
+    return _maps_in(folder / "validation" / "good")
 
 
 def read_map(path: Path) -> npt.NDArray[np.float32]:
@@ -167,7 +185,3 @@ def _stray_folders(folder: Path, kind_folders: set[str]) -> list[Path]:
     inside = [path for path in sorted(folder.iterdir()) if path.is_dir()]
     return [path for path in inside if path.name not in kind_folders and _maps_in(path)]
 
-
-def _listing(names: Sequence[str]) -> str:
-    rest = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from loco_tools.datasets.images import Pixels, image_size, read_image, read_mask
 from loco_tools.datasets.masks import PackedMask
+from loco_tools.datasets.reading import read_ahead
 from loco_tools.errors import DatasetError
 
 Split = Literal["train", "validation", "test"]
@@ -57,8 +58,21 @@ class Defect:
     packed: PackedMask | None = field(default=None, compare=False, repr=False)
 
     def values(self) -> Pixels:
-        """The mask as stored, (H, W) uint8 with 0 for background."""
-        return read_mask(self.mask_path)
+        """The mask with its value, (H, W) uint8 with 0 for background."""
+        if self.packed is None or self.pixel_value is None:
+            return read_mask(self.mask_path)
+        return self.packed.unpack().view(np.uint8) * np.uint8(self.pixel_value)
+
+    @property
+    def saturation_note(self) -> str | None:
+        """What is odd about the saturation area, if anything is."""
+        if self.threshold is None:
+            return None
+        if self.threshold.relative and self.threshold.value * self.area_px < 1:
+            return "relative saturation threshold rounds to 0 px; 1 px was counted"
+        if not self.threshold.relative and self.threshold.value > self.area_px:
+            return "saturation threshold is larger than the area; the area was counted"
+        return None
 
     @property
     def mask(self) -> npt.NDArray[np.bool_]:
@@ -82,7 +96,8 @@ class Sample:
     """One image with its truth.
 
     `kind_folder` is the folder of the image under its split ("good", "logical_anomalies",
-    "crack"), which also names the folder of its anomaly map.
+    "crack"), which also names the folder of its anomaly map. `part_kind` says what the whole part
+    is, where that is known: a defect need not show in every view.
     """
 
     id: str
@@ -94,6 +109,7 @@ class Sample:
     defects: tuple[Defect, ...] = ()
     part: str | None = None
     view: str | None = None
+    part_kind: Kind | None = None
 
     def image(self) -> Pixels:
         """(H, W, 3) uint8 RGB, decoded at every call."""
@@ -169,6 +185,11 @@ class Images(Sequence[Pixels]):
 
     def __getitem__(self, index: int) -> Pixels:  # type: ignore[override]
         return self._samples[index].image()
+
+    def __iter__(self) -> Iterator[Pixels]:
+        """Every image in order, decoded ahead on several threads."""
+        for read in read_ahead(self._samples, with_masks=False):
+            yield read.image
 
     def sizes(self) -> list[tuple[int, int]]:
         """(H, W) of every image, from the headers."""

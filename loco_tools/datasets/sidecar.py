@@ -1,26 +1,28 @@
 """What is known of images beyond their layout: `<root>/<class>.jsonl`, beside the class folder.
 
 One JSON object per line; `image` is the path within the class folder ("test/good/000.png"),
-`part` and `view` say which part it shows from where, and more keys may stand beside them. An image
-without a line, like a class without the file, has neither part nor view.
+`part` and `view` say which part it shows from where, `part_kind` what that part is ("good",
+"structural" or "logical"; a defect need not show in every view), and more keys may stand beside
+them. An image without a line, like a class without the file, has none of the three.
 """
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from loco_tools.datasets.sample import Sample
+from loco_tools.datasets.sample import Kind, Sample
 from loco_tools.errors import DatasetError
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Which part an image shows, in which view."""
+    """Which part an image shows, in which view, and whether that part is good."""
 
     part: str | None
     view: str | None
+    part_kind: Kind | None = None
 
 
 def sidecar_path(class_dir: Path) -> Path:
@@ -36,7 +38,7 @@ def with_origins(class_dir: Path, samples: Iterable[Sample]) -> tuple[Sample, ..
     """
     origins = read_origins(sidecar_path(class_dir))
     return tuple(
-        replace(sample, part=origin.part, view=origin.view)
+        replace(sample, part=origin.part, view=origin.view, part_kind=origin.part_kind)
         if (origin := origins.get(sample.image_path.relative_to(class_dir).as_posix()))
         else sample
         for sample in samples
@@ -48,7 +50,7 @@ def read_origins(path: Path) -> dict[str, Origin]:
 
     Raises:
         DatasetError: a line is no JSON object, lacks `image`, or has a part or view that is no
-            text.
+            text, or a part_kind that is no kind.
     """
     if not path.is_file():
         return {}
@@ -74,4 +76,10 @@ def _origin(line: str, place: str) -> tuple[str, Origin]:
     for name, value in (("part", part), ("view", view)):
         if value is not None and not isinstance(value, str):
             raise DatasetError(f'{place}: expected "{name}" to be a text or null, got {value!r}')
-    return record["image"], Origin(part, view)
+    part_kind = record.get("part_kind")
+    if part_kind is not None and part_kind not in get_args(Kind):
+        raise DatasetError(
+            f'{place}: expected "part_kind" to be {", ".join(get_args(Kind))} or null, '
+            f"got {part_kind!r}"
+        )
+    return record["image"], Origin(part, view, part_kind)

@@ -39,7 +39,8 @@ class FusionConfig(DetectorConfig, TrainingConfig):
     """"per_source" lets every member weigh the same, whatever the scale of its features."""
     whiten: bool = False
     noise_scale: Literal["absolute", "relative"] = "relative"
-    noise_std: float = Field(default=0.5, gt=0)
+    noise_std: float = Field(default=1.0, gt=0)
+    """As large as the fused features: less is lost on components of little variance."""
     member_scores: bool = True
     """Average the discriminator's scores with the members' own, see `FeatureFusion`."""
     pca_patches: int = Field(default=50_000, ge=2)
@@ -61,7 +62,13 @@ class FeatureFusion(Detector):
     cuts = ("fused features",)
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
-        "fast": {"components": 256, "hidden_dim": 512, "steps": 300, "step_patches": 2048},
+        "fast": {
+            "components": 256,
+            "hidden_dim": 256,
+            "steps": 300,
+            "step_patches": 2048,
+            "pca_patches": 20_000,
+        },
     }
 
     def __init__(

@@ -58,12 +58,14 @@ class PatchCore(SingleDetector):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
         "fast": {
-            # Half the numbers per patch: half the search time, within a point of image AUROC.
+            # Half the numbers per patch: half the search time.
             "pretrain_dim": 512,
             "target_dim": 512,
             # Bounds the time to choose and to search whatever the class's size.
             "max_patches": 100_000,
             "max_bank": 4_000,
+            # Ours, no reduction: makes up for small backbones, whose channels differ in scale
+            # (magnetic tiles, MobileNetV2: image AUROC .82/.92 -> .93/.96, one seed).
             "standardise": True,
         },
     }

@@ -168,22 +168,10 @@ class Tally:
         keys.sort()
         return 1 + np.count_nonzero(keys[1:] != keys[:-1]) > self._exact_scores
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """What is kept, without the table: processes send tallies to each other."""
         lost_bits = self.lost_bits
-        return {
-            "exact_scores": self._exact_scores,
-            "coarse_bits": self._coarse_bits,
-            "entries": self.entries(),
-            "lost_bits": lost_bits,
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """The inverse of `__getstate__`."""
-        self.__init__(state["exact_scores"], state["coarse_bits"])  # type: ignore[misc]
-        self._entries = state["entries"]
-        if state["lost_bits"]:
-            self._coarsen()
+        return _restored, (self._exact_scores, self._coarse_bits, self.entries(), lost_bits > 0)
 
     def _coarsen(self) -> None:
         if self._bins is None:
@@ -214,6 +202,14 @@ class _Bins:
     def entries(self) -> Entries:
         places = np.flatnonzero(self._table[self._lowest : self._end]) + self._lowest
         return Entries((places << self._coarse_bits).astype(np.uint32), self._table[places])
+
+
+def _restored(exact_scores: int, coarse_bits: int, entries: Entries, is_coarse: bool) -> Tally:
+    tally = Tally(exact_scores, coarse_bits)
+    tally._entries = entries
+    if is_coarse:
+        tally._coarsen()
+    return tally
 
 
 def combined(tallies: Iterable[Tally]) -> Tally:

@@ -174,7 +174,7 @@ def _hex_head(screw: Screw) -> Any:
     height, across = screw.head_height_mm, screw.head_diameter_mm
     corner = across / math.sqrt(3)
     prism = CrossSection.circle(corner, 6).extrude(height).as_original()
-    rise = (corner - 0.46 * across) * math.tan(math.radians(30))
+    rise = (corner - 0.44 * across) * math.tan(math.radians(30))
     washer = 0.3
     turned = solids.lathe(
         [
@@ -183,7 +183,7 @@ def _hex_head(screw: Screw) -> Any:
             (0.47 * across, washer),
             (corner + 0.1, washer + 0.1),
             (corner + 0.1, height - rise - 0.06),
-            (0.46 * across, height),
+            (0.44 * across, height),
             (0.0, height),
         ],
         segments=72,

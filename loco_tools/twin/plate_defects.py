@@ -33,10 +33,12 @@ def cut_corner(assembly: Assembly, rng: np.random.Generator) -> Assembly:
         sign_x, sign_y = rng.choice([-1.0, 1.0], 2)
         along, across = rng.uniform(0.55, 1.0, 2) * largest
         x, y = sign_x * plate.length_mm / 2, sign_y * plate.width_mm / 2
-        corner = Polygon([(x, y), (x - sign_x * along, y), (x, y - sign_y * across)])
+        first, second = np.array([x - sign_x * along, y]), np.array([x, y - sign_y * across])
+        corner = Polygon([(x, y), first, second])
         if not corner.buffer(1.2).intersects(taken) and _is_flat(corner, plate):
-            reach = Polygon(_stretched(np.array(corner.exterior.coords)[:3], 3.0))
-            cut = solids.prism(reach, -1.0, plate.thickness_mm + 1.0)
+            on, out = (first - second) / 2, np.array([x + sign_x * 9.0, y + sign_y * 9.0])
+            shear = Polygon([out, first + on, second - on])
+            cut = solids.prism(shear, -1.0, plate.thickness_mm + 1.0)
             region = sheet_region(corner & outline(plate), plate)
             return assembly.with_plate(index, bare_cuts=(cut,), regions=(region,))
     raise no_room("cut_corner")

@@ -90,6 +90,7 @@ def _load_renderer() -> None:
     del manifold3d, shapely
     if mitsuba.variant() != _VARIANT:
         mitsuba.set_variant(_VARIANT)
+        mitsuba.set_log_level(mitsuba.LogLevel.Error)  # it comments on every odd sample count
 
 
 def _stream(seed: int, *names: str) -> np.random.Generator:

@@ -91,7 +91,7 @@ def screw_zinc(size: int, tile_mm: float, rng: np.random.Generator) -> MetalMaps
     """Electroplated fasteners: smooth and bluish."""
     smudge = noise(size, rng, low=tile_mm / 16, high=tile_mm / 4)
     fine = noise(size, rng, low=tile_mm, high=tile_mm * 3)
-    level = 0.50 + 0.03 * smudge + 0.015 * fine
+    level = 0.42 + 0.03 * smudge + 0.015 * fine
     tint = np.array([0.96, 1.0, 1.06], dtype=np.float32)
     return _metal(level[..., None] * tint, 0.17 + 0.02 * smudge, _slopes_of(smudge, 0.012))
 

@@ -118,3 +118,11 @@ def test_a_plate_without_holes_can_be_cut_and_notched(make_plan: MakePlan) -> No
         assert volume(damaged(good, defect, np.random.default_rng(1))) < volume(good)
     with pytest.raises(DefinitionError, match="expected a plate with a hole, got none"):
         damaged(good, "missing_hole", np.random.default_rng(1))
+
+
+def test_the_region_of_a_cut_corner_is_the_metal_that_is_gone(make_plan: MakePlan) -> None:
+    good = make_assembly(make_plan())
+    for seed in range(5):
+        bad = damaged(good, "cut_corner", np.random.default_rng(seed))
+        region_mm3 = bad.plates[0].regions[0].volume()
+        assert volume(good) - volume(bad) == pytest.approx(region_mm3, rel=0.06)

@@ -1,0 +1,228 @@
+"""Counting anomaly maps one by one, in any order and in any number of processes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from loco_tools.datasets.sample import Defect, Sample
+from loco_tools.errors import DatasetError
+from loco_tools.evaluation.counts import (
+    NOTHING,
+    FolderCounts,
+    Rising,
+    Scores,
+    sketch_of,
+    type_tally,
+)
+from loco_tools.evaluation.figures import Counts, Evaluation, evaluation_of
+from loco_tools.evaluation.parts import Origin
+from loco_tools.evaluation.thresholds import DEFAULT_FPR, Validation
+from loco_tools.metrics import spro
+from loco_tools.metrics.regions import pixel_weights
+
+AnomalyMap = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is asked for beside the figures that need no choice.
+
+    `bootstrap` is the number of draws behind the intervals, 0 for no intervals; `fpr` the share of
+    good validation images, and of their pixels, that the threshold may take.
+    """
+
+    bootstrap: int = 0
+    fpr: float = DEFAULT_FPR
+
+    def __post_init__(self) -> None:
+        if self.bootstrap < 0:
+            raise DatasetError(f"bootstrap: expected 0 draws or more, got {self.bootstrap}")
+        if not 0 <= self.fpr < 1:
+            raise DatasetError(f"fpr: expected a false positive rate in [0, 1), got {self.fpr}")
+
+
+DEFAULTS = Settings()
+
+
+def sample_key(sample: Sample) -> str:
+    """What a test image is called among scores: "<kind folder>/<id>"."""
+    return f"{sample.kind_folder}/{sample.id}"
+
+
+class Evaluator:
+    """Takes anomaly maps in any order and keeps only counts of their scores.
+
+    Evaluators of parts of the images merge into the evaluator of all of them, whatever the split,
+    and can be sent from one process to another.
+    """
+
+    def __init__(self, settings: Settings = DEFAULTS) -> None:
+        self._settings = settings
+        self._counts = Counts()
+        self._validation = Validation()
+
+    def add(self, sample: Sample, anomaly_map: AnomalyMap, score: float | None = None) -> None:
+        """Count one test image; its masks are unpacked, or decoded if need be, one image at a time.
+
+        Args:
+            sample: the image with its truth.
+            anomaly_map: (H, W), higher is more anomalous, of the size of the image.
+            score: image score; by default the maximum of the map.
+
+        Raises:
+            DatasetError: the map or a mask has the wrong shape, the map or the score is not
+                finite, a mask is missing or empty, or the image was counted before.
+        """
+        key = sample_key(sample)
+        scores = _checked(anomaly_map, sample, key)
+        image_score = _image_score(scores, score, key)
+        folder = self._counts.folders.get(sample.kind_folder, FolderCounts(sample.kind))
+        if key in folder.scores:
+            raise _counted_twice(key)
+        if sample.kind == "good":
+            self._add_good(folder, key, scores)
+        else:
+            self._add_anomalous(folder, sample, scores)
+        if scores.min() == scores.max():
+            self._counts.note("constant maps, whose pixels all tie", key)
+        folder.scores[key] = image_score
+        self._counts.folders[sample.kind_folder] = folder
+        self._counts.origins[key] = Origin(
+            sample.part, sample.view, sample.part_kind or sample.kind, sample.kind_folder
+        )
+
+    def add_validation(
+        self, name: str, anomaly_map: AnomalyMap, score: float | None = None
+    ) -> None:
+        """Count one good validation image, from which the thresholds are taken.
+
+        Args:
+            name: what the image is called; each may come once.
+            anomaly_map: (H, W) of any size.
+            score: image score; by default the maximum of the map.
+
+        Raises:
+            DatasetError: the map or the score is not finite, or the image was counted before.
+        """
+        scores = _finite(anomaly_map, f"validation/{name}")
+        if name in self._validation.scores:
+            raise _counted_twice(f"validation/{name}")
+        self._validation.scores[name] = _image_score(scores, score, f"validation/{name}")
+        self._validation.pixels.add(scores)
+
+    def merge(self, other: "Evaluator") -> None:
+        """Add everything that another evaluator has counted.
+
+        Raises:
+            DatasetError: both have counted the same image.
+        """
+        if twice := self._counts.origins.keys() & other._counts.origins.keys():
+            raise _counted_twice(min(twice))
+        if twice := self._validation.scores.keys() & other._validation.scores.keys():
+            raise _counted_twice(f"validation/{min(twice)}")
+        self._counts.merge(other._counts)
+        self._validation.merge(other._validation)
+
+    def result(self) -> Evaluation:
+        """The figures of everything counted so far.
+
+        Raises:
+            DatasetError: no good or no anomalous image was counted.
+        """
+        return evaluation_of(
+            self._counts, self._validation, fpr=self._settings.fpr, draws=self._settings.bootstrap
+        )
+
+    def _add_good(self, folder: FolderCounts, key: str, scores: Scores) -> None:
+        folder.negatives.add(scores)
+        if self._settings.bootstrap:
+            folder.sketches[key] = sketch_of(scores.ravel(), NOTHING, NOTHING)
+
+    def _add_anomalous(self, folder: FolderCounts, sample: Sample, scores: Scores) -> None:
+        key = sample_key(sample)
+        masks = [(defect, _mask(defect, sample, scores.shape)) for defect in sample.defects]
+        if not masks:
+            raise DatasetError(f"{sample.image_path}: expected at least one mask, got none")
+        union = masks[0][1].copy()
+        for _, mask in masks[1:]:
+            union |= mask
+        inside, outside = scores[union], scores[~union]
+        components = Rising(inside, pixel_weights(union))
+        folder.negatives.add(outside)
+        folder.components.add(*components)
+        self._counts.positives.add(inside)
+        saturating = [
+            self._add_defect(folder, defect, scores[mask], key) for defect, mask in masks
+        ]
+        if self._settings.bootstrap:
+            both = Rising(
+                np.concatenate([rising.scores for rising in saturating]),
+                np.concatenate([rising.weights for rising in saturating]),
+            )
+            folder.sketches[key] = sketch_of(outside, both, components)
+
+    def _add_defect(
+        self, folder: FolderCounts, defect: Defect, pixels: Scores, key: str
+    ) -> Rising:
+        """Count one mask; what it adds to the sPRO."""
+        folder.types.setdefault(defect.name, set()).add(key)
+        folder.masks[defect.name] += 1
+        if defect.threshold is None:
+            return NOTHING
+        if note := defect.saturation_note:
+            self._counts.note(f"masks of which the {note}", f"{key}/{defect.mask_path.name}")
+        saturation_px = defect.threshold.area_px(pixels.size)
+        rising = spro.saturating_scores(pixels, saturation_px)
+        of_type = folder.saturating_types.setdefault(defect.name, type_tally())
+        for tally in (folder.saturating, of_type):
+            tally.add(rising, 1.0 / saturation_px)
+        return Rising(rising, np.full(rising.size, 1.0 / saturation_px))
+
+
+def _checked(anomaly_map: AnomalyMap, sample: Sample, key: str) -> Scores:
+    if anomaly_map.shape != sample.size:
+        raise DatasetError(
+            f"anomaly map of {key}: expected shape {sample.size} (height, width) like "
+            f"{sample.image_path}, got {anomaly_map.shape}"
+        )
+    return _finite(anomaly_map, key)
+
+
+def _finite(anomaly_map: AnomalyMap, key: str) -> Scores:
+    with np.errstate(over="ignore"):
+        scores = np.ascontiguousarray(anomaly_map, dtype=np.float32)
+    if scores.ndim != 2 or not scores.size:
+        raise DatasetError(
+            f"anomaly map of {key}: expected shape (height, width), got {scores.shape}"
+        )
+    if not np.isfinite(scores).all():
+        raise DatasetError(
+            f"anomaly map of {key}: expected finite scores, got "
+            f"{np.count_nonzero(~np.isfinite(scores))} that are NaN or infinite as float32"
+        )
+    return scores
+
+
+def _image_score(scores: Scores, score: float | None, key: str) -> float:
+    image_score = float(scores.max()) if score is None else float(score)
+    if not np.isfinite(image_score):
+        raise DatasetError(f"{key}: expected a finite image score, got {image_score}")
+    return image_score
+
+
+def _mask(defect: Defect, sample: Sample, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    mask = defect.mask
+    if mask.shape != shape:
+        raise DatasetError(
+            f"{defect.mask_path}: expected a mask of {shape} (height, width) like "
+            f"{sample.image_path}, got {mask.shape}"
+        )
+    if not mask.any():
+        raise DatasetError(f"{defect.mask_path}: expected at least one positive pixel, got none")
+    return mask
+
+
+def _counted_twice(key: str) -> DatasetError:
+    return DatasetError(f"{key}: expected one anomaly map per image, got a second one")

@@ -1,0 +1,107 @@
+"""Judging parts instead of images: a part scores as its most suspicious view does."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from loco_tools.datasets.sample import Kind
+from loco_tools.metrics import roc
+
+Figures = dict[str, Any]
+
+_WORSE: Mapping[str, int] = {"good": 0, "structural": 1, "logical": 2}
+
+
+class Origin(NamedTuple):
+    """Where a test image comes from; `kind` is that of its part where it is known."""
+
+    part: str | None
+    view: str | None
+    kind: Kind
+    kind_folder: str
+
+
+class Part(NamedTuple):
+    """A part of which every view was seen."""
+
+    name: str
+    kind: Kind
+    score: float  # the maximum over its views
+
+
+class Parts(NamedTuple):
+    """The parts that can be judged, and what stood in the way of others."""
+
+    complete: tuple[Part, ...]
+    views: tuple[str, ...]
+    incomplete: Mapping[str, tuple[str, ...]]  # missing views by name of the part
+    without_part: tuple[str, ...]  # keys of images
+
+
+def parts_of(origins: Mapping[str, Origin], scores: Mapping[str, float]) -> Parts | None:
+    """Group test images into parts; None where no part is known.
+
+    A part is anomalous when its record says so, otherwise when one of its images is.
+
+    Args:
+        origins: where each test image comes from, by key.
+        scores: image score by the same keys.
+    """
+    by_part: dict[str, list[str]] = {}
+    for key in sorted(origins):
+        if (part := origins[key].part) is not None:
+            by_part.setdefault(part, []).append(key)
+    if not by_part:
+        return None
+    views = {origins[key].view or "" for keys in by_part.values() for key in keys}
+    complete, incomplete = [], {}
+    for name, keys in by_part.items():
+        if missing := views - {origins[key].view or "" for key in keys}:
+            incomplete[name] = tuple(sorted(missing))
+            continue
+        kind = max((origins[key].kind for key in keys), key=lambda kind: _WORSE[kind])
+        complete.append(Part(name, kind, max(scores[key] for key in keys)))
+    others = tuple(sorted(key for key, origin in origins.items() if origin.part is None))
+    return Parts(tuple(complete), tuple(sorted(views)), incomplete, others)
+
+
+def part_figures(parts: Parts | None) -> Figures | None:
+    """The AUROC of parts, good against each kind and against all; None where parts are unknown."""
+    if parts is None:
+        return None
+    by_kind: dict[str, list[float]] = {kind: [] for kind in _WORSE}
+    for part in parts.complete:
+        by_kind[part.kind].append(part.score)
+    good = by_kind["good"]
+    pooled = by_kind["structural"] + by_kind["logical"]
+    aurocs = {kind: _auroc(good, by_kind[kind]) for kind in ("logical", "structural")}
+    known = [value for value in aurocs.values() if value is not None]
+    return {
+        "rule": "maximum over the views of a part; parts with a missing view are left out",
+        "views": list(parts.views),
+        "count": {kind: len(scores) for kind, scores in by_kind.items()},
+        "auroc": {
+            **aurocs,
+            "mean_ls": sum(known) / 2 if len(known) == 2 else None,
+            "pooled": _auroc(good, pooled),
+        },
+        "left_out": sorted(parts.incomplete),
+    }
+
+
+def part_notes(parts: Parts | None) -> list[str]:
+    """What the reader of the part figures should know."""
+    if parts is None:
+        return []
+    notes = [
+        f"part {name} was left out of the part figures: no image of view {', '.join(missing)}"
+        for name, missing in sorted(parts.incomplete.items())
+    ]
+    if parts.without_part:
+        count = len(parts.without_part)
+        listed = ", ".join(parts.without_part[:5]) + (", ..." if count > 5 else "")
+        notes.append(f"{count} images belong to no known part: {listed}")
+    return notes
+
+
+def _auroc(good: Sequence[float], anomalous: Sequence[float]) -> float | None:
+    return roc.auroc(roc.rank(good, anomalous)) if good and anomalous else None
