@@ -58,8 +58,13 @@ def read_image(path: Path) -> Pixels:
     return decoded.astype(np.uint8, copy=False)
 
 
-def read_mask(path: Path) -> Pixels:
-    """Decode a single-channel mask with its values as stored, never rescaled.
+def read_mask(path: Path, *, in_colour: bool = False) -> Pixels:
+    """Decode a mask with its values as stored, never rescaled.
+
+    Args:
+        path: the file.
+        in_colour: whether masks may be stored as RGB or RGBA, as those of AutoVI are; the value of
+            a pixel is then the largest of its colours, and alpha says nothing.
 
     Returns:
         (H, W) uint8.
@@ -68,6 +73,8 @@ def read_mask(path: Path) -> Pixels:
         DatasetError: the file is missing, damaged, or not an 8-bit single-channel image.
     """
     mask = _decode(path, cv2.IMREAD_UNCHANGED)
+    if in_colour and mask.ndim == 3:
+        mask = mask[..., :3].max(axis=2)
     if mask.ndim != 2 or mask.dtype != np.uint8:
         channels = 1 if mask.ndim == 2 else mask.shape[2]
         raise DatasetError(

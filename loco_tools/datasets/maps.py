@@ -184,4 +184,3 @@ def _stray_folders(folder: Path, kind_folders: set[str]) -> list[Path]:
         return []
     inside = [path for path in sorted(folder.iterdir()) if path.is_dir()]
     return [path for path in inside if path.name not in kind_folders and _maps_in(path)]
-

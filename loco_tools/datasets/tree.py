@@ -62,11 +62,14 @@ class ReadMask(NamedTuple):
     packed: PackedMask
 
 
-def read_masks(masks: Iterable[tuple[Path, Path]]) -> dict[Path, ReadMask]:
+def read_masks(
+    masks: Iterable[tuple[Path, Path]], *, in_colour: bool = False
+) -> dict[Path, ReadMask]:
     """Decode masks on all cores.
 
     Args:
         masks: pairs of a mask and the image that it belongs to.
+        in_colour: as for `read_mask`.
 
     Raises:
         DatasetError: a mask or an image is missing or damaged, they differ in size, or a mask has
@@ -74,13 +77,12 @@ def read_masks(masks: Iterable[tuple[Path, Path]]) -> dict[Path, ReadMask]:
     """
     pairs = list(masks)
     with ThreadPoolExecutor() as pool:
-        found = pool.map(_read_checked, pairs)
+        found = pool.map(lambda pair: _read_checked(*pair, in_colour), pairs)
         return {path: mask for (path, _), mask in zip(pairs, found, strict=True)}
 
 
-def _read_checked(pair: tuple[Path, Path]) -> ReadMask:
-    path, image_path = pair
-    mask = read_mask(path)
+def _read_checked(path: Path, image_path: Path, in_colour: bool) -> ReadMask:
+    mask = read_mask(path, in_colour=in_colour)
     if mask.shape != (expected := image_size(image_path)):
         raise DatasetError(
             f"{path}: expected a mask of {expected} (height, width) like {image_path}, "

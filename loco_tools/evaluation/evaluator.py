@@ -90,7 +90,7 @@ class Evaluator:
         folder.scores[key] = image_score
         self._counts.folders[sample.kind_folder] = folder
         self._counts.origins[key] = Origin(
-            sample.part, sample.view, sample.part_kind or sample.kind, sample.kind_folder
+            sample.part, sample.view, sample.kind, sample.kind_folder, sample.part_kind
         )
 
     def add_validation(
@@ -153,9 +153,7 @@ class Evaluator:
         folder.negatives.add(outside)
         folder.components.add(*components)
         self._counts.positives.add(inside)
-        saturating = [
-            self._add_defect(folder, defect, scores[mask], key) for defect, mask in masks
-        ]
+        saturating = [self._add_defect(folder, defect, scores[mask], key) for defect, mask in masks]
         if self._settings.bootstrap:
             both = Rising(
                 np.concatenate([rising.scores for rising in saturating]),
@@ -163,9 +161,7 @@ class Evaluator:
             )
             folder.sketches[key] = sketch_of(outside, both, components)
 
-    def _add_defect(
-        self, folder: FolderCounts, defect: Defect, pixels: Scores, key: str
-    ) -> Rising:
+    def _add_defect(self, folder: FolderCounts, defect: Defect, pixels: Scores, key: str) -> Rising:
         """Count one mask; what it adds to the sPRO."""
         folder.types.setdefault(defect.name, set()).add(key)
         folder.masks[defect.name] += 1

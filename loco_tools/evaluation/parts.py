@@ -12,12 +12,18 @@ _WORSE: Mapping[str, int] = {"good": 0, "structural": 1, "logical": 2}
 
 
 class Origin(NamedTuple):
-    """Where a test image comes from; `kind` is that of its part where it is known."""
+    """Where a test image comes from, what it shows, and what its part is said to be."""
 
     part: str | None
     view: str | None
     kind: Kind
     kind_folder: str
+    part_kind: Kind | None = None
+
+    @property
+    def worst(self) -> Kind:
+        """The worse of what it shows and what its part is said to be."""
+        return max(self.kind, self.part_kind or self.kind, key=lambda kind: _WORSE[kind])
 
 
 class Part(NamedTuple):
@@ -40,7 +46,7 @@ class Parts(NamedTuple):
 def parts_of(origins: Mapping[str, Origin], scores: Mapping[str, float]) -> Parts | None:
     """Group test images into parts; None where no part is known.
 
-    A part is anomalous when its record says so, otherwise when one of its images is.
+    A part is anomalous when its record says so or one of its images is.
 
     Args:
         origins: where each test image comes from, by key.
@@ -58,7 +64,7 @@ def parts_of(origins: Mapping[str, Origin], scores: Mapping[str, float]) -> Part
         if missing := views - {origins[key].view or "" for key in keys}:
             incomplete[name] = tuple(sorted(missing))
             continue
-        kind = max((origins[key].kind for key in keys), key=lambda kind: _WORSE[kind])
+        kind = max((origins[key].worst for key in keys), key=lambda kind: _WORSE[kind])
         complete.append(Part(name, kind, max(scores[key] for key in keys)))
     others = tuple(sorted(key for key, origin in origins.items() if origin.part is None))
     return Parts(tuple(complete), tuple(sorted(views)), incomplete, others)

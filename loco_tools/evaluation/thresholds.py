@@ -47,7 +47,7 @@ def image_level(
         return _unknown(fpr)
     scores = np.sort(list(validation.scores.values()))
     threshold = scores[_place(np.ones(scores.size), fpr)]
-    taken = [np.count_nonzero(np.asarray(side) > threshold) for side in (good, anomalous)]
+    taken = [int(np.count_nonzero(np.asarray(side) > threshold)) for side in (good, anomalous)]
     confusion = Confusion(len(good), len(anomalous), *taken)
     return _known(float(threshold), f"{scores.size} good validation images", fpr, confusion)
 

@@ -78,7 +78,8 @@ def weighted_auroc(
         won[part] = ((np.cumsum(low, axis=1) - low / 2) * high).sum(axis=1)
         negatives[part], positives[part] = low.sum(axis=1), high.sum(axis=1)
     pairs = negatives * positives
-    return np.divide(won, pairs, out=np.full(won.shape, np.nan), where=pairs > 0)
+    figures: Array = np.divide(won, pairs, out=np.full(won.shape, np.nan), where=pairs > 0)
+    return figures
 
 
 def spread_places(size: int, count: int = SKETCH_PIXELS) -> npt.NDArray[np.intp]:
@@ -92,7 +93,8 @@ def spread_places(size: int, count: int = SKETCH_PIXELS) -> npt.NDArray[np.intp]
     if size <= count:
         return np.arange(size)
     golden = (np.sqrt(5.0) - 1) / 2
-    return ((np.arange(count) * golden % 1.0) * size).astype(np.intp)
+    places: npt.NDArray[np.intp] = ((np.arange(count) * golden % 1.0) * size).astype(np.intp)
+    return places
 
 
 def grid_of(negatives: Sequence[npt.NDArray[np.float32]], limit: float) -> npt.NDArray[np.float32]:

@@ -166,7 +166,7 @@ class Tally:
         if keys.size <= self._exact_scores:
             return False
         keys.sort()
-        return 1 + np.count_nonzero(keys[1:] != keys[:-1]) > self._exact_scores
+        return 1 + int(np.count_nonzero(keys[1:] != keys[:-1])) > self._exact_scores
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What is kept, without the table: processes send tallies to each other."""

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 import loco_tools
-from loco_tools.datasets.maps import map_path, write_map
 from loco_tools.datasets.masks import PackedMask
-from loco_tools.datasets.sample import DatasetClass, Sample
 from loco_tools.errors import DatasetError
 from loco_tools.evaluation import Evaluator, evaluate_folder, evaluate_maps, sample_key
 
@@ -19,20 +17,7 @@ needs_data = pytest.mark.skipif(not DATA, reason="LOCO_TOOLS_TEST_DATA is not se
 LIMITS = ("0.01", "0.05", "0.1", "0.3", "1.0")
 
 
-def noisy_map(sample: Sample) -> np.ndarray:
-    """A map that finds about half of each defect, coarsely rounded so that it has many ties."""
-    rng = np.random.default_rng(sum(sample_key(sample).encode()))
-    noise = rng.random(sample.size)
-    return np.round(noise + 0.5 * sample.ground_truth(), 1).astype(np.float32)
-
-
-def write_maps(dataset: DatasetClass, root: Path, map_of=noisy_map) -> Path:
-    for sample in dataset.test:
-        write_map(map_path(root, sample), map_of(sample))
-    return root / dataset.name
-
-
-def slow_au_spro(samples, limit: float) -> float:
+def slow_au_spro(samples, noisy_map, limit: float) -> float:
     """By the definition: every threshold, every defect, then trapezoids up to the limit."""
     maps = {s: noisy_map(s) for s in samples}
     outside = np.concatenate([maps[s][~s.ground_truth()] for s in samples])
@@ -81,17 +66,17 @@ def test_ad_figures_agree_with_the_official_evaluator():
     assert auroc == pytest.approx(expected["image_auroc"], abs=1e-12)
 
 
-def test_au_spro_equals_its_definition(make_loco_class):
+def test_au_spro_equals_its_definition(make_loco_class, noisy_map):
     dataset = loco_tools.load(make_loco_class())
     areas = evaluate_maps(dataset.test, noisy_map).metrics["localization"]["auc_spro"]
     for kind in ("logical_anomalies", "structural_anomalies"):
         samples = [s for s in dataset.test if s.kind_folder in ("good", kind)]
         for limit in LIMITS:
-            expected = slow_au_spro(samples, float(limit))
+            expected = slow_au_spro(samples, noisy_map, float(limit))
             assert areas[kind][limit] == pytest.approx(expected, abs=1e-6), (kind, limit)
 
 
-def test_the_mean_is_the_plain_mean_of_both_kinds(make_loco_class):
+def test_the_mean_is_the_plain_mean_of_both_kinds(make_loco_class, noisy_map):
     metrics = evaluate_maps(loco_tools.load(make_loco_class()).test, noisy_map).metrics
     areas, aurocs = metrics["localization"]["auc_spro"], metrics["classification"]["auc_roc"]
     for limit in LIMITS:
@@ -120,7 +105,7 @@ def test_constant_maps_are_a_coin_toss(make_loco_class):
     assert metrics["localization"]["auc_spro"]["mean"]["1.0"] == 0.5
 
 
-def test_each_defect_type_has_its_row(make_loco_class):
+def test_each_defect_type_has_its_row(make_loco_class, noisy_map):
     metrics = evaluate_maps(loco_tools.load(make_loco_class()).test, noisy_map).metrics
     rows = metrics["defects"]
     assert {name: row["count"] for name, row in rows.items()} == {
@@ -133,7 +118,7 @@ def test_each_defect_type_has_its_row(make_loco_class):
     assert rows["scratch"]["au_spro_0.05"] == structural  # the only structural type
 
 
-def test_a_type_that_both_kinds_have_has_two_rows(make_loco_class):
+def test_a_type_that_both_kinds_have_has_two_rows(make_loco_class, noisy_map):
     dataset = loco_tools.load(make_loco_class(structural=((255,), (100,))))
     rows = evaluate_maps(dataset.test, noisy_map).metrics["defects"]
     assert {name: row["count"] for name, row in rows.items()} == {
@@ -144,7 +129,7 @@ def test_a_type_that_both_kinds_have_has_two_rows(make_loco_class):
     }
 
 
-def test_a_class_with_one_kind_of_anomaly_has_no_mean(make_loco_class):
+def test_a_class_with_one_kind_of_anomaly_has_no_mean(make_loco_class, noisy_map):
     dataset = loco_tools.load(make_loco_class(structural=()))
     metrics = evaluate_maps(dataset.test, noisy_map).metrics
     assert metrics["classification"]["auc_roc"].keys() == {"logical_anomalies", "mean"}
@@ -152,7 +137,7 @@ def test_a_class_with_one_kind_of_anomaly_has_no_mean(make_loco_class):
     assert metrics["localization"]["auc_spro"]["mean"]["0.05"] is None
 
 
-def test_an_ad_class_has_the_official_figures_and_a_row_per_defect(make_ad_class):
+def test_an_ad_class_has_the_official_figures_and_a_row_per_defect(make_ad_class, noisy_map):
     metrics = evaluate_maps(loco_tools.load(make_ad_class()).test, noisy_map).metrics
     assert "auc_spro" not in metrics["localization"]
     assert metrics["classification"]["auc_roc"].keys() == {"all"}
@@ -163,7 +148,7 @@ def test_an_ad_class_has_the_official_figures_and_a_row_per_defect(make_ad_class
     assert "au_pro_0.3" in metrics["defects"]["crack"]
 
 
-def test_image_scores_are_the_maximum_unless_they_are_given(make_ad_class):
+def test_image_scores_are_the_maximum_unless_they_are_given(make_ad_class, noisy_map):
     test = loco_tools.load(make_ad_class()).test
     assert evaluate_maps(test, noisy_map).scores["crack/001"] == noisy_map(test[4]).max()
     given = {sample_key(s): float(s.kind == "good") for s in test}
@@ -172,7 +157,7 @@ def test_image_scores_are_the_maximum_unless_they_are_given(make_ad_class):
     assert evaluation.metrics["classification"]["auc_roc"]["all"] == 0.0
 
 
-def test_the_curves_of_the_report_are_there(make_loco_class, make_ad_class):
+def test_the_curves_of_the_report_are_there(make_loco_class, make_ad_class, noisy_map):
     loco = evaluate_maps(loco_tools.load(make_loco_class()).test, noisy_map)
     assert loco.image_roc.keys() == {"logical_anomalies", "structural_anomalies", "pooled"}
     assert loco.overlap.keys() == {"logical_anomalies", "structural_anomalies", "pro"}
@@ -185,7 +170,7 @@ def test_the_curves_of_the_report_are_there(make_loco_class, make_ad_class):
 
 
 @pytest.mark.parametrize("parts", [1, 2, 4])
-def test_order_and_split_make_no_difference(make_loco_class, parts):
+def test_order_and_split_make_no_difference(make_loco_class, parts, noisy_map):
     test = loco_tools.load(make_loco_class()).test
     whole = evaluate_maps(test, noisy_map).metrics
     evaluators = [Evaluator() for _ in range(parts)]
@@ -197,14 +182,14 @@ def test_order_and_split_make_no_difference(make_loco_class, parts):
     assert same(first.result().metrics, whole)
 
 
-def test_a_strictly_rising_change_of_scores_makes_no_difference(make_loco_class):
+def test_a_strictly_rising_change_of_scores_makes_no_difference(make_loco_class, noisy_map):
     test = loco_tools.load(make_loco_class()).test
     plain = evaluate_maps(test, noisy_map).metrics
     assert same(evaluate_maps(test, lambda s: np.exp(5 * noisy_map(s)) - 700).metrics, plain)
 
 
 def test_a_folder_of_maps_is_evaluated_with_or_without_the_class_in_its_path(
-    make_loco_class, tmp_path
+    make_loco_class, tmp_path, noisy_map, write_maps
 ):
     dataset = loco_tools.load(make_loco_class())
     folder = write_maps(dataset, tmp_path / "maps")
@@ -213,7 +198,7 @@ def test_a_folder_of_maps_is_evaluated_with_or_without_the_class_in_its_path(
     assert evaluate_folder(tmp_path / "maps", dataset).metrics == expected
 
 
-def test_progress_is_told_of_every_image(make_ad_class):
+def test_progress_is_told_of_every_image(make_ad_class, noisy_map):
     import contextlib
 
     class Steps:
@@ -241,7 +226,7 @@ def test_a_folder_without_maps_says_where_they_were_looked_for(make_ad_class, tm
         evaluate_folder(tmp_path / "absent", dataset)
 
 
-def test_a_missing_map_of_a_good_image_is_no_small_matter(make_loco_class, tmp_path):
+def test_a_missing_map_of_a_good_image_is_no_small_matter(make_loco_class, tmp_path, write_maps):
     dataset = loco_tools.load(make_loco_class())
     folder = write_maps(dataset, tmp_path / "maps")
     (folder / "test/good/001.tiff").unlink()
@@ -249,7 +234,7 @@ def test_a_missing_map_of_a_good_image_is_no_small_matter(make_loco_class, tmp_p
         evaluate_folder(folder, dataset)
 
 
-def test_a_map_of_another_size_is_named_with_both_sizes(make_loco_class, tmp_path):
+def test_a_map_of_another_size_is_named_with_both_sizes(make_loco_class, tmp_path, write_maps):
     dataset = loco_tools.load(make_loco_class())
     folder = write_maps(dataset, tmp_path / "maps")
     write_map(folder / "test/good/001.tiff", np.zeros((16, 24)))
@@ -261,7 +246,7 @@ def test_a_map_of_another_size_is_named_with_both_sizes(make_loco_class, tmp_pat
         evaluate_maps(dataset.test, lambda _: np.zeros((2, 2)))
 
 
-def test_scores_that_are_not_finite_are_refused(make_loco_class):
+def test_scores_that_are_not_finite_are_refused(make_loco_class, noisy_map):
     test = loco_tools.load(make_loco_class()).test
     with pytest.raises(DatasetError, match="map of good/000: expected finite scores, got 1536"):
         evaluate_maps(test, lambda s: np.full(s.size, np.nan))
@@ -271,7 +256,7 @@ def test_scores_that_are_not_finite_are_refused(make_loco_class):
         evaluate_maps(test, noisy_map, {})
 
 
-def test_a_class_without_good_or_without_anomalous_images_is_refused(make_loco_class):
+def test_a_class_without_good_or_without_anomalous_images_is_refused(make_loco_class, noisy_map):
     test = loco_tools.load(make_loco_class()).test
     with pytest.raises(DatasetError, match="at least one good test image, got none"):
         evaluate_maps(test[3:], noisy_map)
@@ -279,7 +264,7 @@ def test_a_class_without_good_or_without_anomalous_images_is_refused(make_loco_c
         evaluate_maps(test[:3], noisy_map)
 
 
-def test_an_image_that_is_counted_twice_is_refused(make_ad_class):
+def test_an_image_that_is_counted_twice_is_refused(make_ad_class, noisy_map):
     sample = loco_tools.load(make_ad_class()).test[0]
     one, other = Evaluator(), Evaluator()
     one.add(sample, noisy_map(sample))
@@ -290,7 +275,7 @@ def test_an_image_that_is_counted_twice_is_refused(make_ad_class):
         one.merge(other)
 
 
-def test_masks_that_do_not_fit_are_refused(make_ad_class):
+def test_masks_that_do_not_fit_are_refused(make_ad_class, noisy_map):
     crack = loco_tools.load(make_ad_class()).test[3]
     with pytest.raises(DatasetError, match="expected at least one mask, got none"):
         Evaluator().add(dataclasses.replace(crack, defects=()), noisy_map(crack))
