@@ -1,20 +1,29 @@
 """Reading dataset classes: one module per layout, one kind of sample for all of them."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from loco_tools.datasets import mvtec_ad, mvtec_loco
+from loco_tools.datasets import autovi, mvtec_ad, mvtec_loco
 from loco_tools.datasets.sample import DatasetClass, Layout
 from loco_tools.datasets.tree import images_in, subfolders
 from loco_tools.errors import DatasetError
 
 __all__ = ["find_classes", "load"]
 
+_LOADERS: Mapping[Layout, Callable[[Path], DatasetClass]] = {
+    "mvtec_ad": mvtec_ad.load,
+    "mvtec_loco": mvtec_loco.load,
+    "autovi": autovi.load,
+}
+
 
 def load(path: Path | str) -> DatasetClass:
     """Read a class folder, whatever its layout.
 
-    The layout is MVTec LOCO AD where there is a `defects_config.json`, a `test/logical_anomalies`
-    or a `test/structural_anomalies`, and MVTec AD otherwise.
+    The layout is MVTec LOCO AD where there is a `test/logical_anomalies` or a
+    `test/structural_anomalies`; AutoVI where the masks of an image of any other kind lie in a
+    folder of their own (`ground_truth/<defect>/<image>/`); MVTec LOCO AD also where there is a
+    `defects_config.json`; and MVTec AD otherwise.
 
     Raises:
         DatasetError: the folder is no class folder, or something in it is wrong; the message says
@@ -24,7 +33,7 @@ def load(path: Path | str) -> DatasetClass:
     layout = _layout(class_dir)
     if layout is None:
         raise _no_class(class_dir)
-    return mvtec_loco.load(class_dir) if layout == "mvtec_loco" else mvtec_ad.load(class_dir)
+    return _LOADERS[layout](class_dir)
 
 
 def find_classes(root: Path | str) -> list[Path]:
@@ -55,8 +64,11 @@ def _resolved(path: Path | str) -> Path:
 def _layout(folder: Path) -> Layout | None:
     if not (folder / "test").is_dir() and not images_in(folder / "train" / "good"):
         return None
-    signs = (mvtec_loco.CONFIG, *(f"test/{name}" for name in mvtec_loco.KIND_FOLDERS))
-    return "mvtec_loco" if any((folder / sign).exists() for sign in signs) else "mvtec_ad"
+    if any((folder / "test" / name).exists() for name in mvtec_loco.KIND_FOLDERS):
+        return "mvtec_loco"
+    if any(subfolders(defect) for defect in subfolders(folder / "ground_truth")):
+        return "autovi"
+    return "mvtec_loco" if (folder / mvtec_loco.CONFIG).exists() else "mvtec_ad"
 
 
 def _no_class(folder: Path) -> DatasetError:
@@ -65,6 +77,7 @@ def _no_class(folder: Path) -> DatasetError:
     classes = [path for path in subfolders(folder) if _layout(path)]
     hint = f"; next step: name one of its classes, for example {classes[0]}" if classes else ""
     return DatasetError(
-        f"{folder}: expected a class in MVTec AD or MVTec LOCO AD layout (train/good, test/good, "
-        f"test/<kind>, ground_truth/<kind>), got a folder with {found or 'nothing'}{hint}"
+        f"{folder}: expected a class in MVTec AD, MVTec LOCO AD or AutoVI layout (train/good, "
+        "test/good, test/<kind>, ground_truth/<kind>), got a folder with "
+        f"{found or 'nothing'}{hint}"
     )

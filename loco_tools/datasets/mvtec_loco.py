@@ -25,7 +25,9 @@ from loco_tools.schema import Schema, parse
 
 CONFIG = "defects_config.json"
 
-KIND_FOLDERS: Mapping[str, Literal["structural", "logical"]] = {
+DefectKind = Literal["structural", "logical"]
+
+KIND_FOLDERS: Mapping[str, DefectKind] = {
     "logical_anomalies": "logical",
     "structural_anomalies": "structural",
 }
@@ -76,13 +78,14 @@ def load(class_dir: Path) -> DatasetClass:
             a mask folder no image; a mask is damaged, empty, of another size than its image, has
             two positive values or one that is not in the config; or the sidecar cannot be read.
     """
-    samples = [*_good(class_dir, "test"), *_anomalous(class_dir)]
+    _refuse_other_kinds(class_dir)
+    samples = [*good_samples(class_dir, "test"), *anomalous_samples(class_dir, KIND_FOLDERS)]
     return DatasetClass(
         name=class_dir.name,
         path=class_dir,
         layout="mvtec_loco",
-        train=with_origins(class_dir, _good(class_dir, "train")),
-        validation=with_origins(class_dir, _good(class_dir, "validation")),
+        train=with_origins(class_dir, good_samples(class_dir, "train")),
+        validation=with_origins(class_dir, good_samples(class_dir, "validation")),
         test=with_origins(class_dir, samples),
     )
 
@@ -120,25 +123,36 @@ def read_config(path: Path) -> dict[int, DefectType]:
     return types
 
 
-def _good(class_dir: Path, split: Split) -> Iterator[Sample]:
+def good_samples(class_dir: Path, split: Split) -> Iterator[Sample]:
+    """The good images of one split."""
     for stem, path in images_in(class_dir / split / "good").items():
         yield Sample(stem, class_dir.name, split, "good", "good", path)
 
 
-def _anomalous(class_dir: Path) -> Iterator[Sample]:
-    images = {
-        folder: images_in(class_dir / "test" / folder)
-        for folder in ("logical_anomalies", "structural_anomalies")
-    }
+def anomalous_samples(
+    class_dir: Path, kinds: Mapping[str, DefectKind], *, masks_in_colour: bool = False
+) -> Iterator[Sample]:
+    """The anomalous test images, each with the masks in its own folder of the ground truth.
+
+    Args:
+        class_dir: the class.
+        kinds: the folders under `test/` to read, and of which kind their images are.
+        masks_in_colour: as for `read_mask`.
+
+    Raises:
+        DatasetError: as for `load`.
+    """
+    images = {folder: images_in(class_dir / "test" / folder) for folder in kinds}
     masks = {
         path: _masks_of(class_dir / "ground_truth" / folder / stem, path)
         for folder, paths in images.items()
         for stem, path in paths.items()
     }
-    _refuse_others(class_dir, images)
+    _refuse_masks_without_image(class_dir, images)
     types = read_config(class_dir / CONFIG) if masks else {}
-    read = read_masks((mask, path) for path, found in masks.items() for mask in found)
-    for folder, kind in KIND_FOLDERS.items():
+    pairs = ((mask, path) for path, found in masks.items() for mask in found)
+    read = read_masks(pairs, in_colour=masks_in_colour)
+    for folder, kind in kinds.items():
         for stem, path in images[folder].items():
             defects = tuple(
                 _defect(mask, read[mask], kind, types, class_dir / CONFIG) for mask in masks[path]
@@ -157,14 +171,16 @@ def _masks_of(folder: Path, image: Path) -> list[Path]:
     return masks
 
 
-def _refuse_others(class_dir: Path, images: Mapping[str, Mapping[str, Path]]) -> None:
-    """Refuse kinds of anomalies that the layout does not know, and masks without an image."""
+def _refuse_other_kinds(class_dir: Path) -> None:
     for folder in [*subfolders(class_dir / "test"), *subfolders(class_dir / "ground_truth")]:
         if folder.name not in ("good", *KIND_FOLDERS):
             raise DatasetError(
                 f"{folder}: expected only good, {' and '.join(KIND_FOLDERS)} beside {CONFIG}, "
                 f"got a folder {folder.name}; next step: rename it, or remove it"
             )
+
+
+def _refuse_masks_without_image(class_dir: Path, images: Mapping[str, Mapping[str, Path]]) -> None:
     for name, paths in images.items():
         for folder in subfolders(class_dir / "ground_truth" / name):
             if folder.name not in paths and images_in(folder):
@@ -178,7 +194,7 @@ def _refuse_others(class_dir: Path, images: Mapping[str, Mapping[str, Path]]) ->
 def _defect(
     mask: Path,
     read: ReadMask,
-    kind: Literal["structural", "logical"],
+    kind: DefectKind,
     types: Mapping[int, DefectType],
     config: Path,
 ) -> Defect:

@@ -7,7 +7,7 @@ loaded, because their values say which defects they are, and are kept packed, a 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,16 @@ from loco_tools.datasets.images import Pixels, image_size, read_image, read_mask
 from loco_tools.datasets.masks import PackedMask
 from loco_tools.datasets.reading import read_ahead
 from loco_tools.errors import DatasetError
+from loco_tools.extras import require
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+    from loco_tools.datasets.torch_dataset import SampleDataset, Transform
 
 Split = Literal["train", "validation", "test"]
 Kind = Literal["good", "structural", "logical"]
-Layout = Literal["mvtec_ad", "mvtec_loco"]
+Layout = Literal["mvtec_ad", "mvtec_loco", "autovi"]
 
 
 @dataclass(frozen=True)
@@ -69,9 +75,9 @@ class Defect:
         if self.threshold is None:
             return None
         if self.threshold.relative and self.threshold.value * self.area_px < 1:
-            return "relative saturation threshold rounds to 0 px; 1 px was counted"
+            return "masks whose relative saturation threshold rounds to 0 px, counted as 1 px"
         if not self.threshold.relative and self.threshold.value > self.area_px:
-            return "saturation threshold is larger than the area; the area was counted"
+            return "masks smaller than their saturation threshold, counted by their area"
         return None
 
     @property
@@ -160,6 +166,35 @@ class DatasetClass:
     def __len__(self) -> int:
         """Number of samples over all splits."""
         return len(self.train) + len(self.validation) + len(self.test)
+
+    def torch(
+        self, transform: "Transform | None" = None, *, split: Split = "train"
+    ) -> "SampleDataset":
+        """One split as a `torch.utils.data.Dataset`; see `SampleDataset` for its items.
+
+        Args:
+            transform: called as `transform(image, masks)`, like torchvision's v2 transforms, so
+                that images and masks move together.
+            split: which samples.
+
+        Raises:
+            MissingExtraError: torch is not installed.
+        """
+        require("a torch dataset", "bench")
+        from loco_tools.datasets.torch_dataset import SampleDataset
+
+        return SampleDataset(self.split(split), transform)
+
+    def to_hf(self) -> "DatasetDict":
+        """The class as a `datasets.DatasetDict`; see `hugging_face.FEATURES` for its columns.
+
+        Raises:
+            MissingExtraError: Hugging Face's `datasets` is not installed.
+        """
+        require("a Hugging Face dataset", "hub")
+        from loco_tools.datasets.hugging_face import dataset_dict
+
+        return dataset_dict(self)
 
     def describe(self) -> str:
         """One line that says what was understood: layout, counts per split and kind, masks."""

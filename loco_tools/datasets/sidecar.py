@@ -7,7 +7,7 @@ them. An image without a line, like a class without the file, has none of the th
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -52,26 +52,40 @@ def read_origins(path: Path) -> dict[str, Origin]:
         DatasetError: a line is no JSON object, lacks `image`, or has a part or view that is no
             text, or a part_kind that is no kind.
     """
+    return {record["image"]: _origin(record, place) for place, record in _lines(path)}
+
+
+def read_records(path: Path) -> dict[str, dict[str, Any]]:
+    """Everything the sidecar knows, by image path; empty when there is no such file.
+
+    Raises:
+        DatasetError: a line is no JSON object, or lacks `image`.
+    """
+    return {record["image"]: record for _, record in _lines(path)}
+
+
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each line with its place, for messages."""
     if not path.is_file():
-        return {}
+        return
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: expected lines of JSON, got: {error}") from error
-    return dict(
-        _origin(line, f"{path}, line {number}")
-        for number, line in enumerate(lines, start=1)
-        if line.strip()
-    )
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        place = f"{path}, line {number}"
+        try:
+            record: Any = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DatasetError(f"{place}: expected a JSON object, got: {error}") from error
+        if not isinstance(record, dict) or not isinstance(record.get("image"), str):
+            raise DatasetError(f'{place}: expected a JSON object with the text "image", got {line}')
+        yield place, record
 
 
-def _origin(line: str, place: str) -> tuple[str, Origin]:
-    try:
-        record: Any = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DatasetError(f"{place}: expected a JSON object, got: {error}") from error
-    if not isinstance(record, dict) or not isinstance(record.get("image"), str):
-        raise DatasetError(f'{place}: expected a JSON object with the text "image", got {line}')
+def _origin(record: dict[str, Any], place: str) -> Origin:
     part, view = record.get("part"), record.get("view")
     for name, value in (("part", part), ("view", view)):
         if value is not None and not isinstance(value, str):
@@ -82,4 +96,4 @@ def _origin(line: str, place: str) -> tuple[str, Origin]:
             f'{place}: expected "part_kind" to be {", ".join(get_args(Kind))} or null, '
             f"got {part_kind!r}"
         )
-    return record["image"], Origin(part, view, part_kind)
+    return Origin(part, view, part_kind)

@@ -77,7 +77,7 @@ def read_masks(
     """
     pairs = list(masks)
     with ThreadPoolExecutor() as pool:
-        found = pool.map(lambda pair: _read_checked(*pair, in_colour), pairs)
+        found = pool.map(lambda pair: _read_checked(pair[0], pair[1], in_colour), pairs)
         return {path: mask for (path, _), mask in zip(pairs, found, strict=True)}
 
 

@@ -12,15 +12,15 @@ from loco_tools.metrics.tally import Tally
 Scores = npt.NDArray[np.float32]
 Weights = npt.NDArray[np.float64]
 
-TYPE_EXACT_SCORES, TYPE_COARSE_BITS = 1 << 18, 12
+TYPE_EXACT_SCORES = 1 << 18
 
 POINTS = 512
 """Scores that stand for the defect pixels of an image in a sketch."""
 
 
 def type_tally() -> Tally:
-    """A tally for one defect type: smaller than others, because a class may have many types."""
-    return Tally(exact_scores=TYPE_EXACT_SCORES, coarse_bits=TYPE_COARSE_BITS)
+    """A tally for one defect type: exact for fewer scores, because a class may have many types."""
+    return Tally(exact_scores=TYPE_EXACT_SCORES)
 
 
 class Rising(NamedTuple):

@@ -86,7 +86,7 @@ class Evaluator:
         else:
             self._add_anomalous(folder, sample, scores)
         if scores.min() == scores.max():
-            self._counts.note("constant maps, whose pixels all tie", key)
+            self._counts.note("constant maps, of which all pixels tie", key)
         folder.scores[key] = image_score
         self._counts.folders[sample.kind_folder] = folder
         self._counts.origins[key] = Origin(
@@ -168,7 +168,7 @@ class Evaluator:
         if defect.threshold is None:
             return NOTHING
         if note := defect.saturation_note:
-            self._counts.note(f"masks of which the {note}", f"{key}/{defect.mask_path.name}")
+            self._counts.note(note, f"{key}/{defect.mask_path.name}")
         saturation_px = defect.threshold.area_px(pixels.size)
         rising = spro.saturating_scores(pixels, saturation_px)
         of_type = folder.saturating_types.setdefault(defect.name, type_tally())

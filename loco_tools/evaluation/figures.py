@@ -77,7 +77,7 @@ class Counts:
         lines = []
         for what, places in sorted(self._remarks.items()):
             listed = ", ".join(sorted(places)[:5]) + (", ..." if len(places) > 5 else "")
-            lines.append(f"{len(places)} {what}: {listed}")
+            lines.append(f"{what} ({len(places)}): {listed}")
         return lines
 
     def by_kind(self) -> tuple[list[FolderCounts], dict[str, FolderCounts]]:

@@ -3,6 +3,7 @@
 import multiprocessing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,8 +84,8 @@ def evaluate_folder(
         fpr: share of good validation images, and of their pixels, above the threshold.
 
     Raises:
-        DatasetError: maps are missing, surplus, damaged, or of the wrong shape; or see
-            `evaluate_maps`.
+        DatasetError: maps are missing, surplus, damaged, or of the wrong shape; a process was
+            killed; or see `evaluate_maps`.
     """
     if jobs < 1:
         raise DatasetError(f"jobs: expected 1 process or more, got {jobs}")
@@ -123,6 +124,12 @@ def _counted(
             for future in as_completed(futures):
                 whole.merge(future.result())
                 advance(futures[future])
+        except BrokenProcessPool as error:
+            raise DatasetError(
+                f"expected {jobs} processes to count the maps, but one ended without a word; next "
+                "step: free some memory or use fewer jobs, and in a script of your own start them "
+                'below if __name__ == "__main__":'
+            ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -105,7 +105,7 @@ def part_notes(parts: Parts | None) -> list[str]:
     if parts.without_part:
         count = len(parts.without_part)
         listed = ", ".join(parts.without_part[:5]) + (", ..." if count > 5 else "")
-        notes.append(f"{count} images belong to no known part: {listed}")
+        notes.append(f"images that belong to no known part ({count}): {listed}")
     return notes
 
 

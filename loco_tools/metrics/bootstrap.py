@@ -154,8 +154,8 @@ def area_up_to(x: Array, y: Array, limit: float) -> Array:
 def percentile_interval(figures: Array, level: float) -> tuple[float, float] | None:
     """The middle `level` of the figures of all draws; None when none of them is a number.
 
-    >>> percentile_interval(np.arange(101.0), 0.9)
-    (5.0, 95.0)
+    >>> percentile_interval(np.arange(101.0), 0.5)
+    (25.0, 75.0)
     """
     known = figures[np.isfinite(figures)]
     if not known.size:

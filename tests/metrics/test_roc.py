@@ -93,3 +93,25 @@ def test_a_thinned_curve_keeps_its_ends_and_its_shape():
     assert (thin.x[0], thin.y[0], thin.x[-1], thin.y[-1]) == (0, 0, 1, 1)
     assert np.abs(np.interp(x, thin.x, thin.y) - curve.y).max() < 0.01
     assert curve.thinned(9999) is curve
+
+
+@given(scores, scores)
+def test_iou_max_equals_its_definition_at_every_threshold(negatives, positives):
+    low, high = np.array(negatives), np.array(positives)
+    ious = [
+        (high >= threshold).sum() / ((low >= threshold).sum() + high.size)
+        for threshold in {*negatives, *positives}
+    ]
+    assert roc.iou_max(roc.rank(negatives, positives)) == pytest.approx(max(ious), abs=1e-12)
+
+
+def test_rates_that_are_0_by_0_are_none():
+    rates = roc.Confusion(3, 0, 0, 0).rates()
+    assert rates == {
+        "precision": None,
+        "recall": None,
+        "tpr": None,
+        "fpr": 0.0,
+        "f1": None,
+        "iou": None,
+    }

@@ -1,10 +1,12 @@
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loco_tools.metrics import tally as module
-from loco_tools.metrics.tally import Tally, combined, keys_of
+from loco_tools.metrics.tally import Tally, combined, keys_of, score_of
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 scores = st.lists(finite, min_size=1, max_size=60).map(np.float32)
@@ -110,3 +112,20 @@ def test_scores_that_are_not_finite_are_refused(value):
 def test_one_weight_per_score_is_asked_for():
     with pytest.raises(ValueError, match=r"expected \(2,\) weights, got \(3,\)"):
         Tally().add(np.float32([0, 1]), np.ones(3))
+
+
+@given(finite)
+def test_a_key_tells_its_score(value):
+    key = int(keys_of(np.float32([value]))[0])
+    assert score_of(key) == np.float32(value)
+    assert score_of(key, lost_bits=8) >= np.float32(value)
+
+
+@pytest.mark.parametrize("exact_scores", [1, 100])
+def test_a_tally_survives_being_sent_to_another_process(exact_scores):
+    tally = Tally(exact_scores)
+    tally.add(np.float32([0.5, 2, 2]))
+    sent = copy.deepcopy(tally)  # which pickles, as sending it does
+    assert sent.lost_bits == tally.lost_bits
+    tally.merge(sent)
+    assert tally.entries().totals.tolist() == [2, 4]

@@ -1,0 +1,181 @@
+"""Writing a class in the layout of MVTec AD or of MVTec LOCO AD."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from loco_tools import files
+from loco_tools.datasets.images import encode_png, read_image, write_png
+from loco_tools.datasets.mvtec_loco import CONFIG, read_config
+from loco_tools.datasets.sample import DatasetClass, Defect, Sample
+from loco_tools.datasets.sidecar import read_records, sidecar_path
+from loco_tools.errors import DatasetError
+from loco_tools.progress import Progress
+
+COMBINED = "combined"
+"""Folder of images with several defect types, as in MVTec AD's cable, pill, wood and zipper."""
+
+_KIND_FOLDERS = {
+    "good": "good",
+    "logical": "logical_anomalies",
+    "structural": "structural_anomalies",
+}
+
+
+@dataclass
+class Conversion:
+    """A class while it is written: how many images went where, and what was lost on the way."""
+
+    dataset: DatasetClass
+    folder: Path
+    counts: Counter[str] = field(default_factory=Counter)
+    lost: list[str] = field(default_factory=list)
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+    def add_image(self, sample: Sample, kind_folder: str, *, as_rgb: bool) -> str:
+        """Write an image under the next number of its folder and return that number.
+
+        A PNG file is copied as it is, unless `as_rgb` and it is not in RGB.
+        """
+        place = f"{sample.split}/{kind_folder}"
+        number = f"{self.counts[place]:03d}"
+        self.counts[place] += 1
+        target = self.folder / place / f"{number}.png"
+        copied = _is_png(sample.image_path, as_rgb)
+        content = sample.image_path.read_bytes() if copied else encode_png(sample.image())
+        files.write_bytes(target, content)
+        self.records.append(
+            {
+                "image": f"{place}/{number}.png",
+                "source": sample.image_path.relative_to(self.dataset.path).as_posix(),
+                "split": sample.split,
+                "kind": sample.kind,
+                "part": sample.part,
+                "view": sample.view,
+            }
+        )
+        return number
+
+    def sidecar(self) -> str:
+        """The lines of `<class>.jsonl`; what the class's own sidecar knew of an image stays."""
+        known = read_records(sidecar_path(self.dataset.path))
+        moved = ("image", "source", "split", "kind", "defects", "sha256")
+        lines = []
+        for record in self.records:
+            kept = {k: v for k, v in known.get(record["source"], {}).items() if k not in moved}
+            lines.append(json.dumps({**record, **kept}, ensure_ascii=False) + "\n")
+        return "".join(lines)
+
+
+def to_mvtec_ad(dataset: DatasetClass, folder: Path, progress: Progress) -> Conversion:
+    """Write a class as MVTec AD, with a validation folder if it has one.
+
+    Every defect type becomes a folder; the masks of an image are merged into one of 0 and 255.
+    """
+    made = Conversion(dataset, folder)
+    merged = 0
+    for sample in _each(dataset, progress):
+        names = sorted({defect.name for defect in sample.defects})
+        kind_folder = "good" if not names else names[0] if len(names) == 1 else COMBINED
+        number = made.add_image(sample, kind_folder, as_rgb=False)
+        if names:
+            mask = sample.ground_truth().astype(np.uint8) * np.uint8(255)
+            write_png(folder / "ground_truth" / kind_folder / f"{number}_mask.png", mask)
+        merged += len(sample.defects) > 1
+    made.lost += _lost_in_ad(dataset, made.counts, merged)
+    return made
+
+
+def to_mvtec_loco(dataset: DatasetClass, folder: Path, progress: Progress) -> Conversion:
+    """Write a class as MVTec LOCO AD: one mask per defect, RGB images.
+
+    Defects keep their pixel values and thresholds; those of MVTec AD, which have none, get values
+    from 255 down in the order of their folders and saturate at their whole area.
+
+    Raises:
+        DatasetError: there are more than 255 defect types.
+    """
+    made = Conversion(dataset, folder)
+    config = _config(dataset)
+    values = {entry["defect_name"]: entry["pixel_value"] for entry in config}
+    for sample in _each(dataset, progress):
+        kind_folder = _KIND_FOLDERS[sample.kind]
+        number = made.add_image(sample, kind_folder, as_rgb=True)
+        for index, defect in enumerate(sample.defects):
+            value = values[defect.name] if defect.pixel_value is None else defect.pixel_value
+            mask = defect.mask.astype(np.uint8) * np.uint8(value)
+            write_png(folder / "ground_truth" / kind_folder / number / f"{index:03d}.png", mask)
+    files.write_json(folder / CONFIG, config)
+    if dataset.layout != "mvtec_loco":
+        made.lost.append(
+            "the folder of each defect type: all lie in structural_anomalies, and their masks' "
+            "pixel values tell them apart"
+        )
+    return made
+
+
+def _each(dataset: DatasetClass, progress: Progress) -> Iterator[Sample]:
+    with progress.task(f"export {dataset.name}", len(dataset)) as advance:
+        for sample in dataset:
+            yield sample
+            advance(1)
+
+
+def _is_png(path: Path, in_rgb: bool) -> bool:
+    """Whether the file is a PNG (in RGB) that decodes without an error."""
+    read_image(path)
+    with Image.open(path) as image:
+        return image.format == "PNG" and (image.mode == "RGB" or not in_rgb)
+
+
+def _config(dataset: DatasetClass) -> list[dict[str, Any]]:
+    """The entries of `defects_config.json`, with the types that the official loader asserts."""
+    if (dataset.path / CONFIG).is_file():
+        types = read_config(dataset.path / CONFIG).values()
+        return [
+            _entry(t.defect_name, t.pixel_value, t.saturation_threshold, t.relative_saturation)
+            for t in types
+        ]
+    names = list(dict.fromkeys(d.name for sample in dataset.test for d in sample.defects))
+    if len(names) > 255:
+        raise DatasetError(
+            f"{dataset.path}: expected at most 255 defect types, the values of an 8-bit mask, got "
+            f"{len(names)}"
+        )
+    return [_entry(name, 255 - index, 1.0, True) for index, name in enumerate(names)]
+
+
+def _entry(name: str, value: int, threshold: float, relative: bool) -> dict[str, Any]:
+    return {
+        "defect_name": name,
+        "pixel_value": value,
+        "saturation_threshold": float(threshold) if relative else int(threshold),
+        "relative_saturation": relative,
+    }
+
+
+def _lost_in_ad(dataset: DatasetClass, counts: Mapping[str, int], merged: int) -> list[str]:
+    lost = []
+    defects: list[Defect] = [defect for sample in dataset.test for defect in sample.defects]
+    if any(defect.threshold is not None for defect in defects):
+        lost.append("saturation thresholds and pixel values of the defects")
+    if logical := sum(sample.kind == "logical" for sample in dataset.test):
+        lost.append(f"which anomalies are logical: {logical} images are in plain defect folders")
+    if merged:
+        lost.append(f"separate masks of {merged} images with several defects: merged into one")
+    if combined := counts.get(f"test/{COMBINED}", 0):
+        lost.append(f"the defect types of {combined} images with several: they are in {COMBINED}")
+    folders = (place.removeprefix("test/") for place in counts if place.startswith("test/"))
+    if skipped := [name for name in folders if not re.fullmatch(r"[A-Za-z_]+", name)]:
+        lost.append(
+            "MVTec AD's own evaluator passes over folders whose name is not of letters and "
+            f"underscores: {', '.join(sorted(skipped))}"
+        )
+    return lost
