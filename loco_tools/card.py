@@ -7,10 +7,10 @@ what a person wrote around them; the front matter is that of Hugging Face datase
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import loco_tools
 from loco_tools import card_tables, files
 from loco_tools.benchmark.fingerprint import data_hash
 from loco_tools.capture.session import RECORD, Session, read_session
@@ -134,7 +134,7 @@ def _sections(known: Known, progress: Progress) -> dict[str, str]:
         "content": (
             f"Layout: {dataset.layout}. SHA-256 of all names, sizes and contents: "
             f"`{data_hash(dataset.path, progress=progress)}`. "
-            f"Written by loco-tools {loco_tools.__version__}."
+            f"Written by loco-tools {version('loco-tools')}."
         ),
         "known_limits": "\n".join(f"- {limit}" for limit in _limits(known)),
     }
@@ -146,7 +146,7 @@ def _origin(known: Known) -> str:
         return "Unknown: no record says of every image whether it is a photograph."
     if simulated == 0:
         return f"All {count} images are photographs."
-    what = f"All {count}" if simulated == count else f"{simulated} of {count}"
+    what = f"all {count}" if simulated == count else f"{simulated} of {count}"
     return f"**Simulated: {what} images were rendered by a digital twin; they are no photographs.**"
 
 

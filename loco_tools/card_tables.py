@@ -34,7 +34,7 @@ def splits(dataset: DatasetClass) -> str:
     for sample in dataset:
         place = (sample.split, sample.kind_folder)
         groups.setdefault(place, []).append(len(sample.defects))
-        parts.setdefault(place, set()).update({sample.part} - {None})
+        parts.setdefault(place, set()).update([sample.part] if sample.part else [])
     rows = [
         (split, folder, len(masks), len(parts[split, folder]) or "unknown", sum(masks))
         for (split, folder), masks in groups.items()
@@ -56,10 +56,9 @@ def images_by_defect(dataset: DatasetClass) -> Counter[str]:
 
 
 def defects(dataset: DatasetClass, px_per_mm: Mapping[str, float]) -> str:
-    """Every defect with its saturation and the areas of its masks, in mm² where all are known."""
-    found: dict[str, list[tuple[Defect, float | None]]] = {
-        name: [] for name in _configured(dataset)
-    }
+    """Every defect with its saturation and the areas of its masks; mm² where scales are known."""
+    configured = _configured(dataset)
+    found: dict[str, list[tuple[Defect, float | None]]] = {name: [] for name in configured}
     for sample in dataset.test:
         scale = px_per_mm.get(sample.view) if sample.view else None
         for defect in sample.defects:
@@ -67,49 +66,36 @@ def defects(dataset: DatasetClass, px_per_mm: Mapping[str, float]) -> str:
     if not found:
         return "No defects."
     images = images_by_defect(dataset)
-    return table(
+    header = ("defect", "kind", "pixel value", "saturates at", "images", "masks")
+    rows = [
         (
-            "defect",
-            "kind",
-            "pixel value",
-            "saturates at",
-            "images",
-            "masks",
-            "area: min, median, max",
-        ),
-        [_row(name, instances, images[name], dataset) for name, instances in found.items()],
-    )
+            f"`{name}`",
+            ", ".join(sorted({defect.kind for defect, _ in instances})) or "unknown",
+            *configured.get(name, ("any", "all of it (1.0)")),
+            images[name],
+            len(instances),
+            _areas(instances),
+        )
+        for name, instances in found.items()
+    ]
+    listing = table((*header, "area: min, median, max"), rows)
+    if not px_per_mm:
+        return listing
+    return f"{listing}\n\nAreas in mm² are as seen by the camera, at the scale of the view."
 
 
-def _configured(dataset: DatasetClass) -> dict[str, tuple[int, Threshold]]:
+def _configured(dataset: DatasetClass) -> dict[str, tuple[int, str]]:
+    """Pixel value and saturation of each defect of `defects_config.json`, if the class has one."""
     path = dataset.path / CONFIG
     if dataset.layout == "mvtec_ad" or not path.is_file():
         return {}
-    return {t.defect_name: (t.pixel_value, t.threshold) for t in read_config(path).values()}
+    types = read_config(path).values()
+    return {t.defect_name: (t.pixel_value, _saturation(t.threshold)) for t in types}
 
 
-def _row(
-    name: str,
-    instances: Sequence[tuple[Defect, float | None]],
-    images: int,
-    dataset: DatasetClass,
-) -> Sequence[object]:
-    value, threshold = _configured(dataset).get(name, (None, None))
-    kinds = sorted({defect.kind for defect, _ in instances})
-    return (
-        f"`{name}`",
-        ", ".join(kinds) or "unknown",
-        "any" if value is None else value,
-        _saturation(threshold),
-        images,
-        len(instances),
-        _areas(instances),
-    )
-
-
-def _saturation(threshold: Threshold | None) -> str:
-    if threshold is None:
-        return "all of it"
+def _saturation(threshold: Threshold) -> str:
+    if threshold.relative and threshold.value == 1:
+        return "all of it (1.0)"
     if threshold.relative:
         return f"{threshold.value:g} of its area"
     return f"{threshold.value:.0f} px"
@@ -145,8 +131,8 @@ def capture(sessions: Sequence[Session]) -> str:
         ]
         scales = ", ".join(f"{view} {s:.2f}" for view, s in session.px_per_mm.items())
         blocks.append(
-            f"Session {session.session}, begun {session.created}, camera `{session.camera.identity}`"
-            f"{' (simulated)' if session.simulated else ''}. "
+            f"Session {session.session}, begun {session.created}, camera "
+            f"`{session.camera.identity}`{' (simulated)' if session.simulated else ''}. "
             f"Scale in the part's plane, px per mm: {scales or 'unknown'}.\n\n"
             + table(("setting", "requested", "actual"), rows)
         )

@@ -28,11 +28,11 @@ def with_sections(text: str, sections: Mapping[str, str], *, origin: str) -> str
     for name, content in sections.items():
         block = _block(_BODY, name, content)
         pattern = re.compile(_pattern(_BODY, name), re.DOTALL)
-        found = len(pattern.findall(text))
-        if found > 1:
-            raise DefinitionError(f"{origin}: expected one section {name!r}, got {found}")
+        found = list(pattern.finditer(text))
+        if len(found) > 1:
+            raise DefinitionError(f"{origin}: expected one section {name!r}, got {len(found)}")
         if found:
-            text = pattern.sub(lambda _, block=block: block, text)
+            text = text[: found[0].start()] + block + text[found[0].end() :]
         else:
             heading = name.replace("_", " ").capitalize()
             text = f"{text.rstrip()}\n\n## {heading}\n\n{block}\n"

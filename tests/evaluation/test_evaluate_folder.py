@@ -62,7 +62,7 @@ def random_maps(samples, seed: int, levels: int) -> dict:
 
 
 def metrics_of(samples, scored, draws: int = 0) -> dict:
-    return evaluate_maps(samples, maps.__getitem__, bootstrap=draws).metrics
+    return evaluate_maps(samples, scored.__getitem__, bootstrap=draws).metrics
 
 
 @pytest.fixture
@@ -135,8 +135,10 @@ def test_figures_lie_between_0_and_1_and_do_not_change_with_the_scale(samples, s
 @given(seed=st.integers(0, 999), levels=st.sampled_from([3, 500]))
 def test_figures_do_not_fall_when_defects_score_higher(samples, seed, levels):
     scored = random_maps(samples, seed, levels)
-    higher = {s: scores + np.float32(levels // 2 * s.ground_truth()) for s, scores in scored.items()}
-    before, after = metrics_of(samples, maps), metrics_of(samples, higher)
+    higher = {
+        s: scores + np.float32(levels // 2 * s.ground_truth()) for s, scores in scored.items()
+    }
+    before, after = metrics_of(samples, scored), metrics_of(samples, higher)
     for kind, areas in before["localization"]["auc_spro"].items():
         for limit, area in areas.items():
             assert after["localization"]["auc_spro"][kind][limit] >= area - 1e-12
@@ -171,7 +173,7 @@ def full(defect):
 
 def test_counting_does_not_change_the_maps(samples):
     scored = random_maps(samples, 0, 9)
-    before = copy.deepcopy(maps)
+    before = copy.deepcopy(scored)
     metrics_of(samples, scored, draws=5)
     assert all((scored[s] == before[s]).all() for s in samples)
 

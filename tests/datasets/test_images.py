@@ -1,0 +1,49 @@
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from loco_tools.datasets.images import read_image, read_mask, write_png
+from loco_tools.errors import DatasetError
+
+
+@pytest.fixture
+def png(tmp_path):
+    path = tmp_path / "image.png"
+    write_png(path, np.random.default_rng(0).integers(0, 255, (40, 60, 3)).astype(np.uint8))
+    return path
+
+
+@pytest.mark.parametrize("cut", [4, 12, 20, 1000])
+def test_a_truncated_png_is_refused(png, cut):
+    png.write_bytes(png.read_bytes()[:-cut])
+    with pytest.raises(DatasetError, match=r"image\.png: damaged \(truncated"):
+        read_image(png)
+
+
+def test_a_flipped_bit_is_found(png):
+    content = bytearray(png.read_bytes())
+    content[len(content) // 2] ^= 1
+    png.write_bytes(content)
+    with pytest.raises(DatasetError, match="wrong checksum of its chunk IDAT"):
+        read_image(png)
+
+
+def test_what_follows_the_end_of_a_png_does_not_matter(png):
+    expected = read_image(png)
+    png.write_bytes(png.read_bytes() + b"trailing")
+    assert np.array_equal(read_image(png), expected)
+
+
+def test_pillow_and_we_see_the_same_pixels(png):
+    assert np.array_equal(read_image(png), np.asarray(Image.open(png)))
+
+
+def test_masks_in_colour_are_read_only_on_request(tmp_path):
+    path = tmp_path / "mask.png"
+    mask = np.zeros((8, 9, 3), np.uint8)
+    mask[2:4] = 250
+    cv2.imwrite(str(path), mask)
+    assert np.array_equal(read_mask(path, in_colour=True), mask[..., 0])
+    with pytest.raises(DatasetError, match="expected an 8-bit mask with 1 channel, got uint8"):
+        read_mask(path)
