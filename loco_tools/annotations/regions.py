@@ -27,7 +27,8 @@ class Region:
 
     `type` is the export's word for it ("polygonlabels", "magicwand"), `shape` the kind of geometry
     in `value`. `size` is (H, W) of the original image, None where the export does not tell.
-    `image` is the reference to the image as the task gives it, None where it gives none.
+    `image` is the reference to the image as the task gives it, None where it gives none. `parent`
+    is the id of the region that it was put under in Label Studio's list.
     """
 
     task: TaskId
@@ -40,6 +41,7 @@ class Region:
     size: tuple[int, int] | None
     image: str | None
     item_index: int
+    parent: str | None = None
 
     def mask(self, size: tuple[int, int], *, alpha_threshold: int = 128) -> Mask:
         """Its pixels on an image of `size` (H, W), (H, W) bool, at least one of them.
@@ -58,23 +60,36 @@ class Region:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What one person submitted for one task; `time` is when, as ISO 8601, "" if unknown."""
+    """What one person submitted for one task.
+
+    `time` is when, as ISO 8601, "" if unknown. `reviewed`: marked as ground truth, or accepted by a
+    reviewer. `predicted`: made by a model, not by a person. `choice` is what the whole image was
+    called ("good", "anomalous", "unsure"); `relations` are pairs of region ids.
+    """
 
     id: str | None
     annotator: str | None
     time: str
     regions: tuple[Region, ...]
     skipped: tuple[Skipped, ...]
+    reviewed: bool = False
+    predicted: bool = False
+    choice: str | None = None
+    relations: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task: its data as imported, the images it shows, and its submitted annotations."""
+    """One task: its data as imported, the images it shows, and its submitted annotations.
+
+    `left_out` lists the regions of cancelled annotations, drafts and predictions.
+    """
 
     id: TaskId
     data: Mapping[str, Any]
     images: tuple[str, ...]
     annotations: tuple[Annotation, ...]
+    left_out: tuple[Skipped, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,3 +108,7 @@ class Export:
         """Everything that the reader could not understand."""
         inside = [s for task in self.tasks for a in task.annotations for s in a.skipped]
         return [*self.skipped, *inside]
+
+    def left_out(self) -> list[Skipped]:
+        """Every region of a cancelled annotation, a draft or an unwanted prediction."""
+        return [skip for task in self.tasks for skip in task.left_out]

@@ -45,7 +45,8 @@ def rasterise(
 
     Args:
         shape: one of `SHAPES_WITH_AREA`.
-        value: the geometry as the export holds it.
+        value: the geometry as the export holds it; a brush's code may be bytes, and a polygon's
+            points an (N, 2) array.
         height: of the original image in pixels.
         width: of the original image in pixels.
         alpha_threshold: brush and bitmask pixels of at least this opacity (1-255) belong.
@@ -166,6 +167,8 @@ def _rectangle(value: Geometry, height: int, width: int) -> Points:
 
 def _polygon(value: Geometry, height: int, width: int) -> Points:
     points = value.get("points")
+    if isinstance(points, np.ndarray):
+        points = points.tolist()
     if not isinstance(points, list) or len(points) < 3:
         raise AnnotationError(f"expected a polygon of at least 3 points, got {_brief(points)}")
     if value.get("closed", True) is False:
@@ -220,9 +223,9 @@ _OUTLINES: Mapping[str, Callable[[Geometry, int, int], Points]] = {
 }
 
 
-def _run_length_code(value: Geometry) -> list[int]:
+def _run_length_code(value: Geometry) -> bytes | list[int]:
     code = value.get("rle")
-    if value.get("format", "rle") != "rle" or not isinstance(code, list):
+    if value.get("format", "rle") != "rle" or not isinstance(code, bytes | list):
         raise AnnotationError(
             f"expected a brush with format rle and a list of bytes, got format "
             f"{_brief(value.get('format'))} and rle {_brief(code)}"

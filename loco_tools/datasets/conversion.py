@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image
 
 from loco_tools import files
-from loco_tools.datasets.images import encode_png, read_image, write_png
+from loco_tools.datasets.images import encode_png, write_png
 from loco_tools.datasets.mvtec_loco import CONFIG, read_config
+from loco_tools.datasets.reading import in_order
 from loco_tools.datasets.sample import DatasetClass, Defect, Sample
 from loco_tools.datasets.sidecar import read_records, sidecar_path
 from loco_tools.errors import DatasetError
@@ -39,18 +40,12 @@ class Conversion:
     lost: list[str] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
 
-    def add_image(self, sample: Sample, kind_folder: str, *, as_rgb: bool) -> str:
-        """Write an image under the next number of its folder and return that number.
-
-        A PNG file is copied as it is, unless `as_rgb` and it is not in RGB.
-        """
+    def add_image(self, sample: Sample, kind_folder: str, content: bytes) -> str:
+        """Write the PNG of an image under the next number of its folder; returns that number."""
         place = f"{sample.split}/{kind_folder}"
         number = f"{self.counts[place]:03d}"
         self.counts[place] += 1
-        target = self.folder / place / f"{number}.png"
-        copied = _is_png(sample.image_path, as_rgb)
-        content = sample.image_path.read_bytes() if copied else encode_png(sample.image())
-        files.write_bytes(target, content)
+        files.write_bytes(self.folder / place / f"{number}.png", content)
         self.records.append(
             {
                 "image": f"{place}/{number}.png",
@@ -81,10 +76,10 @@ def to_mvtec_ad(dataset: DatasetClass, folder: Path, progress: Progress) -> Conv
     """
     made = Conversion(dataset, folder)
     merged = 0
-    for sample in _each(dataset, progress):
+    for sample, content in _each(dataset, progress, in_rgb=False):
         names = sorted({defect.name for defect in sample.defects})
         kind_folder = "good" if not names else names[0] if len(names) == 1 else COMBINED
-        number = made.add_image(sample, kind_folder, as_rgb=False)
+        number = made.add_image(sample, kind_folder, content)
         if names:
             mask = sample.ground_truth().astype(np.uint8) * np.uint8(255)
             write_png(folder / "ground_truth" / kind_folder / f"{number}_mask.png", mask)
@@ -105,9 +100,9 @@ def to_mvtec_loco(dataset: DatasetClass, folder: Path, progress: Progress) -> Co
     made = Conversion(dataset, folder)
     config = _config(dataset)
     values = {entry["defect_name"]: entry["pixel_value"] for entry in config}
-    for sample in _each(dataset, progress):
+    for sample, content in _each(dataset, progress, in_rgb=True):
         kind_folder = _KIND_FOLDERS[sample.kind]
-        number = made.add_image(sample, kind_folder, as_rgb=True)
+        number = made.add_image(sample, kind_folder, content)
         for index, defect in enumerate(sample.defects):
             value = values[defect.name] if defect.pixel_value is None else defect.pixel_value
             mask = defect.mask.astype(np.uint8) * np.uint8(value)
@@ -121,18 +116,24 @@ def to_mvtec_loco(dataset: DatasetClass, folder: Path, progress: Progress) -> Co
     return made
 
 
-def _each(dataset: DatasetClass, progress: Progress) -> Iterator[Sample]:
+def _each(
+    dataset: DatasetClass, progress: Progress, *, in_rgb: bool
+) -> Iterator[tuple[Sample, bytes]]:
+    """Every sample with its image as a PNG (in RGB); every image is decoded, to be sure of it.
+
+    A file that already is such a PNG is taken as it is.
+    """
+
+    def png_of(sample: Sample) -> tuple[Sample, bytes]:
+        pixels = sample.image()
+        with Image.open(sample.image_path) as image:
+            fits = image.format == "PNG" and (image.mode == "RGB" or not in_rgb)
+        return sample, sample.image_path.read_bytes() if fits else encode_png(pixels)
+
     with progress.task(f"export {dataset.name}", len(dataset)) as advance:
-        for sample in dataset:
-            yield sample
+        for sample, content in in_order(png_of, dataset):
+            yield sample, content
             advance(1)
-
-
-def _is_png(path: Path, in_rgb: bool) -> bool:
-    """Whether the file is a PNG (in RGB) that decodes without an error."""
-    read_image(path)
-    with Image.open(path) as image:
-        return image.format == "PNG" and (image.mode == "RGB" or not in_rgb)
 
 
 def _config(dataset: DatasetClass) -> list[dict[str, Any]]:

@@ -86,6 +86,7 @@ def export(
     """
     if to not in ("hf", *_CONVERSIONS):
         raise DatasetError(f'unknown target "{to}"; {did_you_mean(to, ["hf", *_CONVERSIONS])}')
+    out = out.absolute()
     beside = () if to == "hf" else (sidecar_path(out),)
     _check_target(dataset, out, beside, overwrite=overwrite)
     if to == "hf":

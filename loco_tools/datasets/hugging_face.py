@@ -27,6 +27,7 @@ from huggingface_hub import DatasetCard
 
 from loco_tools import files
 from loco_tools.datasets.images import encode_png
+from loco_tools.datasets.reading import read_ahead
 from loco_tools.datasets.sample import DatasetClass, Defect, Sample, Split
 from loco_tools.progress import SILENT, Progress
 
@@ -87,39 +88,46 @@ def write_folder(
 
     Args:
         dataset: the class.
-        folder: exists; what is in it stays.
+        folder: exists and has no `data` in it.
         card: text of a data card; `configs` and `dataset_info` are set in its front matter.
         shard_images: images per file, all of which are in memory while it is written.
-        progress: told of every image.
+        progress: told of every image twice: when it was checked, and when it was written.
 
     Returns:
         Number of images by split.
+
+    Raises:
+        DatasetError: an image is damaged.
     """
-    splits, sizes = SplitDict(dataset_name=dataset.name), {}
-    with progress.task(f"{dataset.name}: Parquet", len(dataset)) as advance:
+    splits = SplitDict(dataset_name=dataset.name)
+    (folder / "data").mkdir()
+    with progress.task(f"export {dataset.name}", 2 * len(dataset)) as advance:
+        for _ in read_ahead(dataset, with_masks=False):
+            advance(1)
         for split, rows in dataset_dict(dataset).items():
-            sizes[split] = 0
+            size = 0
             for path, table in _shards(folder / "data", str(split), rows, shard_images):
-                path.parent.mkdir(exist_ok=True)
                 pyarrow.parquet.write_table(table, path)
-                sizes[split] += table.nbytes
+                size += table.nbytes
                 advance(table.num_rows)
-            splits.add(SplitInfo(str(split), sizes[split], len(rows)))
-    written = DatasetCard(card)
-    written.data["configs"] = [{"config_name": "default", "data_files": _data_files(splits)}]
-    info = DatasetInfo(
-        features=features(),
-        splits=splits,
-        download_size=sum(path.stat().st_size for path in (folder / "data").iterdir()),
-        dataset_size=sum(sizes.values()),
-    )
-    DatasetInfosDict({"default": info}).to_dataset_card_data(written.data)
-    files.write_text(folder / "README.md", str(written))
+            splits.add(SplitInfo(str(split), size, len(rows)))
+    files.write_text(folder / "README.md", _with_columns(card, splits, folder / "data"))
     return {str(name): split.num_examples for name, split in splits.items()}
 
 
-def _data_files(splits: SplitDict) -> list[dict[str, str]]:
-    return [{"split": str(name), "path": f"data/{name}-*.parquet"} for name in splits]
+def _with_columns(card: str, splits: SplitDict, data: Path) -> str:
+    """The card with the front matter by which `datasets` finds files and columns."""
+    written = DatasetCard(card)
+    paths = [{"split": str(name), "path": f"data/{name}-*.parquet"} for name in splits]
+    written.data["configs"] = [{"config_name": "default", "data_files": paths}]
+    info = DatasetInfo(
+        features=features(),
+        splits=splits,
+        download_size=sum(path.stat().st_size for path in data.iterdir()),
+        dataset_size=sum(split.num_bytes for split in splits.values()),
+    )
+    DatasetInfosDict({"default": info}).to_dataset_card_data(written.data)
+    return str(written)
 
 
 def _shards(folder: Path, split: str, rows: Dataset, size: int) -> Iterator[tuple[Path, Any]]:

@@ -186,7 +186,7 @@ class DatasetClass:
         return SampleDataset(self.split(split), transform)
 
     def to_hf(self) -> "DatasetDict":
-        """The class as a `datasets.DatasetDict`; see `hugging_face.FEATURES` for its columns.
+        """The class as a `datasets.DatasetDict`; see `hugging_face.features` for its columns.
 
         Raises:
             MissingExtraError: Hugging Face's `datasets` is not installed.

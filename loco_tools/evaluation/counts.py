@@ -6,21 +6,27 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from loco_tools.errors import DatasetError
+from loco_tools.evaluation.parts import Origin
 from loco_tools.metrics import bootstrap
 from loco_tools.metrics.tally import Tally
 
 Scores = npt.NDArray[np.float32]
 Weights = npt.NDArray[np.float64]
 
-TYPE_EXACT_SCORES = 1 << 18
+TYPE_EXACT_SCORES, TYPE_COARSE_BITS = 1 << 18, 12
+"""What a tally of one defect type keeps: less than others, because a class may have many types.
+
+Beyond so many scores the area of a type holds to about 1e-5, those of kinds to about 1e-8.
+"""
 
 POINTS = 512
 """Scores that stand for the defect pixels of an image in a sketch."""
 
 
 def type_tally() -> Tally:
-    """A tally for one defect type: exact for fewer scores, because a class may have many types."""
-    return Tally(exact_scores=TYPE_EXACT_SCORES)
+    """A tally for one defect type."""
+    return Tally(exact_scores=TYPE_EXACT_SCORES, coarse_bits=TYPE_COARSE_BITS)
 
 
 class Rising(NamedTuple):
@@ -95,3 +101,55 @@ class FolderCounts:
         for name, tally in other.saturating_types.items():
             self.saturating_types.setdefault(name, type_tally()).merge(tally)
         self.sketches.update(other.sketches)
+
+
+class Counts:
+    """Everything counted of test images."""
+
+    def __init__(self) -> None:
+        self.folders: dict[str, FolderCounts] = {}
+        self.positives = Tally()  # defect pixels of all folders
+        self.origins: dict[str, Origin] = {}  # by key of the image
+        self._remarks: dict[str, set[str]] = {}  # places by what was found there
+
+    def note(self, what: str, place: str) -> None:
+        """Remember something that the reader of the figures should know."""
+        self._remarks.setdefault(what, set()).add(place)
+
+    def merge(self, other: "Counts") -> None:
+        """Add the counts of other images."""
+        for name, folder in other.folders.items():
+            self.folders.setdefault(name, FolderCounts(folder.kind)).merge(folder)
+        self.positives.merge(other.positives)
+        self.origins.update(other.origins)
+        for what, places in other._remarks.items():
+            self._remarks.setdefault(what, set()).update(places)
+
+    def notes(self) -> list[str]:
+        """A line for each kind of remark."""
+        lines = []
+        for what, places in sorted(self._remarks.items()):
+            listed = ", ".join(sorted(places)[:5]) + (", ..." if len(places) > 5 else "")
+            lines.append(f"{what} ({len(places)}): {listed}")
+        return lines
+
+    def by_kind(self) -> tuple[list[FolderCounts], dict[str, FolderCounts]]:
+        """The folders of good images, and those of anomalous ones by name.
+
+        Raises:
+            DatasetError: there are none of one or the other.
+        """
+        good = [folder for folder in self.folders.values() if folder.kind == "good"]
+        anomalous = {n: f for n, f in sorted(self.folders.items()) if f.kind != "good"}
+        require_both(bool(good), bool(anomalous))
+        return good, anomalous
+
+
+def require_both(good: bool, anomalous: bool) -> None:
+    """Refuse to compare without something to compare with."""
+    for what, found in (("good", good), ("anomalous", anomalous)):
+        if not found:
+            raise DatasetError(
+                f"expected at least one {what} test image, got none; every figure compares "
+                "good with anomalous images"
+            )

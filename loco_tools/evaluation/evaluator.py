@@ -10,13 +10,14 @@ from loco_tools.datasets.sample import Defect, Sample
 from loco_tools.errors import DatasetError
 from loco_tools.evaluation.counts import (
     NOTHING,
+    Counts,
     FolderCounts,
     Rising,
     Scores,
     sketch_of,
     type_tally,
 )
-from loco_tools.evaluation.figures import Counts, Evaluation, evaluation_of
+from loco_tools.evaluation.figures import Evaluation, evaluation_of
 from loco_tools.evaluation.parts import Origin
 from loco_tools.evaluation.thresholds import DEFAULT_FPR, Validation
 from loco_tools.metrics import spro

@@ -8,16 +8,15 @@ good images. Where ties or the FPR limit need a rule, it is the one of `loco_too
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from loco_tools.errors import DatasetError
 from loco_tools.evaluation import thresholds
-from loco_tools.evaluation.counts import FolderCounts
+from loco_tools.evaluation.counts import Counts, FolderCounts
 from loco_tools.evaluation.intervals import intervals_of
-from loco_tools.evaluation.parts import Origin, part_figures, part_notes, parts_of
+from loco_tools.evaluation.parts import part_figures, part_notes, parts_of
 from loco_tools.evaluation.thresholds import Validation
 from loco_tools.metrics import roc, spro
-from loco_tools.metrics.roc import Curve, Ranking
+from loco_tools.metrics.roc import Curve
 from loco_tools.metrics.tally import Tally, combined
 
 Figures = dict[str, Any]
@@ -38,9 +37,14 @@ class Evaluation:
     """What the anomaly maps of a class earned.
 
     `metrics` is plain data for JSON, with the keys of the official evaluators and more beside
-    them. `scores` holds the image score of each test image by `sample_key`. The curves are thinned
-    to about 200 points: `image_roc` by kind folder and "pooled"; `overlap`, the mean sPRO by kind
-    folder (where defects saturate) and the mean PRO as "pro", over the FPR; `pixel_roc`.
+    them: `classification` and `localization`, each with `at_threshold` (one threshold from good
+    validation images; the figures with "max" in their name take the best of all thresholds on the
+    test images instead), `parts` (None where unknown), `defects` (a row per type), `notes` (lines
+    of text) and `intervals` (None unless asked for), which repeats the keys of the figures that
+    its pairs are about. `scores` holds the image score of each test image by `sample_key`. The
+    curves are thinned to about 200 points: `image_roc` by kind folder and "pooled"; `overlap`, the
+    mean sPRO by kind folder (where defects saturate) and the mean PRO as "pro", over the FPR;
+    `pixel_roc`.
     """
 
     metrics: Figures
@@ -48,58 +52,6 @@ class Evaluation:
     image_roc: dict[str, Curve]
     overlap: dict[str, Curve]
     pixel_roc: Curve
-
-
-class Counts:
-    """Everything counted of test images."""
-
-    def __init__(self) -> None:
-        self.folders: dict[str, FolderCounts] = {}
-        self.positives = Tally()  # defect pixels of all folders
-        self.origins: dict[str, Origin] = {}  # by key of the image
-        self._remarks: dict[str, set[str]] = {}  # places by what was found there
-
-    def note(self, what: str, place: str) -> None:
-        """Remember something that the reader of the figures should know."""
-        self._remarks.setdefault(what, set()).add(place)
-
-    def merge(self, other: "Counts") -> None:
-        """Add the counts of other images."""
-        for name, folder in other.folders.items():
-            self.folders.setdefault(name, FolderCounts(folder.kind)).merge(folder)
-        self.positives.merge(other.positives)
-        self.origins.update(other.origins)
-        for what, places in other._remarks.items():
-            self._remarks.setdefault(what, set()).update(places)
-
-    def notes(self) -> list[str]:
-        """A line for each kind of remark."""
-        lines = []
-        for what, places in sorted(self._remarks.items()):
-            listed = ", ".join(sorted(places)[:5]) + (", ..." if len(places) > 5 else "")
-            lines.append(f"{what} ({len(places)}): {listed}")
-        return lines
-
-    def by_kind(self) -> tuple[list[FolderCounts], dict[str, FolderCounts]]:
-        """The folders of good images, and those of anomalous ones by name.
-
-        Raises:
-            DatasetError: there are none of one or the other.
-        """
-        good = [folder for folder in self.folders.values() if folder.kind == "good"]
-        anomalous = {n: f for n, f in sorted(self.folders.items()) if f.kind != "good"}
-        require_both(bool(good), bool(anomalous))
-        return good, anomalous
-
-
-def require_both(good: bool, anomalous: bool) -> None:
-    """Refuse to compare without something to compare with."""
-    for what, found in (("good", good), ("anomalous", anomalous)):
-        if not found:
-            raise DatasetError(
-                f"expected at least one {what} test image, got none; every figure compares "
-                "good with anomalous images"
-            )
 
 
 def evaluation_of(counts: Counts, validation: Validation, *, fpr: float, draws: int) -> Evaluation:
@@ -110,49 +62,52 @@ def evaluation_of(counts: Counts, validation: Validation, *, fpr: float, draws: 
         validation: good validation images; may be empty.
         fpr: share of them that the threshold may take.
         draws: of the bootstrap; 0 for no intervals.
+
+    Raises:
+        DatasetError: no good or no anomalous image was counted.
     """
     good, anomalous = counts.by_kind()
-    good_scores, anomalous_scores = _image_scores(good), _image_scores(anomalous.values())
-    images = {
-        name: roc.rank(good_scores, _image_scores([folder])) for name, folder in anomalous.items()
-    }
-    pooled = roc.rank(good_scores, anomalous_scores)
-    spro_figures, types, overlap = _spro_by_folder(good, anomalous)
-    everywhere = combined(folder.negatives for folder in counts.folders.values())
-    types = types or _pro_by_folder(everywhere, anomalous)
-    pro_figures, overlap["pro"] = _pro(everywhere, anomalous)
-    pixel_figures, pixel_roc = _pixels(everywhere, counts.positives)
-    bound = max(spro_figures.pop("rounding_bound", 0.0), pro_figures.pop("rounding_bound"))
+    pixels = _localization(counts, validation, fpr)
+    by_kind = "auc_spro" in pixels.figures
+    images, image_roc = _classification(good, anomalous, validation, fpr, by_kind=by_kind)
     scores = {key: score for f in counts.folders.values() for key, score in f.scores.items()}
     parts = parts_of(counts.origins, scores)
+    bound = pixels.figures["rounding_bound"]
     metrics: Figures = {
-        "classification": {
-            **_classification(images, pooled, by_kind=bool(spro_figures)),
-            "at_threshold": thresholds.image_level(validation, good_scores, anomalous_scores, fpr),
-        },
-        "localization": {
-            **spro_figures,
-            **pro_figures,
-            **pixel_figures,
-            "at_threshold": thresholds.pixel_level(validation, everywhere, counts.positives, fpr),
-            "rounding_bound": bound,
-        },
+        "classification": images,
+        "localization": pixels.figures,
         "parts": part_figures(parts),
-        "defects": _type_table(types, good_scores, anomalous),
+        "defects": _type_table(pixels.types, _image_scores(good), anomalous),
         "notes": [*counts.notes(), *part_notes(parts), *_notes(validation, fpr, bound)],
     }
-    metrics["intervals"] = intervals_of(
-        metrics, counts.folders, counts.origins, parts, draws=draws, pro_limit=PRO_LIMIT
-    )
-    return Evaluation(
-        metrics=metrics,
-        scores=scores,
-        image_roc={
-            name: roc.roc_curve(ranking).thinned()
-            for name, ranking in {**images, "pooled": pooled}.items()
-        },
-        overlap=overlap,
-        pixel_roc=pixel_roc,
+    metrics["intervals"] = intervals_of(metrics, counts, parts, draws=draws, pro_limit=PRO_LIMIT)
+    return Evaluation(metrics, scores, image_roc, pixels.overlap, pixels.roc)
+
+
+class _Localization(NamedTuple):
+    figures: Figures
+    types: dict[Type, Figures]
+    overlap: dict[str, Curve]
+    roc: Curve
+
+
+def _localization(counts: Counts, validation: Validation, fpr: float) -> _Localization:
+    """What the pixels say; a tally of all of them is built only once."""
+    good, anomalous = counts.by_kind()
+    spro_figures, types, overlap = _spro_by_folder(good, anomalous)
+    everywhere = combined(folder.negatives for folder in counts.folders.values())
+    pro_figures, overlap["pro"] = _pro(everywhere, anomalous)
+    pixel_figures, pixel_roc = _pixels(everywhere, counts.positives)
+    bounds = (spro_figures.pop("rounding_bound", 0.0), pro_figures.pop("rounding_bound"))
+    figures = {
+        **spro_figures,
+        **pro_figures,
+        **pixel_figures,
+        "at_threshold": thresholds.pixel_level(validation, everywhere, counts.positives, fpr),
+        "rounding_bound": max(bounds),
+    }
+    return _Localization(
+        figures, types or _pro_by_folder(everywhere, anomalous), overlap, pixel_roc
     )
 
 
@@ -263,20 +218,33 @@ def _type_table(
     return table
 
 
-def _classification(images: dict[str, Ranking], pooled: Ranking, *, by_kind: bool) -> Figures:
-    figures: Figures = {name: roc.auroc(ranking) for name, ranking in images.items()}
-    everything, with_mean = roc.auroc(pooled), _with_mean(figures)
-    return {
-        "auc_roc": with_mean if by_kind else {"all": everything},
+def _classification(
+    good: list[FolderCounts],
+    anomalous: Mapping[str, FolderCounts],
+    validation: Validation,
+    fpr: float,
+    *,
+    by_kind: bool,
+) -> tuple[Figures, dict[str, Curve]]:
+    """What the image scores say, and their ROC curves by kind folder and pooled."""
+    low, high = _image_scores(good), _image_scores(anomalous.values())
+    rankings = {name: roc.rank(low, _image_scores([folder])) for name, folder in anomalous.items()}
+    aurocs = {name: roc.auroc(ranking) for name, ranking in rankings.items()}
+    rankings["pooled"] = pooled = roc.rank(low, high)
+    with_mean, whole = _with_mean(aurocs), roc.auroc(pooled)
+    figures = {
+        "auc_roc": with_mean if by_kind else {"all": whole},
         "image_auroc": {
-            **figures,
+            **aurocs,
             "mean_ls": with_mean["mean"] if by_kind else None,
-            "pooled": everything,
+            "pooled": whole,
         },
-        "auc_roc_pooled": everything,
+        "auc_roc_pooled": whole,
         "average_precision": roc.average_precision(pooled),
         "f1_max": roc.f1_max(pooled),
+        "at_threshold": thresholds.image_level(validation, low, high, fpr),
     }
+    return figures, {name: roc.roc_curve(each).thinned() for name, each in rankings.items()}
 
 
 def _with_mean(figures: dict[str, float]) -> dict[str, float | None]:

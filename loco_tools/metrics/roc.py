@@ -67,15 +67,23 @@ def rank(negatives: npt.ArrayLike, positives: npt.ArrayLike) -> Ranking:
 
 
 def rank_tallies(negatives: Tally, positives: Tally) -> Ranking:
-    """Rank what two tallies have counted."""
+    """Rank what two tallies have counted.
+
+    Neighbouring scores that only negatives have are taken together, which changes no figure and
+    no curve: the true positive rate is the same at all of them.
+    """
     lost_bits = max(negatives.lost_bits, positives.lost_bits)
     low, high = negatives.entries(lost_bits), positives.entries(lost_bits)
-    keys = np.sort(np.concatenate([low.keys, high.keys]))
-    keys = keys[np.diff(keys, prepend=keys[:1] - 1) != 0]  # np.union1d hashes, which is slow
-    below, above = np.zeros(keys.size), np.zeros(keys.size)
-    below[np.searchsorted(keys, low.keys)] = low.totals
-    above[np.searchsorted(keys, high.keys)] = high.totals
-    return Ranking(below[::-1], above[::-1], is_exact=lost_bits == 0)
+    count = high.keys.size
+    places = np.searchsorted(high.keys, low.keys)  # of the first positive score not below
+    ties = places < count
+    ties[ties] = high.keys[places[ties]] == low.keys[ties]
+    below, above = np.zeros(2 * count + 1), np.zeros(2 * count + 1)  # gap, score, gap, ..., gap
+    below[1::2] = np.bincount(places[ties], low.totals[ties], minlength=count)
+    below[::2] = np.bincount(places[~ties], low.totals[~ties], minlength=count + 1)
+    above[1::2] = high.totals
+    filled = (below > 0) | (above > 0)
+    return Ranking(below[filled][::-1], above[filled][::-1], is_exact=lost_bits == 0)
 
 
 def roc_curve(ranking: Ranking) -> Curve:

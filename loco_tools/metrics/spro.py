@@ -11,7 +11,7 @@ CVPR 2020) is the same with s = the area and connected components as defects.
 import numpy as np
 import numpy.typing as npt
 
-from loco_tools.metrics.roc import Curve, Ranking
+from loco_tools.metrics.roc import Array, Curve, Ranking
 
 LIMITS = (0.01, 0.05, 0.1, 0.3, 1.0)
 """The FPR limits of the official MVTec LOCO AD evaluation; 0.05 is the headline."""
@@ -56,14 +56,14 @@ def au_spro(ranking: Ranking, limit: float) -> float:
     """
     if not 0.0 < limit <= 1.0:
         raise ValueError(f"expected an FPR limit in (0, 1], got {limit}")
-    before, after = _fpr(ranking)
+    weights, before, after = _rises(ranking)
     # A weight that rises evenly while the FPR goes from `before` to `after` covers, up to the
     # limit, the trapezoid right of it: the whole mean when it ends before the limit, else a part.
     whole = limit - (before + after) / 2
     width = np.where(after > before, after - before, 1.0)
     part = np.maximum(limit - before, 0.0) ** 2 / (2 * width)
     covered = np.where(after <= limit, whole, part)
-    area = (ranking.positives * covered).sum() / (limit * ranking.positives.sum())
+    area = (weights * covered).sum() / (limit * weights.sum())
     return min(float(area), 1.0)  # sums of weights such as 1/3 may end a rounding error above 1
 
 
@@ -75,19 +75,23 @@ def rounding_bound(ranking: Ranking, limit: float) -> float:
     """
     if ranking.is_exact:
         return 0.0
-    before, after = _fpr(ranking)
+    weights, before, after = _rises(ranking)
     slack = np.where(before < limit, after - before, 0.0) / 2
-    return float((ranking.positives * slack).sum() / (limit * ranking.positives.sum()))
+    return float((weights * slack).sum() / (limit * weights.sum()))
 
 
 def spro_curve(ranking: Ranking) -> Curve:
     """The mean sPRO (or PRO) over the FPR, from (0, 0) to (1, 1)."""
-    _, after = _fpr(ranking)
-    found = np.cumsum(ranking.positives) / ranking.positives.sum()
-    return Curve(np.concatenate([[0.0], after]), np.concatenate([[0.0], found]))
+    taken, found = np.cumsum(ranking.negatives), np.cumsum(ranking.positives)
+    taken /= taken[-1]
+    found /= found[-1]
+    return Curve(np.concatenate([[0.0], taken]), np.concatenate([[0.0], found]))
 
 
-def _fpr(ranking: Ranking) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The FPR just above and at each distinct score."""
+def _rises(ranking: Ranking) -> tuple[Array, Array, Array]:
+    """The distinct scores at which the curve rises: by how much, and the FPR above and at each."""
+    places = np.flatnonzero(ranking.positives)
     taken = np.cumsum(ranking.negatives)
-    return (taken - ranking.negatives) / taken[-1], taken / taken[-1]
+    at = taken[places]
+    before = (at - ranking.negatives[places]) / taken[-1]
+    return ranking.positives[places], before, at / taken[-1]

@@ -1,10 +1,12 @@
 import json
 
+import cv2
 import numpy as np
 import pytest
 
 import loco_tools
 from loco_tools.datasets.export import export
+from loco_tools.errors import DatasetError
 
 datasets = pytest.importorskip("datasets")
 huggingface_hub = pytest.importorskip("huggingface_hub")
@@ -24,6 +26,7 @@ def check_same(row, sample):
 
 
 def opened(folder, tmp_path):
+    datasets.config.HF_HUB_OFFLINE = True
     return datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
 
 
@@ -66,15 +69,40 @@ def test_mvtec_ad_has_neither_values_nor_an_empty_split(make_ad_class, tmp_path)
     assert read["test"][-1]["defects"][0]["pixel_value"] is None
 
 
+def test_a_damaged_image_never_gets_into_a_parquet_file(make_loco_class, tmp_path):
+    dataset = loco_tools.load(make_loco_class())
+    path = dataset.train[2].image_path
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DatasetError, match=r"002\.png: damaged"):
+        export(dataset, "hf", tmp_path / "hub")
+    assert not (tmp_path / "hub").exists()
+
+
+def test_masks_in_colour_become_masks_of_one_channel(make_loco_class, tmp_path):
+    folder = make_loco_class(structural=((100,),))
+    (folder / "test/structural_anomalies").rename(folder / "test/scratch")
+    (folder / "test/logical_anomalies").rename(folder / "test/multiple")
+    (folder / "ground_truth/structural_anomalies").rename(folder / "ground_truth/scratch")
+    (folder / "ground_truth/logical_anomalies").rename(folder / "ground_truth/multiple")
+    path = folder / "ground_truth/scratch/000/000.png"
+    cv2.imwrite(str(path), cv2.imread(str(path)))
+    dataset = loco_tools.load(folder)
+    assert dataset.layout == "autovi"
+    for row, sample in zip(dataset.to_hf()["test"], dataset.test, strict=True):
+        check_same(row, sample)
+
+
 def test_large_splits_become_several_files(make_loco_class, tmp_path):
     from loco_tools.datasets.hugging_face import write_folder
 
     dataset = loco_tools.load(make_loco_class())
-    write_folder(dataset, tmp_path, "# x\n", shard_images=3)
-    assert [path.name for path in sorted((tmp_path / "data").glob("test*"))] == [
+    hub = tmp_path / "hub"
+    hub.mkdir()
+    write_folder(dataset, hub, "# x\n", shard_images=3)
+    assert [path.name for path in sorted((hub / "data").glob("test*"))] == [
         f"test-{n:05d}-of-00003.parquet" for n in range(3)
     ]
-    assert len(opened(tmp_path, tmp_path)["test"]) == 7
+    assert len(opened(hub, tmp_path)["test"]) == 7
 
 
 def test_the_card_stands_in_the_folder_with_its_front_matter(make_loco_class, tmp_path):

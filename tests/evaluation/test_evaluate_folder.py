@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 import loco_tools
 from loco_tools.datasets.maps import write_map
 from loco_tools.errors import DatasetError
-from loco_tools.evaluation import Evaluator, Settings, evaluate_folder, evaluate_maps, maps
+from loco_tools.evaluation import (
+    Evaluator,
+    Settings,
+    evaluate_folder,
+    evaluate_maps,
+    figures,
+    maps,
+)
 
 CONFIG = [
     {
@@ -127,8 +134,8 @@ def test_figures_lie_between_0_and_1_and_do_not_change_with_the_scale(samples, s
     plain = metrics_of(samples, scored, draws=20)
     rescaled = {sample: np.sqrt(scores) * 7 - 3 for sample, scores in scored.items()}
     assert same(metrics_of(samples, rescaled, draws=20), plain)
-    figures = {**plain["classification"], **plain["localization"]}
-    assert all(0 <= number <= 1 for number in numbers(figures))
+    found = {**plain["classification"], **plain["localization"]}
+    assert all(0 <= number <= 1 for number in numbers(found))
 
 
 @one_class
@@ -162,9 +169,9 @@ def test_spro_is_pro_when_every_defect_saturates_at_its_area(samples, seed):
         if s.kind != "logical"
     ]
     scored = random_maps(whole, seed, 40)
-    figures = metrics_of(whole, scored)["localization"]  # every mask is one component
-    area = figures["auc_spro"]["structural_anomalies"]["0.3"]
-    assert area == pytest.approx(figures["au_pro"]["0.3"], abs=1e-12)
+    found = metrics_of(whole, scored)["localization"]  # every mask is one component
+    area = found["auc_spro"]["structural_anomalies"]["0.3"]
+    assert area == pytest.approx(found["au_pro"]["0.3"], abs=1e-12)
 
 
 def full(defect):
@@ -258,10 +265,18 @@ def test_the_table_of_defects_counts_images_and_masks(make_loco_class, noisy_map
 
 
 def test_image_auroc_has_both_conventions(make_loco_class, make_ad_class, noisy_map):
-    figures = evaluate_maps(loco_tools.load(make_loco_class()).test, noisy_map).metrics
-    image = figures["classification"]["image_auroc"]
-    assert image["mean_ls"] == figures["classification"]["auc_roc"]["mean"]
-    assert image["pooled"] == figures["classification"]["auc_roc_pooled"]
+    found = evaluate_maps(loco_tools.load(make_loco_class()).test, noisy_map).metrics
+    image = found["classification"]["image_auroc"]
+    assert image["mean_ls"] == found["classification"]["auc_roc"]["mean"]
+    assert image["pooled"] == found["classification"]["auc_roc_pooled"]
     ad = evaluate_maps(loco_tools.load(make_ad_class()).test, noisy_map).metrics["classification"]
     assert ad["image_auroc"]["mean_ls"] is None
     assert ad["image_auroc"]["pooled"] == ad["auc_roc"]["all"]
+
+
+def test_scores_that_are_rounded_too_much_are_mentioned(make_loco_class, noisy_map, monkeypatch):
+    test = loco_tools.load(make_loco_class()).test
+    assert evaluate_maps(test, noisy_map).metrics["notes"] == []
+    monkeypatch.setattr(figures, "COARSE_BOUND", -1.0)
+    (note,) = evaluate_maps(test, noisy_map).metrics["notes"]
+    assert "rounding them to 15 of 23 bits may change an area by up to 0; spread" in note

@@ -107,6 +107,20 @@ def test_images_of_a_part_are_drawn_together(make_loco_class, noisy_map, write_s
     assert low <= whole["parts"]["auroc"]["pooled"] <= high
 
 
+def test_parts_of_which_none_is_complete_have_no_interval(
+    make_loco_class, noisy_map, write_sidecar
+):
+    class_dir = make_loco_class()
+    write_sidecar(
+        class_dir,
+        {f"test/good/{n:03d}.png": {"part": f"p{n}", "view": f"v{n}"} for n in range(3)},
+    )
+    metrics = evaluate_maps(loco_tools.load(class_dir).test, noisy_map, bootstrap=20).metrics
+    assert metrics["parts"]["left_out"] == ["p0", "p1", "p2"]
+    assert set(metrics["intervals"]["parts"]["auroc"].values()) == {None}
+    assert metrics["intervals"]["unit"] == "image"
+
+
 def test_constant_maps_have_an_interval_too(make_loco_class):
     test = loco_tools.load(make_loco_class()).test
     metrics = evaluate_maps(test, lambda s: np.ones(s.size), bootstrap=20).metrics

@@ -1,0 +1,98 @@
+"""Images that are stored turned, with an EXIF orientation that says how to show them upright.
+
+Browsers show such an image upright, so annotators draw on the upright one, and Label Studio notes
+the upright width and height. Everything else here works on pixels as they are stored.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from loco_tools.annotations.regions import Region
+from loco_tools.annotations.shapes import Mask
+from loco_tools.datasets.images import image_size
+from loco_tools.errors import AnnotationError
+
+_ORIENTATION_TAG = 0x0112
+_SIDEWAYS = (5, 6, 7, 8)
+
+# EXIF 2.32, section 4.6.4, tag 274: from the upright image back to the stored one
+_TO_STORED: Mapping[int, Callable[[Mask], Mask]] = {
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.T,
+    6: lambda upright: np.rot90(upright),
+    7: lambda upright: upright[::-1, ::-1].T,
+    8: lambda upright: np.rot90(upright, -1),
+}
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """The pixel grid of an image file; `size` is (H, W) as stored, `orientation` EXIF's 1 to 8."""
+
+    path: Path
+    size: tuple[int, int]
+    orientation: int
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """(H, W) as shown."""
+        height, width = self.size
+        return (width, height) if self.orientation in _SIDEWAYS else (height, width)
+
+    def fits(self, region: Region) -> bool:
+        """Whether the region can have been drawn on this image."""
+        return region.size in {None, self.size, self.upright_size}
+
+    def mask_of(self, region: Region, *, alpha_threshold: int = 128) -> Mask:
+        """The pixels of a region on the stored grid, (H, W) bool, at least one of them.
+
+        A region whose image size is that of the upright image, or unknown, was drawn on the upright
+        image; one that has only the stored size was drawn on the image as stored.
+
+        Raises:
+            AnnotationError: the region was drawn on an image of another size, is no area, is
+                malformed, or covers no pixel.
+        """
+        if region.size in {None, self.upright_size}:
+            upright = region.mask(self.upright_size, alpha_threshold=alpha_threshold)
+            return np.ascontiguousarray(_TO_STORED[self.orientation](upright))
+        if region.size == self.size:
+            return region.mask(self.size, alpha_threshold=alpha_threshold)
+        raise AnnotationError(self.misfit(region))
+
+    def misfit(self, region: Region) -> str:
+        """That the region was drawn on an image of another size."""
+        height, width = region.size or (0, 0)
+        return (
+            f"task {region.task}, region {region.id}: was drawn on an image of {width} x {height} "
+            f"pixels, but {self.path} has {self.upright_size[1]} x {self.upright_size[0]}; next "
+            "step: annotate the photographs of the session themselves"
+        )
+
+
+def stored_image(path: Path) -> StoredImage:
+    """The pixel grid of an image file, from its header.
+
+    Raises:
+        DatasetError: the file is missing, no image, or claims too many pixels.
+    """
+    return StoredImage(path, image_size(path), _orientation(path))
+
+
+def _orientation(path: Path) -> int:
+    """EXIF's orientation, 1 where there is none or a meaningless one."""
+    try:
+        with Image.open(path) as image:
+            # a PNG's would be looked for behind its pixels, which means decoding them
+            known = image.format != "PNG" or "exif" in image.info
+            found = image.getexif().get(_ORIENTATION_TAG, 1) if known else 1
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        return 1
+    return found if isinstance(found, int) and found in _TO_STORED else 1

@@ -1,0 +1,153 @@
+"""Reading the top-level list of a JSON file one entry at a time.
+
+Exports of large projects have hundreds of megabytes. The file is mapped into memory, the bounds of
+each entry are found without parsing it, and only one entry at a time is turned into objects.
+"""
+
+import contextlib
+import json
+import mmap
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from loco_tools.annotations.fields import described
+from loco_tools.errors import AnnotationError
+
+MAX_DEPTH = 100
+"""JSON that nests deeper is refused; exports nest about ten levels."""
+
+MAX_ENTRY_BYTES = 256 * 2**20
+"""Single tasks larger than this are refused before they are parsed."""
+
+_BOM = b"\xef\xbb\xbf"
+_SPACE = re.compile(rb"[ \t\n\r]*+")
+# a string, a string without end, a list or an object of plain numbers and words, or one bracket
+_TOKEN = re.compile(
+    rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?+\Z)|\[[^\[\]{}"]*+\]|[\[\]{}]', re.DOTALL
+)
+_PLAIN = re.compile(rb'[^\s,\[\]{}"]++')
+_TASK_KEYS = {"annotations", "data", "annotation_id"}
+
+
+def entries(path: Path) -> Iterator[Any]:
+    """The tasks of an export in order; a task alone, without a list, is one.
+
+    Raises:
+        AnnotationError: the file cannot be read, is no JSON, nests deeper than `MAX_DEPTH`, has an
+            entry of more than `MAX_ENTRY_BYTES`, or holds no tasks.
+    """
+    try:
+        with path.open("rb") as stream, _mapped(path, stream.fileno()) as content:
+            yield from _Scan(path, content).entries()
+    except OSError as error:
+        raise AnnotationError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+@contextlib.contextmanager
+def _mapped(path: Path, descriptor: int) -> Iterator[mmap.mmap]:
+    try:
+        content = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    except ValueError as error:
+        raise AnnotationError(f"{path}: expected a JSON export, got an empty file") from error
+    try:
+        yield content
+    finally:
+        with contextlib.suppress(BufferError):  # a traceback may still hold a match
+            content.close()
+
+
+class _Scan:
+    """One pass over the bytes of a file."""
+
+    def __init__(self, path: Path, content: mmap.mmap) -> None:
+        self._path, self._content = path, content
+        encoding = json.detect_encoding(content[:4])
+        if not encoding.startswith("utf-8"):
+            raise AnnotationError(
+                f"{path}: expected a JSON export in UTF-8, got {encoding}; next step: save it as "
+                "UTF-8"
+            )
+        self._at = len(_BOM) if content[:3] == _BOM else 0
+
+    def entries(self) -> Iterator[Any]:
+        """Every entry of the list, or the one object that there is."""
+        if self._next() != b"[":
+            yield self._only_task()
+        else:
+            self._at += 1
+            yield from self._listed()
+        if self._next():
+            raise self._fault(f"something after the end, at byte {self._at}")
+
+    def _listed(self) -> Iterator[Any]:
+        if self._next() == b"]":
+            self._at += 1
+            return
+        while True:
+            yield self._entry(depth=1)
+            separator = self._next()
+            self._at += 1
+            if separator == b"]":
+                return
+            if separator != b",":
+                got = "the file's end" if not separator else repr(separator.decode("latin-1"))
+                raise self._fault(f"{got} at byte {self._at - 1} instead of a comma")
+
+    def _only_task(self) -> Any:
+        found = self._entry(depth=0)
+        if isinstance(found, dict) and _TASK_KEYS & found.keys():
+            return found
+        raise AnnotationError(
+            f"{self._path}: expected a Label Studio export (a list of tasks with their "
+            f"annotations), got {described(found)}; next step: export from Label Studio as JSON"
+        )
+
+    def _next(self) -> bytes:
+        """The next byte that is no white space, b"" at the end."""
+        found = _SPACE.match(self._content, self._at)
+        self._at = found.end() if found else self._at
+        return self._content[self._at : self._at + 1]
+
+    def _entry(self, depth: int) -> Any:
+        self._next()
+        start, self._at = self._at, self._end_of_value(depth)
+        if self._at - start > MAX_ENTRY_BYTES:
+            raise AnnotationError(
+                f"{self._path}: refused, one task has {self._at - start} bytes; expected at most "
+                f"{MAX_ENTRY_BYTES}"
+            )
+        try:
+            return json.loads(self._content[start : self._at].decode("utf-8"))
+        except RecursionError as error:
+            raise self._too_deep() from error
+        except ValueError as error:
+            raise self._fault(f"{error}, in the entry at byte {start}") from error
+
+    def _end_of_value(self, depth: int) -> int:
+        """Where the value that begins here ends."""
+        if self._content[self._at : self._at + 1] not in {b"{", b"[", b'"'}:
+            plain = _PLAIN.match(self._content, self._at)
+            return plain.end() if plain else self._at
+        open_brackets = 0
+        for token in _TOKEN.finditer(self._content, self._at):
+            first = self._content[token.start()]
+            if token.end() - token.start() == 1 and first != ord('"'):
+                open_brackets += 1 if first in b"[{" else -1
+                if depth + open_brackets > MAX_DEPTH:
+                    raise self._too_deep()
+            if open_brackets <= 0:
+                return token.end()
+        return len(self._content)
+
+    def _too_deep(self) -> AnnotationError:
+        return AnnotationError(
+            f"{self._path}: refused, its JSON is nested too deeply; expected at most {MAX_DEPTH} "
+            "levels"
+        )
+
+    def _fault(self, got: str) -> AnnotationError:
+        return AnnotationError(
+            f"{self._path}: expected a JSON export, got {got}; next step: export again"
+        )

@@ -1,0 +1,130 @@
+"""Comparing detectors: bench, report."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from loco_tools.cli.printing import (
+    EXISTING,
+    PATH,
+    command_line,
+    end_with,
+    print_json,
+    print_results,
+)
+from loco_tools.errors import DatasetError
+from loco_tools.progress import Progress
+
+if TYPE_CHECKING:
+    from loco_tools.benchmark.suite import Suite
+
+
+@click.command()
+@click.option("--methods", metavar="A,B", help="Names; 'ensemble' fuses the others named.")
+@click.option("--suite", metavar="NAME", help="A suite, by name or path, instead of --methods.")
+@click.option(
+    "--data", type=EXISTING, multiple=True, help="A class, or a folder of classes. Default: data"
+)
+@click.option("--class", "classes", metavar="NAME", multiple=True, help="Only these classes.")
+@click.option("--backbone", metavar="NAME", help="scattering, or any torchvision classifier.")
+@click.option("--weights", type=EXISTING, help="A local state dict for the backbone.")
+@click.option("--preset", type=click.Choice(["paper", "fast"]), help="Default: fast on a CPU.")
+@click.option("--seeds", default=None, metavar="0,1,2", help="Default: 0")
+@click.option("--size", type=click.IntRange(32), help="Shorter side of the input in pixels.")
+@click.option("--resize", type=click.Choice(["keep", "square"]), help="Default: keep the aspect.")
+@click.option("--device", help="auto (default), cpu, cuda, cuda:1")
+@click.option("--maps", is_flag=True, help="Keep the anomaly maps, in the official layout.")
+@click.option("--out", type=PATH, help="Default: runs/<name of the suite>, runs/bench without one")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.pass_obj
+def bench(
+    progress: Progress,
+    /,
+    *,
+    methods: str | None,
+    suite: str | None,
+    data: tuple[Path, ...],
+    out: Path | None,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Compare anomaly detectors on every class, and write results.csv and an HTML report.
+
+    Finished cells are reused when the command is run again; ctrl-c leaves them in place.
+
+    Example: loco-tools bench --methods patchcore,simplenet,ensemble
+    """
+    from loco_tools import extras
+    from loco_tools.benchmark.report import write_report
+    from loco_tools.benchmark.runner import run as run_suite
+    from loco_tools.datasets import find_classes
+
+    extras.require("A benchmark", "bench")
+    chosen = _suite(methods, suite, settings)
+    class_paths = [path for root in _data_roots(data) for path in find_classes(root)]
+    folder = out or Path("runs") / chosen.name
+    outcome = run_suite(chosen, class_paths, folder, progress, command=command_line())
+    written = write_report(folder)
+    if as_json:
+        print_json(
+            {
+                "results": str(outcome.results_csv),
+                "report": str(written),
+                "cells": len(outcome.records),
+                "reused": outcome.reused,
+                "failed": outcome.failed,
+            }
+        )
+    else:
+        print_results(outcome)
+        click.echo(f"Results: {outcome.results_csv}\nReport:  {written}")
+    end_with(outcome)
+
+
+@click.command()
+@click.argument("run", type=EXISTING)
+def report(run: Path) -> None:
+    """Write the HTML report of a finished or unfinished benchmark run.
+
+    Example: loco-tools report runs/bench
+    """
+    from loco_tools.benchmark.report import write_report
+
+    click.echo(write_report(run))
+
+
+def _data_roots(given: tuple[Path, ...]) -> tuple[Path, ...]:
+    if not given and not Path("data").is_dir():
+        raise DatasetError(
+            "expected dataset classes under data/, found no such folder here; next step: name "
+            "some with --data, or make one with loco-tools capture, label and convert"
+        )
+    return given or (Path("data"),)
+
+
+def _suite(methods: str | None, suite: str | None, settings: dict[str, Any]) -> "Suite":
+    """The suite asked for; options given on the command line replace what its file says."""
+    from loco_tools.benchmark.suite import Suite, load_suite
+    from loco_tools.schema import parse
+
+    if (methods is None) == (suite is None):
+        raise click.UsageError("give --methods A,B or --suite NAME, one of the two")
+    given = {name: value for name, value in settings.items() if value not in (None, (), False)}
+    renamed = {"size": "input_size_px"}
+    chosen = {renamed.get(name, name): value for name, value in given.items()}
+    if "weights" in chosen:
+        chosen["weights"] = str(chosen["weights"])
+    if "seeds" in chosen:
+        chosen["seeds"] = _numbers(str(chosen["seeds"]))
+    base = load_suite(suite).model_dump() if suite else {}
+    if methods is not None:
+        chosen["methods"] = [name.strip() for name in methods.split(",") if name.strip()]
+    return parse(Suite, {**base, **chosen}, origin="command line")
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(f"expected numbers like 0,1,2, got {text!r}") from error

@@ -1,0 +1,159 @@
+"""Dataset classes as they stand on the disk: validate, show, export, card, evaluate."""
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from loco_tools.cli.printing import EXISTING, PATH, print_json
+from loco_tools.progress import Progress
+
+
+@click.command()
+@click.argument("path", type=EXISTING)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.pass_obj
+def validate(progress: Progress, /, *, path: Path, as_json: bool) -> None:
+    """Report every fault of a dataset class: the file, what was expected, what was found.
+
+    Ends with 1 when there is an error; warnings alone end with 0.
+
+    Example: loco-tools validate data/angle
+    """
+    from loco_tools.datasets.validation import validate as find_faults
+
+    findings = find_faults(path, progress)
+    if as_json:
+        print_json(findings.as_record())
+    else:
+        click.echo(findings.describe())
+    if findings.errors:
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.argument("path", type=EXISTING)
+@click.option(
+    "--out", type=PATH, default=Path("sheets"), show_default=True, help="Folder of the sheets."
+)
+@click.option(
+    "--examples", type=click.IntRange(1, 12), default=3, show_default=True, help="Per row."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def show(path: Path, out: Path, examples: int, as_json: bool) -> None:
+    """Say what a dataset class holds, and draw a contact sheet of it as PNG and HTML.
+
+    Example: loco-tools show data/angle
+    """
+    from loco_tools.datasets import load
+    from loco_tools.datasets.show import write_contact_sheet
+
+    dataset = load(path)
+    png, html = out / f"{dataset.name}.png", out / f"{dataset.name}.html"
+    summary = write_contact_sheet(dataset, png, html, examples=examples)
+    if as_json:
+        print_json({**summary.as_record(), "png": str(png), "html": str(html)})
+    else:
+        click.echo(f"{summary.describe()}\nContact sheet: {png}, {html}")
+
+
+@click.command()
+@click.argument("path", type=EXISTING)
+@click.option("--to", type=click.Choice(["hf", "ad", "loco"]), required=True, help="The layout.")
+@click.option("--out", type=PATH, required=True, help="The folder to make.")
+@click.option("--overwrite", is_flag=True, help="Replace an output that is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.pass_obj
+def export(
+    progress: Progress,
+    /,
+    *,
+    path: Path,
+    to: Literal["hf", "ad", "loco"],
+    out: Path,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Convert a class: to Parquet for Hugging Face datasets, to MVTec AD, to MVTec LOCO AD.
+
+    Says what the other layout cannot hold.
+
+    Example: loco-tools export data/angle --to hf --out exported/angle
+    """
+    from loco_tools.card import card_text
+    from loco_tools.datasets import load
+    from loco_tools.datasets.export import export as convert_class
+
+    dataset = load(path)
+    card = card_text(dataset, progress=progress) if to == "hf" else None
+    done = convert_class(dataset, to, out, card=card, overwrite=overwrite, progress=progress)
+    if as_json:
+        print_json(done.as_record())
+    else:
+        click.echo(done.describe())
+
+
+@click.command()
+@click.argument("path", type=EXISTING)
+@click.option("--out", type=PATH, help="Default: data_cards/<class>.md")
+@click.option("--captures", type=EXISTING, help="Folder of the sessions that the class came from.")
+@click.pass_obj
+def card(progress: Progress, /, *, path: Path, out: Path | None, captures: Path | None) -> None:
+    """Write the data card of a class, or bring it up to date; what people wrote in it stays.
+
+    Example: loco-tools card data/angle
+    """
+    from loco_tools.card import write_card
+
+    target = out or Path("data_cards") / f"{path.resolve().name}.md"
+    click.echo(write_card(path, target, captures=captures, progress=progress))
+
+
+@click.command()
+@click.argument("maps", type=EXISTING)
+@click.option("--data", type=EXISTING, required=True, help="The class that the maps belong to.")
+@click.option("--json", "json_file", type=PATH, help="Also write the figures to this file.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--bootstrap",
+    type=click.IntRange(0),
+    default=1000,
+    show_default=True,
+    help="Draws behind the 95 % intervals; 0 for none.",
+)
+@click.option(
+    "--fpr",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.05,
+    show_default=True,
+    help="Share of good validation scores above the threshold of the threshold's figures.",
+)
+@click.pass_obj
+def evaluate(
+    progress: Progress,
+    /,
+    *,
+    maps: Path,
+    data: Path,
+    json_file: Path | None,
+    jobs: int,
+    bootstrap: int,
+    fpr: float,
+) -> None:
+    """Print the official figures, and more, for anybody's anomaly maps of one class.
+
+    MAPS is the folder of the class, with test/<kind>/<id>.tiff in it. Maps of good validation
+    images in validation/good/<id>.tiff add the figures at one threshold.
+
+    Example: loco-tools evaluate maps/angle --data data/angle --json metrics.json
+    """
+    from loco_tools import files
+    from loco_tools.datasets import load
+    from loco_tools.evaluation import evaluate_folder
+
+    evaluation = evaluate_folder(
+        maps, load(data), progress, jobs=jobs, bootstrap=bootstrap, fpr=fpr
+    )
+    if json_file is not None:
+        files.write_json(json_file, evaluation.metrics)
+    print_json(evaluation.metrics)

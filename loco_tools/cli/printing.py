@@ -1,0 +1,65 @@
+"""How outcomes are printed, and the kinds of arguments that several commands take."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from loco_tools.errors import BenchmarkError
+
+if TYPE_CHECKING:
+    from loco_tools.annotations.convert import ConversionReport
+    from loco_tools.annotations.masks_only import MasksReport
+    from loco_tools.benchmark.runner import RunReport
+    from loco_tools.plan import Plan
+
+EXISTING = click.Path(exists=True, path_type=Path)
+PATH = click.Path(path_type=Path)
+
+
+def print_json(content: Any) -> None:
+    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def print_outcome(outcome: "MasksReport | ConversionReport", *, as_json: bool) -> None:
+    if as_json:
+        print_json(outcome.as_record())
+    else:
+        click.echo(outcome.describe())
+
+
+def print_plan(plan: "Plan", *, as_json: bool) -> None:
+    shots = list(plan.planned_shots())
+    if as_json:
+        print_json([shot._asdict() for shot in shots])
+        return
+    camera = plan.camera
+    click.echo(f"{plan.part.title}: {plan.part.bought_as}")
+    click.echo(f"{len(shots)} shots of {camera.width_px} x {camera.height_px} px")
+    for line in plan.shots:
+        condition = line.defect or "good"
+        click.echo(f"  {line.split:<11} {line.parts:>3} parts x {len(plan.views)}  {condition}")
+
+
+def print_results(outcome: "RunReport") -> None:
+    from rich.console import Console
+
+    from loco_tools.benchmark.results import tables
+
+    console = Console()
+    for table in tables(outcome.records):
+        console.print(table)
+
+
+def end_with(outcome: "RunReport") -> None:
+    """End with exit code 1 and the errors when a cell failed."""
+    if outcome.failed:
+        lines = [f"  {r.stamp.method} on {r.stamp.class_name}: {r.error}" for r in outcome.failures]
+        raise BenchmarkError("\n".join([f"{outcome.failed} cells failed:", *lines]))
+
+
+def command_line() -> str:
+    return shlex.join(["loco-tools", *sys.argv[1:]])

@@ -1,0 +1,184 @@
+"""What a validation finds: every fault with its file, and how to mend it."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from loco_tools.datasets.tree import natural_key
+
+Severity = Literal["error", "warning"]
+
+CODES: Mapping[str, Severity] = {
+    # the folder
+    "no_class": "error",
+    "missing_folder": "error",
+    "missing_validation": "warning",
+    "missing_kind": "error",
+    "unexpected_folder": "error",
+    "stray_folder": "warning",
+    "stray_image": "error",
+    "stray_file": "warning",
+    "link_outside": "error",
+    "broken_link": "error",
+    "linked_folder": "error",
+    "special_file": "error",
+    "unreadable": "error",
+    # names
+    "odd_name": "warning",
+    "gap_in_numbers": "warning",
+    "name_case": "error",
+    "same_stem": "error",
+    "folder_name": "warning",
+    # images
+    "damaged": "error",
+    "image_bomb": "error",
+    "image_mode": "error",
+    "image_gray": "warning",
+    "not_png": "warning",
+    "wrong_suffix": "warning",
+    "exif_orientation": "error",
+    "mixed_sizes": "warning",
+    "image_in_two_splits": "error",
+    "image_in_two_kinds": "error",
+    "image_repeated": "warning",
+    # masks
+    "image_without_mask": "error",
+    "mask_without_image": "error",
+    "good_with_mask": "error",
+    "two_masks": "error",
+    "mask_not_png": "error",
+    "mask_mode": "error",
+    "mask_size": "error",
+    "empty_mask": "error",
+    "two_values": "error",
+    "value_not_in_config": "error",
+    "mask_values": "warning",
+    # defects_config.json
+    "config_missing": "error",
+    "config_invalid": "error",
+    "config_keys": "error",
+    "config_name": "error",
+    "config_pixel_value": "error",
+    "config_threshold_type": "error",
+    "config_threshold_range": "error",
+    "duplicate_value": "error",
+    "duplicate_name": "error",
+    "threshold_above_area": "warning",
+    "saturation_zero": "error",
+    "defect_unused": "warning",
+    # the sidecar
+    "part_in_two_splits": "error",
+    "sidecar_invalid": "error",
+    "sidecar_stale": "warning",
+    "sidecar_incomplete": "warning",
+    "image_changed": "warning",
+}
+"""Every code with its severity.
+
+An error makes an official evaluator or a loader stop, or makes figures wrong. A warning is what is
+merely unusual, or what only other tools stumble over.
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault. `file` is relative to the class folder, "." for the folder itself."""
+
+    severity: Severity
+    code: str
+    file: str
+    expected: str
+    found: str
+    mend: str
+
+    def describe(self) -> str:
+        """Two lines for a person."""
+        return (
+            f"{self.severity} {self.code}: {self.file}: expected {self.expected}, "
+            f"found {self.found}\n    mend: {self.mend}"
+        )
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All findings about one class folder: errors first, then by file."""
+
+    path: Path
+    layout: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> int:
+        """How many findings are errors."""
+        return sum(finding.severity == "error" for finding in self.findings)
+
+    @property
+    def warnings(self) -> int:
+        """How many findings are warnings."""
+        return len(self.findings) - self.errors
+
+    def describe(self, limit_per_code: int = 5) -> str:
+        """The findings for a person, at most `limit_per_code` of one code, and a last line."""
+        shown: Counter[str] = Counter()
+        lines = []
+        for finding in self.findings:
+            shown[finding.code] += 1
+            if shown[finding.code] <= limit_per_code:
+                lines.append(finding.describe())
+        lines += [
+            f"... and {count - limit_per_code} more of {code} (all of them with --json)"
+            for code, count in shown.items()
+            if count > limit_per_code
+        ]
+        summary = f"{_count(self.errors, 'error')}, {_count(self.warnings, 'warning')}"
+        verdict = f"sound ({self.layout})" if not self.findings else f"{self.layout}; {summary}"
+        return "\n".join([*lines, f"{self.path}: {verdict}"])
+
+    def as_record(self) -> dict[str, Any]:
+        """The findings as plain data for JSON."""
+        return {
+            "path": printable(str(self.path)),
+            "layout": self.layout,
+            "errors": self.errors,
+            "warnings": self.warnings,
+            "findings": [asdict(finding) for finding in self.findings],
+        }
+
+
+class Report:
+    """Where the checks write what they find."""
+
+    def __init__(self) -> None:
+        self._found: list[Finding] = []
+
+    def add(self, code: str, file: str, *, expected: str, found: str, mend: str) -> None:
+        """Note one finding; its severity is that of its code."""
+        texts = [printable(text) for text in (file or ".", expected, found, mend)]
+        self._found.append(Finding(CODES[code], code, *texts))
+
+    def findings(self) -> tuple[Finding, ...]:
+        """All of them, errors first, then by file and code, the same at every run."""
+        return tuple(
+            sorted(
+                self._found,
+                key=lambda f: (f.severity, natural_key(f.file), f.code, f.found),
+            )
+        )
+
+
+def printable(text: str) -> str:
+    """A name as text that any output can take: bytes that are no UTF-8 and controls are escaped."""
+    safe = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in safe)
+
+
+def listed(names: list[str], limit: int = 5) -> str:
+    """The first few of many names."""
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

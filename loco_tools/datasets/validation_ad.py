@@ -1,0 +1,101 @@
+"""Checking the tree of a class in MVTec AD layout."""
+
+import re
+
+from loco_tools.datasets.class_tree import (
+    ClassTree,
+    Contents,
+    ImageFile,
+    MaskFile,
+    name_of,
+    stem_of,
+)
+from loco_tools.datasets.findings import Report, listed
+from loco_tools.datasets.validation_names import (
+    check_files,
+    check_good_masks,
+    check_numbers,
+    check_strays,
+    good_images,
+    require_folder,
+    require_good,
+)
+
+_SEEN_BY_OFFICIAL_TOOL = re.compile(r"[A-Za-z_]+")
+
+
+def check_ad(tree: ClassTree, report: Report) -> Contents:
+    """Check an MVTec AD tree.
+
+    A defect folder that the official tool would skip for its name (`scratch2`) is a warning, since
+    every other tool reads it, ours included.
+    """
+    require_good(tree, report, validation=False)
+    kinds = [name_of(path) for path in tree.folders_in("test") if name_of(path) != "good"]
+    marked = [name_of(path) for path in tree.folders_in("ground_truth")]
+    if not kinds:
+        report.add(
+            "missing_kind",
+            "test",
+            expected="a folder of images for each defect beside test/good",
+            found="none",
+            mend="add anomalous images, as test/scratch/000.png with ground_truth/scratch/"
+            "000_mask.png",
+        )
+    contents = Contents(images=good_images(tree))
+    for kind in kinds:
+        _check_kind(tree, kind, contents, report)
+    for kind in (name for name in marked if name not in (*kinds, "good")):
+        report.add(
+            "mask_without_image",
+            f"ground_truth/{kind}",
+            expected=f"images of these masks in test/{kind}",
+            found="no such folder",
+            mend="rename one of the two, or remove the folder",
+        )
+    folders = ["train/good", "validation/good", "test/good", *(f"test/{kind}" for kind in kinds)]
+    truth = [f"ground_truth/{kind}" for kind in (*kinds, *marked)]
+    check_good_masks(tree, report)
+    check_strays(tree, [*folders, *truth], report)
+    check_files(tree, contents, report)
+    check_numbers((tree.images_in(folder) for folder in folders), report)
+    return contents
+
+
+def _check_kind(tree: ClassTree, kind: str, contents: Contents, report: Report) -> None:
+    folder = f"ground_truth/{kind}"
+    images = tree.images_in(f"test/{kind}")
+    require_folder(tree, f"test/{kind}", report, code="missing_kind", mend="add images, or remove")
+    if images and not tree.has(folder):
+        require_folder(tree, folder, report, code="missing_folder", mend="add the masks there")
+    if not _SEEN_BY_OFFICIAL_TOOL.fullmatch(kind):
+        report.add(
+            "folder_name",
+            f"test/{kind}",
+            expected="letters and underscores in the name of a defect",
+            found=kind,
+            mend="rename it here and in ground_truth; MVTec's own evaluator skips it silently",
+        )
+    masks = {stem_of(path): path for path in reversed(tree.images_in(folder))}
+    for path in images:
+        contents.images.append(ImageFile(path, "test", kind))
+        stem = stem_of(path)
+        found = [masks.pop(name) for name in (f"{stem}_mask", stem) if name in masks]
+        contents.masks += [MaskFile(mask, path) for mask in found]
+        if len(found) != 1 and tree.has(folder):
+            report.add(
+                "two_masks" if found else "image_without_mask",
+                path,
+                expected=f"one mask, {folder}/{stem}_mask.png",
+                found=listed(found) or "none",
+                mend="remove one of them" if found else "add it, or move the image to test/good",
+            )
+    for path in masks.values():
+        contents.masks.append(MaskFile(path, ""))
+        report.add(
+            "mask_without_image",
+            path,
+            expected=f"an image of its name in test/{kind}",
+            found="none",
+            mend="add the image, or remove the mask",
+        )
