@@ -13,7 +13,7 @@ demo: $(VENV)/.ready
 	$(BIN)/loco-tools demo
 
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup --durations=10
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .

@@ -28,6 +28,17 @@ class AnnotationError(LocoToolsError):
     """An annotation export cannot be read or turned into masks."""
 
 
+class LabelStudioError(LocoToolsError):
+    """A Label Studio server cannot be reached, or does not do what it was asked to.
+
+    `temporary` says whether asking again later may help.
+    """
+
+    def __init__(self, message: str, *, temporary: bool = False) -> None:
+        super().__init__(message)
+        self.temporary = temporary
+
+
 class MethodError(LocoToolsError):
     """A detector, backbone or ensemble is unknown, misused or cannot be fitted."""
 

@@ -7,6 +7,7 @@ from loco_tools.errors import MissingExtraError
 MODULES = {
     "bench": ("matplotlib", "psutil", "safetensors", "sklearn", "torch", "torchvision"),
     "hub": ("datasets", "huggingface_hub"),
+    "labelstudio": ("httpx", "label_studio_sdk"),
     "twin": ("manifold3d", "mitsuba", "scipy", "shapely"),
 }
 """Extra -> the modules that it brings."""

@@ -1,6 +1,6 @@
 """Single fields of JSON that anybody may have written: taken when they are what they should be."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 _SHOWN = 40
 _HUGE = 10**18
@@ -20,7 +20,7 @@ def clean(found: str) -> str:
     return found.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def is_number(found: Any) -> bool:
+def is_number(found: Any) -> TypeGuard[int | float]:
     """Whether it is a number; true and false are none."""
     return isinstance(found, int | float) and not isinstance(found, bool)
 

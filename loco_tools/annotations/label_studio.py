@@ -35,7 +35,7 @@ _SHAPE_BY_KEY = (
     ("height", "rectangle"),
     ("x", "keypoint"),
 )
-_CHOICES = ("good", "anomalous", "unsure")
+_VERDICTS = ("good", "anomalous", "unsure")
 
 
 def read_export(path: Path, *, predictions: bool = False) -> Export:
@@ -64,9 +64,7 @@ def read_export(path: Path, *, predictions: bool = False) -> Export:
     return Export(path, tuple(tasks), tuple(skipped))
 
 
-def _read_task(
-    entry: dict[str, Any], number: int, predictions: bool
-) -> tuple[Task, list[Skipped]]:
+def _read_task(entry: dict[str, Any], number: int, predictions: bool) -> tuple[Task, list[Skipped]]:
     if "annotations" not in entry and "data" not in entry:
         entry = from_min(entry)
     task_id = entry.get("id")
@@ -154,7 +152,7 @@ def _read_annotation(
         skipped=tuple(skipped),
         reviewed=not predicted and _is_reviewed(item),
         predicted=predicted,
-        choice=_choice(objects),
+        verdicts=_verdicts(objects),
         relations=_relations(objects),
     )
 
@@ -270,16 +268,17 @@ def _relations(items: list[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
     return tuple((one, other) for one, other in ends if one is not None and other is not None)
 
 
-def _choice(items: list[dict[str, Any]]) -> str | None:
-    """What the whole image was called: good, anomalous or unsure."""
+def _verdicts(items: list[dict[str, Any]]) -> dict[int, str]:
+    """What whole images were called, by their index: good, anomalous or unsure."""
+    verdicts: dict[int, str] = {}
     for item in items:
         value = item.get("value")
         if item.get("type") == "choices" and isinstance(value, dict):
-            names = value.get("choices")
-            for name in names if isinstance(names, list) else [names]:
-                if isinstance(name, str) and name.lower() in _CHOICES:
-                    return name.lower()
-    return None
+            chosen, index = value.get("choices"), item.get("item_index")
+            for name in chosen if isinstance(chosen, list) else [chosen]:
+                if isinstance(name, str) and name.lower() in _VERDICTS:
+                    verdicts[index if isinstance(index, int) else 0] = name.lower()
+    return verdicts
 
 
 def _is_reviewed(item: dict[str, Any]) -> bool:

@@ -1,60 +1,88 @@
-"""What was marked on each photograph: the annotation that counts, and its defect instances."""
+"""What was marked on each photograph: the annotations that count, and their defect instances."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from loco_tools.annotations.grouping import Group, grouped
+from loco_tools.annotations.merging import Instance, Merge, Submission, counted, merged
+from loco_tools.annotations.orientation import StoredImage, stored_image
 from loco_tools.annotations.photographs import Photograph, Photographs, shortened
-from loco_tools.annotations.regions import Annotation, Export, Region, Skipped, Task
+from loco_tools.annotations.regions import Export, Region, Skipped, Task
 from loco_tools.annotations.shapes import SHAPES_WITH_AREA, Mask
 from loco_tools.annotations.taxonomy import DefectType, Taxonomy
-from loco_tools.datasets.images import image_size
 from loco_tools.errors import AnnotationError
 
 
 @dataclass(frozen=True)
 class Marks:
-    """The annotation of one photograph that counts, and who else submitted one."""
+    """The submissions for one photograph that count, the others, and everybody who made one."""
 
-    annotation: Annotation
-    regions: tuple[Region, ...]
+    counted: tuple[Submission, ...]
+    set_aside: tuple[Submission, ...]
     annotators: tuple[str, ...]
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """Every region that counts."""
+        return tuple(region for submission in self.counted for region in submission.regions)
 
 
 @dataclass(frozen=True)
-class Instance:
-    """One defect instance: its regions together. `mask` is (H, W) bool."""
+class Outcome:
+    """What became of the regions of one photograph.
 
-    defect: DefectType
-    regions: tuple[Region, ...]
-    mask: Mask
+    `skipped` could not become a mask; `left_out` could have, but did not count, for the reason
+    that stands beside each.
+    """
 
-    @property
-    def area_px(self) -> int:
-        """Marked pixels."""
-        return int(np.count_nonzero(self.mask))
+    instances: tuple[Instance, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    left_out: tuple[tuple[Region, str], ...] = ()
 
 
-def marks_of(export: Export, photographs: Photographs) -> dict[Photograph, Marks]:
-    """For each photograph with a submitted annotation, the one that was changed last.
+def submissions_of(export: Export, photographs: Photographs) -> dict[Photograph, list[Submission]]:
+    """For each photograph with submitted annotations, all of them in the order of the export.
 
     Raises:
         AnnotationError: the export names images that no session has, or that two have.
     """
     shown = photographs.shown_by(export)
-    found: dict[Photograph, list[tuple[Annotation, tuple[Region, ...]]]] = {}
+    found: dict[Photograph, list[Submission]] = {}
     for place, task in enumerate(export.tasks):
         _check_strays(task, shown[place])
-        for reference, photograph in shown[place].items():
+        for index, (reference, photograph) in enumerate(shown[place].items()):
             for annotation in task.annotations:
                 regions = tuple(r for r in annotation.regions if r.image == reference)
-                found.setdefault(photograph, []).append((annotation, regions))
-    marks = {}
-    for photograph, submitted in found.items():
-        last, regions = sorted(submitted, key=lambda pair: pair[0].time)[-1]
-        people = {one.annotator for one, _ in submitted if one.annotator is not None}
-        marks[photograph] = Marks(last, regions, tuple(sorted(people)))
+                verdict = annotation.verdicts.get(index)
+                found.setdefault(photograph, []).append(Submission(annotation, regions, verdict))
+    return found
+
+
+def marks_of(
+    export: Export, photographs: Photographs, merge: Merge = "latest"
+) -> dict[Photograph, Marks]:
+    """For each photograph with a submitted annotation, what counts of it.
+
+    Raises:
+        AnnotationError: the export names images that no session has, or that two have, or only
+            reviewed annotations count and some photographs have none.
+    """
+    marks, unreviewed = {}, []
+    for photograph, submitted in submissions_of(export, photographs).items():
+        chosen = counted(submitted, merge)
+        if not chosen:
+            unreviewed.append(str(photograph))
+        aside = tuple(one for one in submitted if one not in chosen)
+        people = {s.annotation.annotator for s in submitted if s.annotation.annotator is not None}
+        marks[photograph] = Marks(chosen, aside, tuple(sorted(people)))
+    if unreviewed:
+        raise AnnotationError(
+            f"{export.path}: {len(unreviewed)} photographs were annotated, but no annotation of "
+            f"them was reviewed: {shortened(unreviewed)}; next step: mark one as ground truth, or "
+            "merge by another rule"
+        )
     return marks
 
 
@@ -114,52 +142,85 @@ def defect_of(region: Region, taxonomy: Taxonomy) -> DefectType:
         raise AnnotationError(f"task {region.task}, region {region.id}: {error}") from error
 
 
-def instances_of(
-    photograph: Photograph, marked: Marks | None, taxonomy: Taxonomy, *, alpha_threshold: int
-) -> tuple[list[Instance], list[Skipped]]:
-    """The defect instances of one photograph, and what could not become one.
-
-    Regions with the same label and the same group number are one instance; a region without a
-    number is one by itself.
+def outcome_of(
+    photograph: Photograph,
+    marked: Marks | None,
+    taxonomy: Taxonomy,
+    *,
+    merge: Merge,
+    group: Group,
+    alpha_threshold: int,
+) -> Outcome:
+    """The defect instances of one photograph, and what did not become one.
 
     Raises:
         AnnotationError: regions were drawn on an image of another size, or none of what was drawn
             could become a mask, so that the photograph would pass for good.
     """
     if marked is None:
-        return [], []
-    skipped = list(marked.annotation.skipped)
-    grouped: dict[tuple[str, int | None, int], list[tuple[Region, Mask]]] = {}
-    size = image_size(photograph.path) if marked.regions else (0, 0)
-    for place, region in enumerate(marked.regions):
-        _check_size(photograph, region, size)
-        try:
-            mask = region.mask(size, alpha_threshold=alpha_threshold)
-        except AnnotationError as error:
-            skipped.append(Skipped(region.task, region.id, region.type, str(error)))
-            continue
-        alone = place if region.group is None else -1
-        name = defect_of(region, taxonomy).name
-        grouped.setdefault((name, region.group, alone), []).append((region, mask))
-    if skipped and not grouped:
+        return Outcome()
+    drawn, skipped = [], []
+    image = stored_image(photograph.path) if marked.regions else None
+    for submission in marked.counted:
+        instances, faults = instances_of(
+            submission, image, taxonomy, group=group, alpha_threshold=alpha_threshold
+        )
+        drawn.append(instances)
+        skipped += faults
+    if skipped and not any(drawn):
         raise AnnotationError(
             f"{photograph}: nothing that was drawn could become a mask ({skipped[0].type}: "
             f"{skipped[0].reason}), so it would pass for good; next step: mark it again"
         )
+    made, outvoted = merged(drawn, merge)
+    aside = [(r, _why_aside(s, merge)) for s in marked.set_aside for r in s.regions]
+    return Outcome(tuple(made), tuple(skipped), (*outvoted, *aside))
+
+
+def instances_of(
+    submission: Submission,
+    image: StoredImage | None,
+    taxonomy: Taxonomy,
+    *,
+    group: Group,
+    alpha_threshold: int,
+) -> tuple[list[Instance], list[Skipped]]:
+    """The defect instances of one submission on the stored image, and what could not become one.
+
+    Raises:
+        AnnotationError: a region was drawn on an image of another size, or has no known label.
+    """
+    skipped = list(submission.annotation.skipped)
+    usable: list[tuple[Region, Mask]] = []
+    for region in submission.regions if image else ():
+        if image is not None and not image.fits(region):
+            raise AnnotationError(image.misfit(region))
+        try:
+            usable.append((region, _mask_of(image, region, alpha_threshold)))
+        except AnnotationError as error:
+            skipped.append(Skipped(region.task, region.id, region.type, str(error)))
+    regions = [region for region, _ in usable]
     return [
-        Instance(
-            taxonomy.defect(name),
-            tuple(region for region, _ in members),
-            np.logical_or.reduce([mask for _, mask in members]),
-        )
-        for (name, _, _), members in grouped.items()
+        _instance([usable[place] for place in places], taxonomy)
+        for places in grouped(regions, submission.annotation.relations, group)
     ], skipped
 
 
-def _check_size(photograph: Photograph, region: Region, size: tuple[int, int]) -> None:
-    if region.size is not None and region.size != size:
-        raise AnnotationError(
-            f"task {region.task}, region {region.id}: was drawn on an image of {region.size[1]} x "
-            f"{region.size[0]} pixels, but {photograph.path} has {size[1]} x {size[0]}; next step: "
-            "annotate the photographs of the session themselves"
-        )
+def _mask_of(image: StoredImage | None, region: Region, alpha_threshold: int) -> Mask:
+    if image is None:
+        raise AnnotationError("there is no image")
+    return image.mask_of(region, alpha_threshold=alpha_threshold)
+
+
+def _instance(members: Sequence[tuple[Region, Mask]], taxonomy: Taxonomy) -> Instance:
+    mask: Mask = np.logical_or.reduce([mask for _, mask in members])
+    regions = tuple(region for region, _ in members)
+    return Instance(defect_of(regions[0], taxonomy), regions, mask)
+
+
+def _why_aside(submission: Submission, merge: Merge) -> str:
+    if submission.annotation.predicted:
+        return "a prediction, where a person's annotation counts"
+    if merge == "reviewed":
+        return "of an annotation that is not the last reviewed one"
+    return "of an older annotation"

@@ -26,7 +26,7 @@ _TO_STORED: Mapping[int, Callable[[Mask], Mask]] = {
     3: lambda upright: upright[::-1, ::-1],
     4: lambda upright: upright[::-1],
     5: lambda upright: upright.T,
-    6: lambda upright: np.rot90(upright),
+    6: np.rot90,
     7: lambda upright: upright[::-1, ::-1].T,
     8: lambda upright: np.rot90(upright, -1),
 }

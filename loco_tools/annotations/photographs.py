@@ -5,7 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loco_tools.annotations.references import names_of
+from loco_tools import files
+from loco_tools.annotations.references import (
+    Storages,
+    check_trusted,
+    embedded_sha256,
+    names_of,
+    stored_file,
+)
 from loco_tools.annotations.regions import Export, Task
 from loco_tools.capture.session import RECORD, Session, Shot, read_session, read_shots
 from loco_tools.errors import AnnotationError
@@ -14,6 +21,7 @@ CAPTURES = Path("captures")
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _LISTED = 10
+_LONGEST_SHOWN = 80
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +74,17 @@ def _named_sessions(export: Export) -> list[tuple[str, str]]:
 class Photographs:
     """Every photograph of the sessions of one class, in the order they were taken.
 
+    Args:
+        sessions: their folders.
+        storages: folders for references that would be refused otherwise.
+
     Raises:
-        AnnotationError: the sessions show different classes, or two have the same name.
+        AnnotationError: the sessions show different classes, two have the same name, or a part
+            lies in two splits.
     """
 
-    def __init__(self, sessions: Iterable[Path]) -> None:
+    def __init__(self, sessions: Iterable[Path], storages: Storages | None = None) -> None:
+        self._storages = storages or {}
         self.records = [(folder, read_session(folder)) for folder in sessions]
         for what, values in (
             ("one class", {record.name for _, record in self.records}),
@@ -87,10 +101,13 @@ class Photographs:
             for folder, record in self.records
             for shot in read_shots(folder)
         ]
+        _check_splits(self.all)
         self._by_shot: dict[str, list[Photograph]] = {}
+        self._by_hash: dict[str, list[Photograph]] = {}
         self._by_file: dict[str, list[Photograph]] = {}
         for photograph in self.all:
             self._by_shot.setdefault(photograph.shot.shot, []).append(photograph)
+            self._by_hash.setdefault(photograph.shot.sha256, []).append(photograph)
             self._by_file.setdefault(photograph.path.name, []).append(photograph)
 
     @property
@@ -101,11 +118,14 @@ class Photographs:
     def shown_by(self, export: Export) -> dict[int, dict[str | None, Photograph]]:
         """For each task, by its place in the export: image reference -> photograph.
 
-        Our own ids in the task's data decide; without them the file's name does, with or without
-        Label Studio's prefix.
+        Our own ids in the task's data decide (`loco_shot`, a shot's name, a list of them in the
+        order of the images, or one for each key of the data that holds an image); without them the
+        content's SHA-256 (`loco_sha256` likewise, or that of a data URL or of a file in a
+        configured storage); without that the file's name, with or without Label Studio's prefix.
 
         Raises:
-            AnnotationError: tasks show images that no session has, or that two have.
+            AnnotationError: tasks show images that no session has, or that two have, or refer to
+                them by a URL or a path outside of their folder.
         """
         shown: dict[int, dict[str | None, Photograph]] = {}
         missing: list[str] = []
@@ -114,9 +134,8 @@ class Photographs:
             for index, reference in enumerate(references):
                 found = self._find(task, reference, index)
                 if found is None:
-                    missing.append(
-                        f"{_shot_of(task, index) or reference or 'none'} (task {task.id})"
-                    )
+                    name = _ours(task, "loco_shot", index) or reference or "none"
+                    missing.append(f"{name[:_LONGEST_SHOWN]} (task {task.id})")
                 else:
                     shown.setdefault(place, {})[reference] = found
         if missing:
@@ -132,29 +151,59 @@ class Photographs:
         name = task.data.get("loco_class")
         if isinstance(name, str) and name != self.class_name:
             return None
-        shot, session = _shot_of(task, index), task.data.get("loco_session")
-        if shot is not None:
-            found = self._by_shot.get(shot, [])
-            if isinstance(session, str):
-                found = [one for one in found if one.record.session == session]
-        else:
-            names = names_of(reference) if reference else ()
-            found = next((self._by_file[name] for name in names if name in self._by_file), [])
+        session = task.data.get("loco_session")
+        found = self._candidates(task, reference, index)
+        if isinstance(session, str):
+            found = [one for one in found if one.record.session == session]
         if len(found) > 1:
             raise AnnotationError(
                 f"task {task.id}: its image could be {found[0].path} or {found[1].path}; next "
-                "step: give one session only, or put loco_session into the task's data"
+                "step: give one session only, or put loco_session and loco_shot into the task's "
+                "data"
             )
         return found[0] if found else None
 
+    def _candidates(self, task: Task, reference: str | None, index: int) -> list[Photograph]:
+        shot, sha256 = (_ours(task, key, index) for key in ("loco_shot", "loco_sha256"))
+        if shot is not None:
+            return self._by_shot.get(shot, [])
+        if sha256 is not None:
+            return self._by_hash.get(sha256, [])
+        if reference is None:
+            return []
+        embedded = embedded_sha256(reference)
+        if embedded is not None:
+            return self._by_hash.get(embedded, [])
+        stored = stored_file(reference, self._storages)
+        if stored is not None:
+            return self._by_hash.get(files.sha256_of(stored), [])
+        check_trusted(reference)
+        return [one for name in names_of(reference) for one in self._by_file.get(name, [])]
 
-def _shot_of(task: Task, index: int) -> str | None:
-    shot = task.data.get("loco_shot")
-    if isinstance(shot, list):
-        shot = shot[index] if index < len(shot) else None
+
+def _ours(task: Task, key: str, index: int) -> str | None:
+    """What the task's data say of its image number `index` under a key that we wrote."""
+    found = task.data.get(key)
+    if isinstance(found, dict):
+        found = [shot for name, shot in found.items() if name in task.data]
+    if isinstance(found, list):
+        found = found[index] if index < len(found) else None
     elif index > 0:
         return None
-    return shot if isinstance(shot, str) else None
+    return found if isinstance(found, str) else None
+
+
+def _check_splits(photographs: Iterable[Photograph]) -> None:
+    """Refuse a part whose photographs lie in two splits: a detector would be tested on it."""
+    splits: dict[tuple[str, str], Photograph] = {}
+    for photograph in photographs:
+        shot = photograph.shot
+        first = splits.setdefault((photograph.record.session, shot.part), photograph)
+        if first.shot.split != shot.split:
+            raise AnnotationError(
+                f"{photograph.session}: part {shot.part} lies in two splits, {first.shot.split} "
+                f"({first}) and {shot.split} ({photograph}); next step: correct its journal"
+            )
 
 
 def shortened(names: Sequence[str]) -> str:

@@ -63,8 +63,9 @@ class Annotation:
     """What one person submitted for one task.
 
     `time` is when, as ISO 8601, "" if unknown. `reviewed`: marked as ground truth, or accepted by a
-    reviewer. `predicted`: made by a model, not by a person. `choice` is what the whole image was
-    called ("good", "anomalous", "unsure"); `relations` are pairs of region ids.
+    reviewer. `predicted`: made by a model, not by a person. `verdicts` are what
+    whole images were called ("good", "anomalous", "unsure"), by their index in the task;
+    `relations` are pairs of region ids.
     """
 
     id: str | None
@@ -74,7 +75,7 @@ class Annotation:
     skipped: tuple[Skipped, ...]
     reviewed: bool = False
     predicted: bool = False
-    choice: str | None = None
+    verdicts: Mapping[int, str] = field(default_factory=dict)
     relations: tuple[tuple[str, str], ...] = ()
 
 

@@ -24,9 +24,7 @@ MAX_ENTRY_BYTES = 256 * 2**20
 _BOM = b"\xef\xbb\xbf"
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 # a string, a string without end, a list or an object of plain numbers and words, or one bracket
-_TOKEN = re.compile(
-    rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?+\Z)|\[[^\[\]{}"]*+\]|[\[\]{}]', re.DOTALL
-)
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?+\Z)|\[[^\[\]{}"]*+\]|[\[\]{}]', re.DOTALL)
 _PLAIN = re.compile(rb'[^\s,\[\]{}"]++')
 _TASK_KEYS = {"annotations", "data", "annotation_id"}
 

@@ -26,7 +26,7 @@ class TaskImages:
         self._own = self._by_key[first[0]] if first else ()
         strange = {tag for tag in tags if tag is not None and tag not in self._by_key}
         self._unclear = strange if len(strange) > 1 and len(self._by_key) > 1 else frozenset()
-        ids = data.get("loco_shot")
+        ids = data.get("loco_shot", data.get("loco_sha256"))
         keyed = [key for key in ids if key in self._by_key] if isinstance(ids, dict) else []
         shown = [self._by_key[key] for key in keyed] or [self._own]
         self.shown = tuple(reference for references in shown for reference in references)

@@ -125,7 +125,7 @@ def compose(summary: Summary, rows: Sequence[Row], examples: int) -> Pixels:
     _write(
         draw,
         (_GAP, 10),
-        f"{printable(summary.name)} ({summary.layout})",
+        f"{printable(summary.name)} ({summary.origin})",
         size=24,
         colour=_BLACK,
         width=width,

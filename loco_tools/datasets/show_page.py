@@ -49,7 +49,7 @@ def page(summary: Summary, rows: Sequence["Row"]) -> str:
 </head>
 <body>
 <h1>{title}</h1>
-<p>{total} images{parts} in layout {escape(summary.layout)}; {sizes}</p>
+<p>{total} images{parts} in layout {escape(summary.origin)}; {sizes}</p>
 <div class="tables">
 {counts}
 {defects}

@@ -7,6 +7,7 @@ from typing import Any
 
 from loco_tools.datasets.findings import printable
 from loco_tools.datasets.sample import DatasetClass, Defect, Sample
+from loco_tools.datasets.sidecar import read_records, sidecar_path
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,10 @@ class SizeSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """What was understood of a class. `images` counts by folder ("test/good")."""
+    """What was understood of a class.
+
+    `images` counts by folder ("test/good"); `simulated` counts images that the sidecar calls so.
+    """
 
     name: str
     layout: str
@@ -43,17 +47,25 @@ class Summary:
     defects: tuple[DefectSummary, ...]
     sizes: tuple[SizeSummary, ...]
     parts: int
+    simulated: int
 
     @property
     def masks(self) -> int:
         """Masks of all defects."""
         return sum(defect.masks for defect in self.defects)
 
+    @property
+    def origin(self) -> str:
+        """The layout, and a mark that no reader of simulated images can overlook."""
+        total = sum(self.images.values())
+        share = "" if self.simulated == total else f"{self.simulated} of {total} "
+        return f"{self.layout}, {share}SIMULATED images" if self.simulated else self.layout
+
     def describe(self) -> str:
         """The summary for a terminal."""
         total = sum(self.images.values())
         parts = f" of {self.parts} parts" if self.parts else ""
-        lines = [f"{printable(self.name)} ({self.layout}): {total} images{parts}"]
+        lines = [f"{printable(self.name)} ({self.origin}): {total} images{parts}"]
         lines += table([["", folder, str(count)] for folder, count in self.images.items()])
         lines += [f"sizes: {line}" for line in self.size_lines()]
         lines.append(f"defects: {len(self.defects)} types, {self.masks} masks")
@@ -101,7 +113,7 @@ def summarise(dataset: DatasetClass) -> Summary:
     """Count what is in a class; no image is decoded, only headers are read.
 
     Raises:
-        DatasetError: the header of an image cannot be read.
+        DatasetError: the header of an image, or the sidecar, cannot be read.
     """
     samples = list(dataset)
     found: defaultdict[str, list[tuple[Sample, Defect]]] = defaultdict(list)
@@ -118,7 +130,14 @@ def summarise(dataset: DatasetClass) -> Summary:
         defects=tuple(_defect(name, found[name]) for name in sorted(found)),
         sizes=tuple(_sizes(view, sizes) for view, sizes in views.items()),
         parts=len({sample.part for sample in samples} - {None}),
+        simulated=_simulated(dataset, samples),
     )
+
+
+def _simulated(dataset: DatasetClass, samples: Iterable[Sample]) -> int:
+    records = read_records(sidecar_path(dataset.path))
+    paths = (sample.image_path.relative_to(dataset.path).as_posix() for sample in samples)
+    return sum(records.get(path, {}).get("simulated") is True for path in paths)
 
 
 def _defect(name: str, found: list[tuple[Sample, Defect]]) -> DefectSummary:

@@ -1,5 +1,6 @@
 """The summary and the contact sheet of a class."""
 
+import json
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -114,6 +115,22 @@ def test_the_page_needs_no_other_file_and_escapes_every_name(
     sheet = cv2.imread(str(png))
     assert sheet is not None
     assert (sheet[..., ::-1] == contact_sheet(load(folder))).all()
+
+
+def test_simulated_images_are_called_so_wherever_they_are_shown(
+    make_loco_class: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = make_loco_class()
+    dataset = load(folder)
+    lines = [
+        json.dumps({"image": s.image_path.relative_to(folder).as_posix(), "simulated": True})
+        for s in dataset
+    ]
+    folder.with_name("plate.jsonl").write_text("\n".join(lines[:4]))
+    assert "(mvtec_loco, 4 of 13 SIMULATED images)" in summarise(dataset).describe()
+    folder.with_name("plate.jsonl").write_text("\n".join(lines))
+    write_contact_sheet(dataset, tmp_path / "sheet.png", tmp_path / "sheet.html")
+    assert "mvtec_loco, SIMULATED images" in (tmp_path / "sheet.html").read_text()
 
 
 def test_a_class_with_good_images_alone_has_a_sheet(make_ad_class: Callable[..., Path]) -> None:

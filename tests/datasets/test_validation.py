@@ -25,6 +25,12 @@ SCRATCH = "ground_truth/structural_anomalies/000/000.png"
 IMAGE = "test/logical_anomalies/000.png"
 
 
+@pytest.fixture(autouse=True)
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The builders write thousands of files; syncing each takes longer than all tests do."""
+    monkeypatch.setattr("loco_tools.files.os.fsync", lambda _stream: None)
+
+
 def codes(folder: Path) -> set[str]:
     return {finding.code for finding in validate(folder).findings}
 

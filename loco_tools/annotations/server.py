@@ -1,0 +1,361 @@
+"""A Label Studio server, spoken to through label-studio-sdk.
+
+The token comes from an environment variable or a file. It is kept as a secret value, goes nowhere
+but into the requests to the server, and is taken out of whatever the server answers before that
+becomes a message. Personal access tokens (exchanged for short-lived ones) and legacy tokens work.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from loco_tools import extras
+from loco_tools.errors import LabelStudioError, did_you_mean
+
+TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"  # noqa: S105
+"""Name of the environment variable that holds the token."""
+
+_TIMEOUT_S = 60.0
+_PAGE = 200
+_ONCE = {"max_retries": 0}
+"""For requests that would do their work twice if they were sent twice."""
+_REFUSED = (401, 403)
+_LONGEST_DETAIL = 300
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project of the server."""
+
+    id: int
+    title: str
+    config: str
+
+
+@dataclass(frozen=True)
+class ServerTask:
+    """A task of a project: its data as imported, and whether somebody has annotated it."""
+
+    id: int
+    data: Mapping[str, Any]
+    annotated: bool
+
+
+def read_token(token_file: Path | None = None) -> SecretStr:
+    """The token from a file, or from the environment variable `LABEL_STUDIO_API_KEY`.
+
+    Raises:
+        LabelStudioError: there is none, or it is no token; it is never part of the message.
+    """
+    if token_file is None:
+        origin, text = TOKEN_VARIABLE, os.environ.get(TOKEN_VARIABLE, "")
+    else:
+        origin, text = str(token_file), _read(token_file)
+    token = text.strip()
+    if not re.fullmatch(r"[!-~]+", token):
+        got = "none" if not token else "something with spaces or special characters in it"
+        raise LabelStudioError(
+            f"{origin}: expected a Label Studio token, got {got}; next step: create a personal "
+            "access token in Label Studio (Account & Settings), and put it into the environment "
+            f"variable {TOKEN_VARIABLE} or a file given with --token-file"
+        )
+    return SecretStr(token)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise LabelStudioError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError:
+        return "\0"
+
+
+class Server:
+    """One server, as the person to whom the token belongs.
+
+    Every method waits for the server, at most a minute for each answer, and raises
+    `LabelStudioError` when it cannot be reached, refuses the token, or does not do what was asked.
+
+    Args:
+        url: address of the server, without user name and password.
+        token: personal access token or legacy token.
+    """
+
+    def __init__(self, url: str, token: SecretStr) -> None:
+        extras.require("Label Studio", "labelstudio")
+        import httpx
+        from label_studio_sdk import LabelStudio
+
+        self.url = _checked_url(url)
+        self._token = token
+        self._http = httpx.Client(timeout=_TIMEOUT_S, follow_redirects=True)
+        with self._explained("connect"):
+            self._api: Any = LabelStudio(
+                base_url=self.url, api_key=token.get_secret_value(), httpx_client=self._http
+            )
+
+    def __repr__(self) -> str:
+        return f"Server({self.url!r})"
+
+    def projects(self) -> list[Project]:
+        """Every project that the person may see."""
+        with self._explained("list its projects"):
+            found = self._api.projects.list(page_size=_PAGE)
+            return [Project(p.id, p.title or "", p.label_config or "") for p in found]
+
+    def project(self, title: str) -> Project:
+        """The project of that title.
+
+        Raises:
+            LabelStudioError: there is none, or there are several.
+        """
+        found = self.find_project(title)
+        if found is None:
+            known = {project.title for project in self.projects()}
+            raise LabelStudioError(
+                f'{self.url}: no project "{title}"; {did_you_mean(title, known)}'
+            )
+        return found
+
+    def find_project(self, title: str) -> Project | None:
+        """The project of that title, or None.
+
+        Raises:
+            LabelStudioError: there are several.
+        """
+        found = [project for project in self.projects() if project.title == title]
+        if len(found) > 1:
+            numbers = ", ".join(str(project.id) for project in found)
+            raise LabelStudioError(
+                f'{self.url}: expected one project "{title}", got {len(found)} (numbers '
+                f"{numbers}); next step: rename all but one"
+            )
+        return found[0] if found else None
+
+    def create_project(self, title: str, config: str, description: str) -> Project:
+        """Make a project with a labelling configuration."""
+        with self._explained(f'create the project "{title}"'):
+            made = self._api.projects.create(
+                title=title, label_config=config, description=description, request_options=_ONCE
+            )
+            return Project(made.id, title, config)
+
+    def update_project(self, project: Project, **changes: Any) -> None:
+        """Change settings of a project, named as label-studio-sdk names them."""
+        with self._explained(f'update the project "{project.title}"'):
+            self._api.projects.update(project.id, **changes)
+
+    def tasks(self, project: Project) -> list[ServerTask]:
+        """Every task of a project."""
+        with self._explained(f'list the tasks of "{project.title}"'):
+            found = self._api.tasks.list(project=project.id, page_size=_PAGE, resolve_uri=False)
+            return [
+                ServerTask(
+                    task.id,
+                    dict(task.data or {}),
+                    bool(task.total_annotations or task.cancelled_annotations),
+                )
+                for task in found
+            ]
+
+    def add_tasks(self, project: Project, data: Sequence[Mapping[str, Any]]) -> None:
+        """Add tasks to a project; the server takes all of them or none."""
+        with self._explained(f'add tasks to "{project.title}"'):
+            self._api.projects.import_tasks(
+                project.id, request=[{"data": dict(one)} for one in data], request_options=_ONCE
+            )
+
+    def update_task(self, task: int, data: Mapping[str, Any]) -> None:
+        """Replace the data of a task."""
+        with self._explained(f"update task {task}"):
+            self._api.tasks.update(str(task), data=dict(data))
+
+    def upload(self, project: Project, images: Sequence[tuple[str, bytes]]) -> list[str]:
+        """Upload PNG images, without making tasks of them.
+
+        Args:
+            project: to which they belong.
+            images: name and content of each.
+
+        Returns:
+            The references by which tasks name them, in the same order.
+        """
+        # label-studio-sdk has no call that uploads files
+        parts = [
+            (f"image{number}", (name, content, "image/png"))
+            for number, (name, content) in enumerate(images)
+        ]
+        with self._explained(f'upload images to "{project.title}"'):
+            answer = self._http.post(
+                f"{self.url}/api/projects/{project.id}/import",
+                params={"commit_to_project": "false"},
+                files=parts,
+                headers={"Authorization": self._authorization()},
+            )
+            answer.raise_for_status()
+            numbers = answer.json()["file_upload_ids"]
+            stored = [str(self._api.files.get(number).file) for number in numbers]
+        names = [name for name, _ in images]
+        if len(stored) != len(names) or any(
+            not file.endswith(name) for file, name in zip(stored, names, strict=True)
+        ):
+            raise LabelStudioError(
+                f"{self.url}: expected it to keep {', '.join(names)}, got {', '.join(stored)}"
+            )
+        return [f"/data/{file}" for file in stored]
+
+    def add_local_storage(self, project: Project, folder: Path) -> None:
+        """Let a project show the files of a folder on the server's own disk."""
+        with self._explained(f"register the local storage {folder}"):
+            there = self._api.import_storage.local.list(project=project.id)
+            if str(folder) not in {storage.path for storage in there}:
+                self._api.import_storage.local.create(
+                    project=project.id,
+                    path=str(folder),
+                    title=folder.parent.name,
+                    use_blob_urls=True,
+                    request_options=_ONCE,
+                )
+
+    def replace_predictions(
+        self, project: Project, version: str, predictions: Iterable[Mapping[str, Any]]
+    ) -> int:
+        """Put predictions in place of those of the same model version.
+
+        Args:
+            project: that has the tasks.
+            version: of the model.
+            predictions: each with task, result and score.
+
+        Returns:
+            How many there are now.
+        """
+        with self._explained(f'add predictions to "{project.title}"'):
+            for old in self._api.predictions.list(project=project.id):
+                if old.model_version == version:
+                    self._api.predictions.delete(old.id)
+            added = [{**one, "model_version": version} for one in predictions]
+            if added:
+                self._api.projects.import_predictions(
+                    project.id, request=added, request_options=_ONCE
+                )
+        return len(added)
+
+    def begin_snapshot(self, project: Project) -> int:
+        """Ask for an export snapshot of every task; the number of the snapshot."""
+        with self._explained(f'make a snapshot of "{project.title}"'):
+            options = {"drafts": {"only_id": True}, "predictions": {"only_id": True}}
+            made = self._api.projects.exports.create(
+                project.id,
+                title="loco-tools",
+                serialization_options=options,
+                request_options=_ONCE,
+            )
+            return int(made.id)
+
+    def snapshot_status(self, project: Project, snapshot: int) -> str:
+        """How far a snapshot is: created, in_progress, completed or failed."""
+        with self._explained(f"ask for snapshot {snapshot}"):
+            return str(self._api.projects.exports.get(project.id, snapshot).status)
+
+    def download_snapshot(self, project: Project, snapshot: int) -> bytes:
+        """A completed snapshot as JSON."""
+        with self._explained(f"download snapshot {snapshot}"):
+            pieces = self._api.projects.exports.download(
+                project.id, snapshot, export_type="JSON", request_options=_ONCE
+            )
+            return b"".join(pieces)
+
+    def delete_snapshot(self, project: Project, snapshot: int) -> None:
+        """Remove a snapshot from the server."""
+        with self._explained(f"delete snapshot {snapshot}"):
+            self._api.projects.exports.delete(project.id, snapshot)
+
+    def _authorization(self) -> str:
+        token = self._token.get_secret_value()
+        if token.count(".") == 2:
+            return f"Bearer {self._api.tokens.refresh(refresh=token).access}"
+        return f"Token {token}"
+
+    @contextlib.contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        """Turn what goes wrong between here and the server into a message without the token."""
+        import httpx
+        from label_studio_sdk.core.api_error import ApiError
+
+        try:
+            yield
+        except ApiError as error:
+            raise self._answered(what, error.status_code, error.body) from None
+        except httpx.HTTPStatusError as error:
+            raise self._answered(what, error.response.status_code, _body(error.response)) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            reason = self._without_token(str(error)) or type(error).__name__
+            raise LabelStudioError(
+                f"{self.url}: no Label Studio answers there ({reason}), so loco-tools could not "
+                f"{what}; next step: check --url, and that the server is running",
+                temporary=True,
+            ) from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise LabelStudioError(
+                f"{self.url}: expected the answers of a Label Studio server, got something else "
+                f"({type(error).__name__}), so loco-tools could not {what}; next step: check --url"
+            ) from None
+
+    def _answered(self, what: str, status: int | None, body: Any) -> LabelStudioError:
+        detail = self._without_token(_detail(body))
+        if status in _REFUSED:
+            return LabelStudioError(
+                f"{self.url}: refuses the token ({status}{detail}), so loco-tools could not "
+                f"{what}; expected a valid personal access token, or a legacy token where the "
+                "organisation allows them; next step: create a new one in Label Studio (Account & "
+                "Settings)"
+            )
+        return LabelStudioError(
+            f"{self.url}: could not {what}; the server answered {status}{detail}",
+            temporary=status is not None and status >= 500,
+        )
+
+    def _without_token(self, text: str) -> str:
+        return text.replace(self._token.get_secret_value(), "***")
+
+
+def _checked_url(url: str) -> str:
+    """The address without a slash at its end."""
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        secret = parts.username is not None or parts.password is not None
+    except ValueError:
+        valid, secret = False, False
+    if secret:
+        raise LabelStudioError("--url: expected an address without user name and password")
+    if not valid or parts.query or parts.fragment:
+        raise LabelStudioError(
+            f"--url: expected the address of a Label Studio server such as "
+            f"http://127.0.0.1:8080, got {url!r}"
+        )
+    return url.rstrip("/")
+
+
+def _body(response: Any) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None
+
+
+def _detail(body: Any) -> str:
+    """What the server says about a fault, in one line; nothing for a page of HTML."""
+    if not isinstance(body, dict):
+        return ""
+    said = [str(body[key]) for key in ("detail", "validation_errors") if body.get(key)]
+    return f": {'; '.join(said)}"[:_LONGEST_DETAIL] if said else ""
