@@ -5,7 +5,8 @@ from typing import Literal
 
 import click
 
-from loco_tools.cli.printing import EXISTING, PATH, print_json
+from loco_tools.cli.printing import EXISTING, PATH, print_figures, print_json
+from loco_tools.errors import DatasetError
 from loco_tools.progress import Progress
 
 
@@ -48,7 +49,11 @@ def show(path: Path, out: Path, examples: int, as_json: bool) -> None:
     from loco_tools.datasets import load
     from loco_tools.datasets.show import write_contact_sheet
 
-    dataset = load(path)
+    try:
+        dataset = load(path)
+    except DatasetError as error:
+        fault = f"{error}; every fault at once: loco-tools validate {path}"
+        raise DatasetError(fault) from error
     png, html = out / f"{dataset.name}.png", out / f"{dataset.name}.html"
     summary = write_contact_sheet(dataset, png, html, examples=examples)
     if as_json:
@@ -156,4 +161,4 @@ def evaluate(
     )
     if json_file is not None:
         files.write_json(json_file, evaluation.metrics)
-    print_json(evaluation.metrics)
+    print_figures(evaluation.metrics)

@@ -31,6 +31,19 @@ def print_outcome(outcome: "MasksReport | ConversionReport", *, as_json: bool) -
         click.echo(outcome.describe())
 
 
+def print_figures(metrics: dict[str, Any]) -> None:
+    """Print the figures of an evaluation as tables, and its notes."""
+    from rich.console import Console
+
+    from loco_tools.cli.evaluation_table import tables
+
+    console = Console()
+    for table in tables(metrics):
+        console.print(table)
+    for note in metrics["notes"]:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+
+
 def print_plan(plan: "Plan", *, as_json: bool) -> None:
     shots = list(plan.planned_shots())
     if as_json:

@@ -103,7 +103,7 @@ def read_config(path: Path) -> dict[int, DefectType]:
             f"{path}: no such file; expected the list of this class's defects with their pixel "
             "values and saturation thresholds"
         ) from error
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DatasetError(f"{path}: expected a JSON list of defects, got: {error}") from error
     if not isinstance(content, list):
         raise DatasetError(

@@ -78,7 +78,7 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         place = f"{path}, line {number}"
         try:
             record: Any = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise DatasetError(f"{place}: expected a JSON object, got: {error}") from error
         if not isinstance(record, dict) or not isinstance(record.get("image"), str):
             raise DatasetError(f'{place}: expected a JSON object with the text "image", got {line}')

@@ -1,0 +1,106 @@
+"""The figures of an evaluation as tables for the terminal."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+Metrics = Mapping[str, Any]
+"""What `loco_tools.evaluation.Evaluation.metrics` holds."""
+
+_PIXEL_FIGURES = (
+    ("pixel_auroc", "pixel AUROC"),
+    ("pixel_average_precision", "pixel average precision"),
+    ("pixel_f1_max", "best pixel F1 (oracle threshold)"),
+    ("pixel_iou_max", "best pixel IoU (oracle threshold)"),
+)
+
+
+def tables(metrics: Metrics) -> Iterator[Table]:
+    """Images, parts, pixels, defect types; a table whose figures do not apply is left out."""
+    yield _images(metrics)
+    if metrics["parts"]:
+        yield _auroc("Is the part defective?", metrics["parts"]["auroc"], {})
+    if metrics["localization"].get("auc_spro"):
+        yield _overlap(metrics)
+    yield _pixels(metrics)
+    if metrics["defects"]:
+        yield _defects(metrics["defects"])
+
+
+def _images(metrics: Metrics) -> Table:
+    found = metrics["classification"]
+    intervals = (metrics["intervals"] or {}).get("classification", {})
+    table = _auroc(
+        "Is the image defective?", found["image_auroc"], intervals.get("image_auroc", {})
+    )
+    table.add_row("average precision", _number(found["average_precision"]), "")
+    table.add_row("best F1 (oracle threshold)", _number(found["f1_max"]), "")
+    at = found["at_threshold"]
+    if at["threshold"] is not None:
+        label = f"F1 at {at['validation_fpr']:.0%} false positives on validation"
+        table.add_row(label, _number(at["f1"]), "")
+    return table
+
+
+def _auroc(title: str, figures: Metrics, intervals: Metrics) -> Table:
+    table = _table(title, "95 % interval")
+    for name, value in figures.items():
+        if value is not None:
+            table.add_row(Text(f"AUROC {name}"), _number(value), _interval(intervals.get(name)))
+    return table
+
+
+def _overlap(metrics: Metrics) -> Table:
+    by_kind = metrics["localization"]["auc_spro"]
+    limits = list(next(iter(by_kind.values())))
+    table = _table("AU-sPRO by false positive rate limit", *limits, first=False)
+    for kind, by_limit in by_kind.items():
+        table.add_row(Text(kind), *(_number(by_limit[limit]) for limit in limits))
+    return table
+
+
+def _pixels(metrics: Metrics) -> Table:
+    found = metrics["localization"]
+    intervals = (metrics["intervals"] or {}).get("localization", {})
+    table = _table("Where is the defect?", "95 % interval")
+    for kind, by_limit in intervals.get("auc_spro", {}).items():
+        for limit, ends in by_limit.items():
+            value = _number(found["auc_spro"][kind][limit])
+            table.add_row(Text(f"AU-sPRO {limit} {kind}"), value, _interval(ends))
+    for limit, value in found.get("au_pro", {}).items():
+        between = intervals.get("au_pro", {})
+        table.add_row(f"AU-PRO {limit}", _number(value), _interval(between.get(limit)))
+    for key, label in _PIXEL_FIGURES:
+        table.add_row(label, _number(found[key]), "")
+    return table
+
+
+def _defects(defects: Metrics) -> Table:
+    table = _table("Which defects are found?", "images", "masks", "image AUROC", first=False)
+    column = next(key for key in next(iter(defects.values())) if key.startswith("au_"))
+    title = column.replace("au_spro_", "AU-sPRO ").replace("au_pro_", "AU-PRO ")
+    table.add_column(title, justify="right")
+    for name, row in defects.items():
+        figures = (_number(row["image_auroc"]), _number(row[column]))
+        table.add_row(Text(name), str(row["count"]), str(row["masks"]), *figures)
+    return table
+
+
+def _table(title: str, *columns: str, first: bool = True) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("")
+    if first:
+        table.add_column("value", justify="right")
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _interval(ends: list[float] | None) -> str:
+    return "" if not ends or None in ends else f"{ends[0]:.3f} - {ends[1]:.3f}"
