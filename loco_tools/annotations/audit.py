@@ -1,6 +1,8 @@
 """`data/<class>.audit.json`: what a conversion wrote, so that edits made since are not lost.
 
-It holds the SHA-256 of every file of the class folder, and what became of each region.
+It holds the SHA-256 of every file of the class folder, and what became of each region of the
+export: a mask ("regions", with its file), nothing because it could not ("skipped"), or nothing
+because it did not count ("left_out"), each with the reason.
 """
 
 import json
@@ -19,18 +21,33 @@ def audit_path(class_dir: Path) -> Path:
     return class_dir.with_name(f"{class_dir.name}.audit.json")
 
 
+def page_path(class_dir: Path) -> Path:
+    """Where the audit of a class folder belongs as a page to look at."""
+    return class_dir.with_name(f"{class_dir.name}.audit.html")
+
+
 def audit_record(
     export: Path,
     hashes: Mapping[str, str],
     masked: Sequence[Mapping[str, Any]],
     skipped: Sequence[Skipped],
+    left_out: Sequence[Skipped] = (),
 ) -> dict[str, Any]:
-    """What goes into the file; `hashes` are those of the class folder by path in it."""
+    """What goes into the file.
+
+    Args:
+        export: the export.
+        hashes: of the files of the class folder, by path in it.
+        masked: the regions that became a mask.
+        skipped: the regions that could not become one.
+        left_out: the regions that did not count.
+    """
     return {
         "schema_version": 1,
         "export": {"file": export.name, "sha256": files.sha256_of(export)},
         "regions": list(masked),
         "skipped": [asdict(skip) for skip in skipped],
+        "left_out": [asdict(skip) for skip in left_out],
         "files": dict(sorted(hashes.items())),
     }
 

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from loco_tools import files
-from loco_tools.annotations.marks import Instance, Marks
+from loco_tools.annotations.audit_page import AuditPage
+from loco_tools.annotations.marks import Marks, Outcome
+from loco_tools.annotations.merging import Instance
 from loco_tools.annotations.photographs import Photograph
 from loco_tools.annotations.regions import Skipped
 from loco_tools.capture.session import Session
@@ -33,16 +35,20 @@ class ClassFolder:
     folder: Path
     config: list[dict[str, Any]]
     notes: list[str]
+    page: AuditPage
     counts: Counter[str] = field(default_factory=Counter)
     defects: Counter[str] = field(default_factory=Counter)
     hashes: dict[str, str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     masked: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    left_out: list[Skipped] = field(default_factory=list)
 
-    def add(self, photograph: Photograph, marked: Marks | None, found: list[Instance]) -> None:
+    def add(self, photograph: Photograph, marked: Marks | None, outcome: Outcome) -> None:
         """Write one image with its masks."""
-        shot = photograph.shot
+        shot, found = photograph.shot, outcome.instances
+        self.skipped += outcome.skipped
+        self.left_out += [Skipped(r.task, r.id, r.type, why) for r, why in outcome.left_out]
         kinds = {instance.defect.kind for instance in found}
         kind = "logical" if "logical" in kinds else "structural" if kinds else "good"
         kind_folder = _KIND_FOLDERS[kind]
@@ -56,6 +62,10 @@ class ClassFolder:
             for number, instance in enumerate(found)
         ]
         self._take_notes(photograph, image, found)
+        self._note_verdicts(image, marked, found)
+        if marked:
+            masks = [str(defect["mask"]) for defect in defects]
+            self.page.add(photograph, image, outcome, masks)
         line = {
             "image": image,
             "split": shot.split,
@@ -99,7 +109,7 @@ class ClassFolder:
             "regions": [region.id for region in instance.regions],
         }
 
-    def _take_notes(self, photograph: Photograph, image: str, found: list[Instance]) -> None:
+    def _take_notes(self, photograph: Photograph, image: str, found: Sequence[Instance]) -> None:
         shot, names = photograph.shot, sorted({instance.defect.name for instance in found})
         if found and names != [shot.defect]:
             taken = shot.defect or "good"
@@ -123,6 +133,15 @@ class ClassFolder:
             if shared:
                 pair = f"{one.defect.name} and {other.defect.name}"
                 self.notes.append(f"{image}: {pair} overlap in {shared} px")
+
+    def _note_verdicts(self, image: str, marked: Marks | None, found: Sequence[Instance]) -> None:
+        """What annotators called the image where that does not fit what they drew."""
+        for submission in marked.counted if marked else ():
+            verdict = submission.verdict
+            fits = {"good": not found, "anomalous": bool(found), "unsure": False}
+            if verdict is not None and not fits[verdict]:
+                drawn = f"{len(found)} defects are marked" if found else "no defect is marked"
+                self.notes.append(f'{image}: called "{verdict}", and {drawn}')
 
 
 def _checked_bytes(photograph: Photograph) -> bytes:

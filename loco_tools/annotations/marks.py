@@ -55,8 +55,10 @@ def submissions_of(export: Export, photographs: Photographs) -> dict[Photograph,
         for index, (reference, photograph) in enumerate(shown[place].items()):
             for annotation in task.annotations:
                 regions = tuple(r for r in annotation.regions if r.image == reference)
+                skipped = annotation.skipped if index == 0 else ()
                 verdict = annotation.verdicts.get(index)
-                found.setdefault(photograph, []).append(Submission(annotation, regions, verdict))
+                made = Submission(annotation, regions, skipped, verdict)
+                found.setdefault(photograph, []).append(made)
     return found
 
 
@@ -160,7 +162,7 @@ def outcome_of(
     if marked is None:
         return Outcome()
     drawn, skipped = [], []
-    image = stored_image(photograph.path) if marked.regions else None
+    image = stored_image(photograph.path)
     for submission in marked.counted:
         instances, faults = instances_of(
             submission, image, taxonomy, group=group, alpha_threshold=alpha_threshold
@@ -179,7 +181,7 @@ def outcome_of(
 
 def instances_of(
     submission: Submission,
-    image: StoredImage | None,
+    image: StoredImage,
     taxonomy: Taxonomy,
     *,
     group: Group,
@@ -190,13 +192,13 @@ def instances_of(
     Raises:
         AnnotationError: a region was drawn on an image of another size, or has no known label.
     """
-    skipped = list(submission.annotation.skipped)
+    skipped = list(submission.skipped)
     usable: list[tuple[Region, Mask]] = []
-    for region in submission.regions if image else ():
-        if image is not None and not image.fits(region):
+    for region in submission.regions:
+        if not image.fits(region):
             raise AnnotationError(image.misfit(region))
         try:
-            usable.append((region, _mask_of(image, region, alpha_threshold)))
+            usable.append((region, image.mask_of(region, alpha_threshold=alpha_threshold)))
         except AnnotationError as error:
             skipped.append(Skipped(region.task, region.id, region.type, str(error)))
     regions = [region for region, _ in usable]
@@ -204,12 +206,6 @@ def instances_of(
         _instance([usable[place] for place in places], taxonomy)
         for places in grouped(regions, submission.annotation.relations, group)
     ], skipped
-
-
-def _mask_of(image: StoredImage | None, region: Region, alpha_threshold: int) -> Mask:
-    if image is None:
-        raise AnnotationError("there is no image")
-    return image.mask_of(region, alpha_threshold=alpha_threshold)
 
 
 def _instance(members: Sequence[tuple[Region, Mask]], taxonomy: Taxonomy) -> Instance:

@@ -11,11 +11,12 @@ import numpy as np
 
 from loco_tools import files
 from loco_tools.annotations.label_studio import read_export
-from loco_tools.annotations.references import ImageFiles
+from loco_tools.annotations.orientation import StoredImage, stored_image
+from loco_tools.annotations.references import ImageFiles, Storages
 from loco_tools.annotations.regions import Region, Skipped
 from loco_tools.annotations.shapes import Mask
 from loco_tools.annotations.targets import check_spares
-from loco_tools.datasets.images import image_size, write_png
+from loco_tools.datasets.images import write_png
 from loco_tools.errors import AnnotationError, DatasetError
 from loco_tools.progress import SILENT, Progress
 
@@ -70,6 +71,8 @@ def export_masks(
     *,
     images: Path | None = None,
     alpha_threshold: int = 128,
+    predictions: bool = False,
+    storages: Storages | None = None,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> MasksReport:
@@ -77,14 +80,17 @@ def export_masks(
 
     Masks are 0/255 at the original image size; n counts from 0 within a task. Labels and ids are
     made safe for file names. A task without a usable id goes by its place in the file, from 1.
-    Where the export does not tell an image's size, the image is looked for by name: in `images`
-    and its subfolders, or beside the export.
+    The image is looked for by name, in `images` and its subfolders, or beside the export. It tells
+    its size where the export does not, and whether it is stored turned: annotators saw such an
+    image upright, and its masks are turned to fit it as it is stored.
 
     Args:
         export: the export.
         out: the folder to make; an earlier output there is replaced whole.
-        images: a folder of the images.
+        images: a folder of the images; the file name at the end of a URL is looked for there too.
         alpha_threshold: brush pixels of at least this opacity (1-255) belong to the mask.
+        predictions: also take predictions.
+        storages: folders by the beginning of the image references that they stand for.
         overwrite: replace `out` even if it holds something else.
         progress: where to report to.
 
@@ -92,8 +98,8 @@ def export_masks(
         AnnotationError: the export cannot be read, or `out` holds something else.
     """
     _check_target(export, out, overwrite=overwrite)
-    content = read_export(export)
-    sizes = _Sizes(_image_files(export, images))
+    content = read_export(export, predictions=predictions)
+    shown = _Shown(_image_files(export, images, storages))
     made: list[MaskedRegion] = []
     taken: Counter[str] = Counter()
     skipped = content.all_skipped()
@@ -103,7 +109,7 @@ def export_masks(
     ):
         for region in content.regions():
             try:
-                mask = region.mask(sizes.of(region), alpha_threshold=alpha_threshold)
+                mask = shown.mask_of(region, alpha_threshold)
             except (AnnotationError, DatasetError) as error:
                 skipped.append(Skipped(region.task, region.id, region.type, str(error)))
             else:
@@ -113,31 +119,47 @@ def export_masks(
     return MasksReport(out, tuple(made), tuple(skipped))
 
 
-class _Sizes:
-    """Original image sizes: what the export says, else what the image's file says."""
+class _Shown:
+    """The images that regions lie on, as far as they are found."""
 
     def __init__(self, found: ImageFiles) -> None:
         self._files = found
+        self._images: dict[str, StoredImage | None] = {}
 
-    def of(self, region: Region) -> tuple[int, int]:
-        if region.size is not None:
-            return region.size
-        path = self._files.find(region.image) if region.image else None
-        if path is None:
+    def mask_of(self, region: Region, alpha_threshold: int) -> Mask:
+        """The mask on the stored image, else at the size that the export tells."""
+        try:
+            image = self._image(region.image)
+        except (AnnotationError, DatasetError):
+            if region.size is None:
+                raise
+            image = None
+        if image is not None and image.fits(region):
+            return image.mask_of(region, alpha_threshold=alpha_threshold)
+        if region.size is None:
             raise AnnotationError(
                 "the export tells no original_width and original_height, and the image "
                 f"{region.image or '(no reference)'} was not found; next step: give the folder "
                 "of the images"
             )
-        return image_size(path)
+        return region.mask(region.size, alpha_threshold=alpha_threshold)
+
+    def _image(self, reference: str | None) -> StoredImage | None:
+        if reference is None:
+            return None
+        if reference not in self._images:
+            path = self._files.find(reference)
+            self._images[reference] = stored_image(path) if path else None
+        return self._images[reference]
 
 
-def _image_files(export: Path, images: Path | None) -> ImageFiles:
+def _image_files(export: Path, images: Path | None, storages: Storages | None) -> ImageFiles:
     if images is None:
-        return ImageFiles([*export.parent.glob("*"), *export.parent.glob("images/*")])
+        beside = [*export.parent.glob("*"), *export.parent.glob("images/*")]
+        return ImageFiles(beside, storages=storages)
     if not images.is_dir():
         raise AnnotationError(f"{images}: expected a folder of images, found none")
-    return ImageFiles(images.rglob("*"))
+    return ImageFiles(images.rglob("*"), storages=storages, urls=True)
 
 
 def _check_target(export: Path, out: Path, *, overwrite: bool) -> None:

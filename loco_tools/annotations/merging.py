@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from loco_tools.annotations.grouping import joined
-from loco_tools.annotations.regions import Annotation, Region
+from loco_tools.annotations.regions import Annotation, Region, Skipped
 from loco_tools.annotations.shapes import Mask
 from loco_tools.annotations.taxonomy import DefectType
 
@@ -28,16 +28,21 @@ majority: everybody's last one. A pixel belongs to a defect when more than half 
 
 @dataclass(frozen=True)
 class Submission:
-    """What one person submitted for one image; `verdict` is what the whole image was called."""
+    """What one person submitted for one image.
+
+    `skipped` is what could not be read; of a task with several images, the first one has it.
+    `verdict` is what the whole image was called ("good", "anomalous", "unsure").
+    """
 
     annotation: Annotation
     regions: tuple[Region, ...]
+    skipped: tuple[Skipped, ...] = ()
     verdict: str | None = None
 
     @property
     def annotator(self) -> str:
         """Who submitted it; each anonymous annotation is a person of its own."""
-        return self.annotation.annotator or f"annotation {self.annotation.id or id(self)}"
+        return self.annotation.annotator or f"annotation {self.annotation.id}"
 
 
 @dataclass(frozen=True)
@@ -111,5 +116,5 @@ def _majority(drawn: Sequence[Sequence[Instance]], defect: DefectType) -> Mask:
         for instances in drawn
         if any(instance.defect == defect for instance in instances)
     ]
-    majority: Mask = np.sum(votes, axis=0, dtype=np.uint16) * 2 > len(drawn)
+    majority: Mask = np.stack(votes).sum(axis=0, dtype=np.uint16) * 2 > len(drawn)
     return majority

