@@ -8,6 +8,9 @@ import difflib
 from collections.abc import Iterable
 
 
+MOST_LISTED = 20
+
+
 class LocoToolsError(Exception):
     """A fault whose message is meant for the person at the keyboard."""
 
@@ -58,12 +61,14 @@ class MissingExtraError(LocoToolsError):
 
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:
-    """A hint that names the nearest known name, or all of them when none is near.
+    """A hint that names the nearest known name, and the known ones, at most `MOST_LISTED` of them.
 
     >>> did_you_mean("patchore", ["patchcore", "simplenet"])
     'did you mean "patchcore"? (known: patchcore, simplenet)'
     """
     names = sorted(known)
-    listing = ", ".join(names) if names else "none"
+    shown = names[:MOST_LISTED]
+    more = [f"and {len(names) - MOST_LISTED} more"] if len(names) > MOST_LISTED else []
+    listing = ", ".join([*shown, *more]) if names else "none"
     near = difflib.get_close_matches(got, names, n=1, cutoff=0.5)
     return f'did you mean "{near[0]}"? (known: {listing})' if near else f"known: {listing}"
