@@ -7,7 +7,6 @@ line prints it in one place (`loco_tools.cli`) and ends with exit code 1.
 import difflib
 from collections.abc import Iterable
 
-
 MOST_LISTED = 20
 
 

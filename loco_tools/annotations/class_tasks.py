@@ -78,7 +78,7 @@ def _region(sample: Sample, defect: Defect, number: int) -> list[dict[str, Any]]
         "image_rotation": 0,
     }
     drawn = drawing.brush(defect.mask)
-    said = (
+    said: tuple[tuple[str, str, dict[str, Any]], ...] = (
         ("brush", "brush", {}),
         ("labels", "label", {"labels": [defect.name]}),
         ("number", GROUP_CONTROL, {"number": number}),

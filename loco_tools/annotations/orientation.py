@@ -90,8 +90,9 @@ def _orientation(path: Path) -> int:
     """EXIF's orientation, 1 where there is none or a meaningless one."""
     try:
         with Image.open(path) as image:
-            # a PNG's would be looked for behind its pixels, which means decoding them
-            known = image.format != "PNG" or "exif" in image.info
+            # a PNG's would be looked for behind its pixels, which means decoding them; TIFFs are
+            # turned upright by all readers, and so are upright as we read them
+            known = "exif" in image.info if image.format == "PNG" else image.format != "TIFF"
             found = image.getexif().get(_ORIENTATION_TAG, 1) if known else 1
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
         return 1

@@ -161,6 +161,12 @@ class Photographs:
                 "step: give one session only, or put loco_session and loco_shot into the task's "
                 "data"
             )
+        drawn_on = _ours(task, "loco_sha256", index)
+        if found and drawn_on not in {None, found[0].shot.sha256}:
+            raise AnnotationError(
+                f"task {task.id}: was drawn on another photograph than {found[0].path}, which has "
+                "been taken again since; next step: push the session again, and mark the new one"
+            )
         return found[0] if found else None
 
     def _candidates(self, task: Task, reference: str | None, index: int) -> list[Photograph]:

@@ -33,7 +33,11 @@ _SMALLEST_SHARE = 1e-4
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a run makes of one shot: its image score and the marked pixels, each piece (H, W)."""
+    """What a run makes of one shot: the marked pixels, each piece (H, W), and a score.
+
+    Label Studio wants scores in [0, 1], which anomaly scores are not, so it is the share of the
+    run's test images whose image score is no higher.
+    """
 
     score: float
     regions: tuple[Mask, ...]
@@ -87,11 +91,11 @@ def proposals_of(
         )
     threshold = _threshold(maps, quantile)
     scores = _scores(run / "cells" / method_folder / record.name / number / "scores.csv")
-    by_shot = {}
-    for shot, path in found.items():
-        anomaly_map = read_map(path)
-        score = scores.get((path.parent.name, path.stem), float(anomaly_map.max()))
-        by_shot[shot] = Proposal(score, _pieces(anomaly_map > threshold))
+    ranks = _ranks(scores or {_key(path): _highest(path) for path in maps.glob("test/*/*.tiff")})
+    by_shot = {
+        shot: Proposal(ranks.get(_key(path), 0.0), _pieces(read_map(path) > threshold))
+        for shot, path in found.items()
+    }
     return Proposals(f"{method_folder}, seed {number}, quantile {quantile:g}", by_shot)
 
 
@@ -181,6 +185,24 @@ def _scores(path: Path) -> dict[tuple[str, str], float]:
             f"{path}: expected the scores of a finished cell, got {error!r}; next step: run the "
             "benchmark again"
         ) from error
+
+
+def _ranks(scores: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], float]:
+    """For each image the share of images that score no higher than it, in (0, 1]."""
+    ordered = np.sort(list(scores.values()))
+    return {
+        key: float(np.searchsorted(ordered, score, side="right") / ordered.size)
+        for key, score in scores.items()
+    }
+
+
+def _key(path: Path) -> tuple[str, str]:
+    """Kind folder and id of the image that a map is of."""
+    return path.parent.name, path.stem
+
+
+def _highest(path: Path) -> float:
+    return float(read_map(path).max())
 
 
 def _map_of(maps: Path, image: str) -> Path:

@@ -305,7 +305,10 @@ def _predict(
     there = _ours(server, project, record)
     added = list(_predictions(wanted, there, proposals))
     count = server.replace_predictions(project, proposals.version, added)
-    server.update_project(project, model_version=proposals.version, show_collab_predictions=True)
+    if count:
+        server.update_project(
+            project, model_version=proposals.version, show_collab_predictions=True
+        )
     return count
 
 

@@ -26,6 +26,28 @@ _UPLOADS = "/data/upload/"
 _LONGEST_SHOWN = 80
 
 
+def parse_storages(given: Iterable[str]) -> dict[str, Path]:
+    """Storages as the command line gives them, each as PREFIX=DIR.
+
+    The last equals sign counts, because a prefix may hold one.
+
+    >>> list(parse_storages(["s3://parts/=.", "/data/local-files/?d=."]))
+    ['s3://parts/', '/data/local-files/?d']
+
+    Raises:
+        AnnotationError: one is not of this form, or its folder is missing.
+    """
+    storages = {}
+    for one in given:
+        prefix, _, folder = one.rpartition("=")
+        if not prefix or not folder:
+            raise AnnotationError(f'storage "{one}": expected PREFIX=DIR')
+        if not Path(folder).is_dir():
+            raise AnnotationError(f"storage {prefix}: expected the folder {folder}, found none")
+        storages[prefix] = Path(folder)
+    return storages
+
+
 def names_of(reference: str) -> tuple[str, ...]:
     """The file names that an image reference may stand for, the likeliest first.
 
@@ -91,7 +113,7 @@ def stored_file(reference: str, storages: Storages) -> Path | None:
     rest = unquote(re.split(r"[?#&]", reference[len(prefix) :])[0]).replace("\\", "/")
     folder = storages[prefix].resolve()
     try:
-        path = (folder / rest.lstrip("/")).resolve()
+        path = (folder / rest.lstrip("=/")).resolve()
         found = path.is_file()
     except (OSError, ValueError):  # a name too long, or with a zero byte
         path, found = folder / "unreadable name", False

@@ -27,6 +27,8 @@ _PAGE = 200
 _ONCE = {"max_retries": 0}
 """For requests that would do their work twice if they were sent twice."""
 _REFUSED = (401, 403)
+_SHORT_LIVED = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
+"""What personal access tokens are exchanged for."""
 _LONGEST_DETAIL = 300
 
 
@@ -243,16 +245,23 @@ class Server:
                 if old.model_version == version:
                     self._api.predictions.delete(old.id)
             added = [{**one, "model_version": version} for one in predictions]
-            if added:
-                self._api.projects.import_predictions(
-                    project.id, request=added, request_options=_ONCE
-                )
-        return len(added)
+            if not added:
+                return 0
+            answer = self._api.projects.import_predictions(
+                project.id, request=added, request_options=_ONCE
+            )
+            created = int(answer.created)
+        if created != len(added):
+            raise LabelStudioError(
+                f"{self.url}: refused {len(added) - created} of {len(added)} predictions for "
+                f'"{project.title}"; next step: look into the server\'s log'
+            )
+        return created
 
     def begin_snapshot(self, project: Project) -> int:
         """Ask for an export snapshot of every task; the number of the snapshot."""
         with self._explained(f'make a snapshot of "{project.title}"'):
-            options = {"drafts": {"only_id": True}, "predictions": {"only_id": True}}
+            options = {"drafts": {"only_id": True}, "predictions": {"only_id": False}}
             made = self._api.projects.exports.create(
                 project.id,
                 title="loco-tools",
@@ -304,11 +313,8 @@ class Server:
                 f"{what}; next step: check --url, and that the server is running",
                 temporary=True,
             ) from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise LabelStudioError(
-                f"{self.url}: expected the answers of a Label Studio server, got something else "
-                f"({type(error).__name__}), so loco-tools could not {what}; next step: check --url"
-            ) from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise self._no_label_studio(what) from None
 
     def _answered(self, what: str, status: int | None, body: Any) -> LabelStudioError:
         detail = self._without_token(_detail(body))
@@ -319,13 +325,21 @@ class Server:
                 "organisation allows them; next step: create a new one in Label Studio (Account & "
                 "Settings)"
             )
+        if not isinstance(body, dict) and (status is None or status < 500):
+            return self._no_label_studio(what)
         return LabelStudioError(
             f"{self.url}: could not {what}; the server answered {status}{detail}",
             temporary=status is not None and status >= 500,
         )
 
+    def _no_label_studio(self, what: str) -> LabelStudioError:
+        return LabelStudioError(
+            f"{self.url}: expected the answers of a Label Studio server, got something else, so "
+            f"loco-tools could not {what}; next step: check --url"
+        )
+
     def _without_token(self, text: str) -> str:
-        return text.replace(self._token.get_secret_value(), "***")
+        return _SHORT_LIVED.sub("***", text.replace(self._token.get_secret_value(), "***"))
 
 
 def _checked_url(url: str) -> str:

@@ -21,6 +21,8 @@ MAX_DEPTH = 100
 MAX_ENTRY_BYTES = 256 * 2**20
 """Single tasks larger than this are refused before they are parsed."""
 
+_RELEASED_BYTES = 32 * 2**20
+
 _BOM = b"\xef\xbb\xbf"
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 # a string, a string without end, a list or an object of plain numbers and words, or one bracket
@@ -68,6 +70,7 @@ class _Scan:
                 "UTF-8"
             )
         self._at = len(_BOM) if content[:3] == _BOM else 0
+        self._released = 0
 
     def entries(self) -> Iterator[Any]:
         """Every entry of the list, or the one object that there is."""
@@ -85,6 +88,7 @@ class _Scan:
             return
         while True:
             yield self._entry(depth=1)
+            self._release()
             separator = self._next()
             self._at += 1
             if separator == b"]":
@@ -92,6 +96,13 @@ class _Scan:
             if separator != b",":
                 got = "the file's end" if not separator else repr(separator.decode("latin-1"))
                 raise self._fault(f"{got} at byte {self._at - 1} instead of a comma")
+
+    def _release(self) -> None:
+        """Let go of what was read, where the system allows it; else it counts as ours."""
+        read = self._at // mmap.PAGESIZE * mmap.PAGESIZE
+        if read - self._released >= _RELEASED_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            self._content.madvise(mmap.MADV_DONTNEED, self._released, read - self._released)
+            self._released = read
 
     def _only_task(self) -> Any:
         found = self._entry(depth=0)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from loco_tools.cli import benching, dataset, station
+from loco_tools.cli import benching, dataset, labelling, station
 from loco_tools.errors import LocoToolsError
 from loco_tools.progress import SILENT, RichProgress
 
@@ -30,8 +30,8 @@ def cli(context: click.Context, quiet: bool) -> None:
 for command in (
     station.demo,
     station.capture,
-    station.label,
-    station.convert,
+    labelling.label,
+    labelling.convert,
     dataset.validate,
     dataset.show,
     dataset.export,

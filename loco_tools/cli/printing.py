@@ -4,15 +4,13 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
 from loco_tools.errors import BenchmarkError
 
 if TYPE_CHECKING:
-    from loco_tools.annotations.convert import ConversionReport
-    from loco_tools.annotations.masks_only import MasksReport
     from loco_tools.benchmark.runner import RunReport
     from loco_tools.plan import Plan
 
@@ -24,7 +22,19 @@ def print_json(content: Any) -> None:
     click.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
-def print_outcome(outcome: "MasksReport | ConversionReport", *, as_json: bool) -> None:
+class Outcome(Protocol):
+    """What a command reports: for a person, and as plain data."""
+
+    def describe(self) -> str:
+        """A few lines for a person."""
+        ...
+
+    def as_record(self) -> dict[str, Any]:
+        """The same as plain data for JSON."""
+        ...
+
+
+def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     if as_json:
         print_json(outcome.as_record())
     else:

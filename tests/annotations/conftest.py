@@ -20,6 +20,12 @@ Truth = Mapping[str, Sequence[tuple[str, Mask]]]
 MakeSession = Callable[..., Path]
 
 
+@pytest.fixture(autouse=True)
+def _no_syncing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Converting writes many small files; waiting for the disk after each proves nothing here."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
 @pytest.fixture
 def taxonomy() -> Taxonomy:
     return load_taxonomy("composite_part")

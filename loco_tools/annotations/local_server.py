@@ -1,0 +1,210 @@
+"""A Label Studio server on this machine, in an environment of its own: `make label-studio`.
+
+Everything lies in one folder (`.label-studio/`, git-ignored): the environment, the server's data,
+its log, and the files `token` and `password`, which only their owner may read. The server listens
+on loopback alone, tells nobody that it runs, and shows local storages under `captures/`.
+"""
+
+import contextlib
+import http.client
+import os
+import secrets
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from loco_tools.errors import LabelStudioError, LocoToolsError
+from loco_tools.progress import SILENT, Progress, RichProgress
+
+FOLDER = Path(".label-studio")
+PACKAGE = "label-studio>=1.20"
+USER = "annotator@example.com"
+
+_HOST = "127.0.0.1"
+_LONGEST_START_S = 180.0
+_STOP_S = 10.0
+_LOG_LINES = 15
+
+
+@dataclass(frozen=True)
+class LocalServer:
+    """A running server: its address, and the files that open it."""
+
+    url: str
+    user: str
+    password_file: Path
+    token_file: Path
+    log: Path
+
+
+def install(environment: Path, progress: Progress = SILENT) -> Path:
+    """Make an environment with Label Studio in it, unless it is there; its `label-studio` command.
+
+    Raises:
+        LabelStudioError: it cannot be installed.
+    """
+    command = environment / "bin" / "label-studio"
+    if command.is_file():
+        return command
+    progress.note(f"installing Label Studio into {environment} (once, one or two minutes)")
+    venv.create(environment, with_pip=True)
+    pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", PACKAGE]
+    done = subprocess.run(pip, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    if done.returncode != 0 or not command.is_file():
+        raise LabelStudioError(
+            f"{environment}: Label Studio cannot be installed; pip says: {_end_of(done.stderr)}"
+        )
+    return command
+
+
+@contextlib.contextmanager
+def running(
+    command: Path,
+    folder: Path,
+    *,
+    port: int,
+    documents: Path | None = None,
+    progress: Progress = SILENT,
+) -> Iterator[LocalServer]:
+    """A server on loopback that runs while the block does; its data stay in `folder`.
+
+    The first start makes a user, a password and a legacy token.
+
+    Args:
+        command: `label-studio`, see `install`.
+        folder: of the server's data, log, password and token.
+        port: to listen on.
+        documents: what local storages may show.
+        progress: where to report to.
+
+    Raises:
+        LabelStudioError: the server ends, or does not answer within three minutes.
+    """
+    server = LocalServer(
+        url=f"http://{_HOST}:{port}",
+        user=USER,
+        password_file=_secret(folder / "password", 12),
+        token_file=_secret(folder / "token", 20),
+        log=folder / "server.log",
+    )
+    if _answers(port):
+        raise LabelStudioError(f"{server.url}: something else answers there; give another --port")
+    arguments = ["start", "--no-browser", "--internal-host", _HOST, "--port", str(port)]
+    with server.log.open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            [str(command.absolute()), *arguments],
+            env=_settings(server, folder, documents),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+        )
+        try:
+            with progress.task("Label Studio starts"):
+                _wait(server, port, process)
+            yield server
+        finally:
+            _stop(process)
+
+
+def _settings(server: LocalServer, folder: Path, documents: Path | None) -> dict[str, str]:
+    """The server's environment variables; passwords on a command line could be read by others."""
+    settings = {
+        **os.environ,
+        "LABEL_STUDIO_BASE_DATA_DIR": str((folder / "data").absolute()),
+        "LABEL_STUDIO_USERNAME": server.user,
+        "LABEL_STUDIO_PASSWORD": server.password_file.read_text().strip(),
+        "LABEL_STUDIO_USER_TOKEN": server.token_file.read_text().strip(),
+        "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
+        "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
+        "COLLECT_ANALYTICS": "False",
+        "LATEST_VERSION_CHECK": "False",
+        "SENTRY_DSN": "",
+        "FRONTEND_SENTRY_DSN": "",
+    }
+    if documents is not None:
+        settings["LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED"] = "true"
+        settings["LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"] = str(documents.absolute())
+    return settings
+
+
+def _secret(path: Path, length: int) -> Path:
+    """A file with a random secret, made when it is not there, that only its owner may read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(number, "w") as stream:
+            stream.write(secrets.token_hex(length) + "\n")
+    return path
+
+
+def _wait(server: LocalServer, port: int, process: "subprocess.Popen[bytes]") -> None:
+    end = time.monotonic() + _LONGEST_START_S
+    while not _answers(port):
+        if process.poll() is not None or time.monotonic() > end:
+            said = _end_of(server.log.read_text(errors="replace"))
+            ended = "ended" if process.poll() is not None else "does not answer"
+            raise LabelStudioError(f"Label Studio {ended}; {server.log} says: {said}")
+        time.sleep(0.5)
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection(_HOST, port, timeout=2)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _end_of(text: str) -> str:
+    return " | ".join(text.strip().splitlines()[-_LOG_LINES:])
+
+
+@click.command()
+@click.option("--folder", type=click.Path(path_type=Path), default=FOLDER, show_default=True)
+@click.option("--port", type=int, default=8080, show_default=True)
+@click.option("--documents", type=click.Path(path_type=Path), default=Path("captures"))
+def main(folder: Path, port: int, documents: Path) -> None:
+    """Install Label Studio into an environment of its own, and run it on loopback until ctrl-c."""
+    progress = RichProgress()
+    try:
+        command = install(folder / "venv", progress)
+        with running(command, folder, port=port, documents=documents, progress=progress) as server:
+            click.echo(
+                f"Label Studio: {server.url}\n"
+                f"  user:     {server.user}\n"
+                f"  password: in {server.password_file}\n"
+                f"  token:    in {server.token_file}, for --token-file\n"
+                f"  local files: {documents}, for --local-files\n"
+                f"Example: loco-tools label push captures/angle/session-001 --url {server.url} "
+                f"--project angle --token-file {server.token_file}\n"
+                "Stop it with ctrl-c."
+            )
+            while True:
+                time.sleep(3600)
+    except KeyboardInterrupt:
+        sys.exit(0)
+    except LocoToolsError as error:
+        sys.exit(f"label-studio: {error}")
+
+
+if __name__ == "__main__":
+    main()
