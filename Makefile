@@ -1,13 +1,14 @@
 # On a fresh machine with Python 3.11 or newer and make:
 #   make demo    sets everything up and walks the whole path
 #   make test    the same environment, with the tests
+#   make label-studio    a real Label Studio server on this machine, in an environment of its own
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check package speed clean
+.PHONY: demo test check package speed label-studio clean
 
 demo: $(VENV)/.ready
 	$(BIN)/loco-tools demo
@@ -26,6 +27,11 @@ package: $(VENV)/.ready-dev
 
 speed: $(VENV)/.ready-dev
 	for script in benchmark/speed/*.py; do $(BIN)/python $$script || exit 1; done
+
+# Everything of the server (environment, data, token) stays in .label-studio/, which git ignores.
+PORT ?= 8080
+label-studio: $(VENV)/.ready
+	$(BIN)/python -m loco_tools.annotations.local_server --port $(PORT)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -5,7 +5,6 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from loco_tools import files
 from loco_tools.annotations.audit_page import AuditPage
 from loco_tools.annotations.marks import Marks, Outcome
-from loco_tools.annotations.merging import Instance
+from loco_tools.annotations.merging import Instance, overlaps
 from loco_tools.annotations.photographs import Photograph
 from loco_tools.annotations.regions import Skipped
 from loco_tools.capture.session import Session
@@ -128,11 +127,9 @@ class ClassFolder:
                     f"{image}: {instance.defect.name} saturates at {threshold} px, but only "
                     f"{instance.area_px} px are marked; evaluations then take all that is marked"
                 )
-        for one, other in combinations(found, 2):
-            shared = int(np.count_nonzero(one.mask & other.mask))
-            if shared:
-                pair = f"{one.defect.name} and {other.defect.name}"
-                self.notes.append(f"{image}: {pair} overlap in {shared} px")
+        for one, other, shared in overlaps([instance.mask for instance in found]):
+            pair = f"{found[one].defect.name} and {found[other].defect.name}"
+            self.notes.append(f"{image}: {pair} overlap in {shared} px")
 
     def _note_verdicts(self, image: str, marked: Marks | None, found: Sequence[Instance]) -> None:
         """What annotators called the image where that does not fit what they drew."""

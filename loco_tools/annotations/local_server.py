@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -184,6 +185,7 @@ def _end_of(text: str) -> str:
 @click.option("--documents", type=click.Path(path_type=Path), default=Path("captures"))
 def main(folder: Path, port: int, documents: Path) -> None:
     """Install Label Studio into an environment of its own, and run it on loopback until ctrl-c."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     progress = RichProgress()
     try:
         command = install(folder / "venv", progress)

@@ -76,7 +76,7 @@ def marks_of(
         chosen = counted(submitted, merge)
         if not chosen:
             unreviewed.append(str(photograph))
-        aside = tuple(one for one in submitted if one not in chosen)
+        aside = tuple(one for one in submitted if all(one is not c for c in chosen))
         people = {s.annotation.annotator for s in submitted if s.annotation.annotator is not None}
         marks[photograph] = Marks(chosen, aside, tuple(sorted(people)))
     if unreviewed:

@@ -1,12 +1,13 @@
 """Several people marked one image: whose marks count, and what they make together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
 
+from loco_tools.annotations.drawing import bounding_box
 from loco_tools.annotations.grouping import joined
 from loco_tools.annotations.regions import Annotation, Region, Skipped
 from loco_tools.annotations.shapes import Mask
@@ -90,9 +91,8 @@ def merged(
     together = [instance for instances in drawn for instance in instances]
     links = [
         (one, other)
-        for one, other in combinations(range(len(together)), 2)
+        for one, other, _ in overlaps([instance.mask for instance in together])
         if together[one].defect == together[other].defect
-        and np.any(together[one].mask & together[other].mask)
     ]
     made, outvoted = [], []
     for places in joined(len(together), links):
@@ -107,6 +107,20 @@ def merged(
             reason = f"outvoted: no pixel of it was marked by more than half of {len(drawn)}"
             outvoted += [(region, f"{reason} annotators") for region in regions]
     return made, outvoted
+
+
+def overlaps(masks: Sequence[Mask]) -> Iterator[tuple[int, int, int]]:
+    """Every two masks that share pixels, by their places, and how many pixels they share."""
+    boxes = [bounding_box(mask) for mask in masks]
+    for one, other in combinations(range(len(masks)), 2):
+        top, left, bottom, right = (
+            (max if edge < 2 else min)(boxes[one][edge], boxes[other][edge]) for edge in range(4)
+        )
+        if top < bottom and left < right:
+            inside = slice(top, bottom), slice(left, right)
+            shared = int(np.count_nonzero(masks[one][inside] & masks[other][inside]))
+            if shared:
+                yield one, other, shared
 
 
 def _majority(drawn: Sequence[Sequence[Instance]], defect: DefectType) -> Mask:

@@ -138,28 +138,24 @@ def push(
     source = _Source(session, local_files)
     server = Server(url, token)
     target, created = _project(server, project, record, labelling_config(taxonomy, record.plan))
+    if local_files is not None:
+        server.add_local_storage(target, source.images)
     there = _ours(server, target, record)
     new = [task for task in wanted if task.key not in there]
     retaken = [task for task in wanted if task.key in there and _retaken(task, there[task.key])]
-    if local_files is not None:
-        server.add_local_storage(target, source.images)
-    with progress.task(f"push {record.session}", len(new) + len(retaken)) as advance:
-        for first in range(0, len(new), _BATCH):
-            batch = new[first : first + _BATCH]
-            references = source.references(server, target, batch)
-            data = zip(batch, references, strict=True)
-            server.add_tasks(target, [task.data(record, found) for task, found in data])
+    free = [task for task in retaken if not there[task.key].annotated]
+    notes += [
+        f"{'/'.join(task.key)}: taken again, but already annotated; left alone"
+        for task in retaken
+        if task not in free
+    ]
+    with progress.task(f"push {record.session}", len(new) + len(free)) as advance:
+        for batch in _batches(new):
+            server.add_tasks(target, source.data(server, target, record, batch))
             advance(len(batch))
-        replaced = 0
-        for task in retaken:
-            if there[task.key].annotated:
-                notes.append(
-                    f"{'/'.join(task.key)}: taken again, but already annotated; left alone"
-                )
-            else:
-                [found] = source.references(server, target, [task])
-                server.update_task(there[task.key].id, task.data(record, found))
-                replaced += 1
+        for task in free:
+            [data] = source.data(server, target, record, [task])
+            server.update_task(there[task.key].id, data)
             advance(1)
     predicted = _predict(server, target, record, wanted, predictions) if predictions else 0
     return PushReport(
@@ -169,11 +165,16 @@ def push(
         created=created,
         simulated=record.simulated,
         added=len(new),
-        replaced=replaced,
-        unchanged=len(wanted) - len(new) - replaced,
+        replaced=len(free),
+        unchanged=len(wanted) - len(new) - len(free),
         predictions=predicted,
         notes=tuple(notes),
     )
+
+
+def _batches(tasks: Sequence[PartTask]) -> Iterator[Sequence[PartTask]]:
+    for first in range(0, len(tasks), _BATCH):
+        yield tasks[first : first + _BATCH]
 
 
 def _tasks(session: Path, record: Session, *, with_good: bool) -> tuple[list[PartTask], list[str]]:
@@ -217,22 +218,20 @@ class _Source:
         """The folder of the photographs."""
         return (self.session / "images").resolve()
 
-    def references(
-        self, server: Server, project: Project, tasks: Sequence[PartTask]
-    ) -> list[list[str]]:
-        """For each task the references to its images, which are on the server afterwards."""
-        contents = [[_content(self.session, shot) for shot in task.shots] for task in tasks]
-        if self.local_files is not None:
+    def data(
+        self, server: Server, project: Project, record: Session, tasks: Sequence[PartTask]
+    ) -> list[dict[str, Any]]:
+        """The data of some tasks, whose images are within the server's reach afterwards."""
+        shots = [shot for task in tasks for shot in task.shots]
+        contents = [_content(self.session, shot) for shot in shots]
+        if self.local_files is None:
+            names = [f"{re.sub(r'[^A-Za-z0-9_-]', '_', shot.shot)}.png" for shot in shots]
+            found = iter(server.upload(project, list(zip(names, contents, strict=True))))
+        else:
             root = self.local_files.resolve()
-            folders = [[(self.session / shot.file).resolve() for shot in t.shots] for t in tasks]
-            return [[_local(path.relative_to(root)) for path in paths] for paths in folders]
-        named = [
-            (f"{re.sub(r'[^A-Za-z0-9_-]', '_', shot.shot)}.png", content)
-            for task, found in zip(tasks, contents, strict=True)
-            for shot, content in zip(task.shots, found, strict=True)
-        ]
-        stored = iter(server.upload(project, named))
-        return [[next(stored) for _ in task.shots] for task in tasks]
+            paths = [(self.session / shot.file).resolve() for shot in shots]
+            found = iter([_local(path.relative_to(root)) for path in paths])
+        return [task.data(record, [next(found) for _ in task.shots]) for task in tasks]
 
 
 def _local(path: Path) -> str:

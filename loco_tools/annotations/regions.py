@@ -11,7 +11,7 @@ from loco_tools.errors import AnnotationError
 TaskId = int | str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Skipped:
     """Something in the export that became nothing, and why."""
 
@@ -21,7 +21,7 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Region:
     """One thing drawn on one image.
 
@@ -58,7 +58,7 @@ class Region:
         return mask
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Annotation:
     """What one person submitted for one task.
 
@@ -79,7 +79,7 @@ class Annotation:
     relations: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task:
     """One task: its data as imported, the images it shows, and its submitted annotations.
 
@@ -93,7 +93,7 @@ class Task:
     left_out: tuple[Skipped, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Export:
     """A whole export; `skipped` holds only what lies outside of any annotation."""
 

@@ -18,8 +18,14 @@ from loco_tools.errors import AnnotationError
 MAX_DEPTH = 100
 """JSON that nests deeper is refused; exports nest about ten levels."""
 
-MAX_ENTRY_BYTES = 256 * 2**20
+MAX_ENTRY_BYTES = 128 * 2**20
 """Single tasks larger than this are refused before they are parsed."""
+
+MAX_ENTRY_BRACKETS = 4_000_000
+"""So are tasks with more brackets, which take far more memory than bytes on the disk."""
+
+MAX_ENTRIES = 1_000_000
+"""And files with more tasks."""
 
 _RELEASED_BYTES = 32 * 2**20
 
@@ -86,7 +92,7 @@ class _Scan:
         if self._next() == b"]":
             self._at += 1
             return
-        while True:
+        for _ in range(MAX_ENTRIES):
             yield self._entry(depth=1)
             self._release()
             separator = self._next()
@@ -96,6 +102,7 @@ class _Scan:
             if separator != b",":
                 got = "the file's end" if not separator else repr(separator.decode("latin-1"))
                 raise self._fault(f"{got} at byte {self._at - 1} instead of a comma")
+        raise self._refusal(f"it has more than {MAX_ENTRIES} tasks; next step: export in parts")
 
     def _release(self) -> None:
         """Let go of what was read, where the system allows it; else it counts as ours."""
@@ -123,10 +130,8 @@ class _Scan:
         self._next()
         start, self._at = self._at, self._end_of_value(depth)
         if self._at - start > MAX_ENTRY_BYTES:
-            raise AnnotationError(
-                f"{self._path}: refused, one task has {self._at - start} bytes; expected at most "
-                f"{MAX_ENTRY_BYTES}"
-            )
+            size = self._at - start
+            raise self._refusal(f"one task has {size} bytes; expected at most {MAX_ENTRY_BYTES}")
         try:
             return json.loads(self._content[start : self._at].decode("utf-8"))
         except RecursionError as error:
@@ -140,7 +145,9 @@ class _Scan:
             plain = _PLAIN.match(self._content, self._at)
             return plain.end() if plain else self._at
         open_brackets = 0
-        for token in _TOKEN.finditer(self._content, self._at):
+        for number, token in enumerate(_TOKEN.finditer(self._content, self._at)):
+            if number > MAX_ENTRY_BRACKETS:
+                raise self._refusal(f"one task has more than {MAX_ENTRY_BRACKETS} lists and texts")
             first = self._content[token.start()]
             if token.end() - token.start() == 1 and first != ord('"'):
                 open_brackets += 1 if first in b"[{" else -1
@@ -151,10 +158,10 @@ class _Scan:
         return len(self._content)
 
     def _too_deep(self) -> AnnotationError:
-        return AnnotationError(
-            f"{self._path}: refused, its JSON is nested too deeply; expected at most {MAX_DEPTH} "
-            "levels"
-        )
+        return self._refusal(f"its JSON is nested too deeply; expected at most {MAX_DEPTH} levels")
+
+    def _refusal(self, reason: str) -> AnnotationError:
+        return AnnotationError(f"{self._path}: refused, {reason}")
 
     def _fault(self, got: str) -> AnnotationError:
         return AnnotationError(

@@ -10,8 +10,9 @@ import threading
 import urllib.request
 import warnings
 from abc import abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,9 @@ from loco_tools.errors import MethodError, did_you_mean
 from loco_tools.progress import SILENT, Progress
 
 DEFAULT = "wide_resnet50_2"
-WEIGHT_FREE = ("scattering",)
+WEIGHT_FREE = ("scattering", "dictionary")
+LEARNED = ("dictionary",)
+"""Backbones that are fitted to each class; what they learn is saved with the detector."""
 DEFAULT_WEIGHTS = "IMAGENET1K_V1"
 NO_WEIGHTS = "none"
 STRIDES = (8, 16)
@@ -30,13 +33,14 @@ STAGE_LISTS = ("features", "trunk_output", "layers", "blocks")
 
 
 class Backbone(nn.Module):
-    """A frozen feature extractor.
+    """A feature extractor: frozen, or fitted once to good images before its detector is.
 
     Attributes:
         name: torchvision's name, or one of `WEIGHT_FREE`.
-        weights: "IMAGENET1K_V1", the first 12 digits of a weight file's SHA-256, or "none".
+        weights: "IMAGENET1K_V1", the first 12 digits of the SHA-256 of a weight file or of what
+            `fit` learned, or "none".
         channels: of the maps at strides 8 and 16.
-        weight_free: true when nothing was learned; detectors then standardise its channels.
+        weight_free: true when it needs no weights; detectors then standardise its channels.
     """
 
     name: str
@@ -48,6 +52,26 @@ class Backbone(nn.Module):
     def tag(self) -> str:
         """Architecture and weights, as in results: "mobilenet_v2:3f2a90c41b7e"."""
         return f"{self.name}:{self.weights}"
+
+    def own(self) -> Self:
+        """The one that a detector may fit and keep: itself when there is nothing to fit."""
+        return self
+
+    def fit(self, pixels: Iterator[Tensor], *, count: int, seed: int) -> None:
+        """Learn from good images; a frozen backbone does not look at them.
+
+        Args:
+            pixels: batches as `taps` takes them.
+            count: how many images there are in all.
+            seed: the same seed and images on the same machine give the same backbone.
+        """
+
+    def learned(self) -> dict[str, Tensor]:
+        """What `fit` learned, for saving; nothing of a frozen backbone."""
+        return {}
+
+    def restore(self, learned: dict[str, Tensor]) -> None:
+        """Take over what `learned` gave; RuntimeError when it does not fit."""
 
     @abstractmethod
     def taps(self, pixels: Tensor) -> tuple[Tensor, ...]:
@@ -168,11 +192,15 @@ def backbone_for(tag: str | None, given: Backbone | None, *, origin: str) -> Bac
     Raises:
         MethodError: another one was given, or its weights came from a file and none was given.
     """
+    name, _, found = (tag or "").partition(":")
+    if given is not None and name in LEARNED and given.name == name:
+        return given.own()
     if given is not None:
         if given.tag != tag:
             raise MethodError(f"{origin}: was fitted with backbone {tag}, got {given.tag}")
         return given
-    name, _, found = (tag or "").partition(":")
+    if name in LEARNED:
+        return _weight_free(name)
     if found == NO_WEIGHTS:
         return _weight_free(name) if name in WEIGHT_FREE else random_backbone(name)
     if found == DEFAULT_WEIGHTS:
@@ -184,9 +212,10 @@ def backbone_for(tag: str | None, given: Backbone | None, *, origin: str) -> Bac
 
 
 def _weight_free(name: str) -> Backbone:
+    from loco_tools.methods.dictionary import Dictionary
     from loco_tools.methods.scattering import Scattering
 
-    known: dict[str, type[Backbone]] = {"scattering": Scattering}
+    known: dict[str, type[Backbone]] = {"scattering": Scattering, "dictionary": Dictionary}
     return known[name]()
 
 

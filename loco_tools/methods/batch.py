@@ -5,6 +5,7 @@ Whatever is computed for a batch is kept with it: several detectors that are giv
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Literal, TypeVar
 
 import cv2
@@ -100,9 +101,9 @@ def batches(
     images: Sequence[Pixels], batch_size: int, device: torch.device | str
 ) -> Iterator[Batch]:
     """The images in order, `batch_size` at a time; each image is decoded once."""
-    for start in range(0, len(images), batch_size):
-        stop = min(start + batch_size, len(images))
-        yield Batch([images[i] for i in range(start, stop)], device)
+    ahead = iter(images)  # of `Images`: decoded on threads while the detector computes
+    while part := list(islice(ahead, batch_size)):
+        yield Batch(part, device)
 
 
 def resize_image(image: Pixels, size: Size) -> Pixels:

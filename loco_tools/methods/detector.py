@@ -22,6 +22,9 @@ from loco_tools.methods.batch import Batch, Resize, Size, batches, image_sizes, 
 from loco_tools.progress import SILENT, Progress
 from loco_tools.schema import Schema, parse
 
+BACKBONE = "backbone."
+"""Opens the names of a saved detector's arrays that its backbone learned."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -152,6 +155,7 @@ class Detector(ABC):
         self.training_log = []
         self._input_size = self._choose_input_size(train)
         try:
+            self._prepare(train, seed, progress)
             self._fit(train, validation, seed=seed, progress=progress)
         except BaseException:
             self._input_size = None
@@ -222,6 +226,10 @@ class Detector(ABC):
     def _choose_input_size(self, train: Sequence[Pixels]) -> Size:
         """(h, w) at which the images will be seen."""
 
+    def _prepare(self, train: Sequence[Pixels], seed: int, progress: Progress) -> None:
+        """What comes before `_fit`: here nothing; `input_size` is known."""
+        del train, seed, progress
+
     @abstractmethod
     def _fit(
         self,
@@ -243,7 +251,7 @@ class Detector(ABC):
 
 
 class SingleDetector(Detector):
-    """A detector that looks at images through one frozen backbone.
+    """A detector that looks at images through one backbone, its own where that is fitted too.
 
     Subclasses set the class attributes and write `_fit`, `score_batch`, `cut_batch`, `_tensors`
     and `_restore`. The defaults of their `Config` are the preset "paper".
@@ -254,7 +262,7 @@ class SingleDetector(Detector):
 
     def __init__(self, config: SingleConfig, backbone: Backbone, *, device: str = "auto") -> None:
         super().__init__(config, device=device)
-        self.backbone = backbone.to(self.device)
+        self.backbone = backbone.own().to(self.device)
 
     @classmethod
     def configure(
@@ -266,11 +274,20 @@ class SingleDetector(Detector):
     def _choose_input_size(self, train: Sequence[Pixels]) -> Size:
         return input_size(image_sizes(train), self.config.size_px, self.config.resize)
 
+    def _prepare(self, train: Sequence[Pixels], seed: int, progress: Progress) -> None:
+        self.backbone.fit(self._training_pixels(train, progress), count=len(train), seed=seed)
+
+    def _training_pixels(self, train: Sequence[Pixels], progress: Progress) -> Iterator[Tensor]:
+        with progress.task(f"{self.name}: backbone {self.backbone.name}", len(train)) as advance:
+            for batch in batches(train, self.config.batch_size, self.device):
+                yield batch.pixels(self.input_size)
+                advance(len(batch))
+
     def save(self, folder: Path) -> None:
         """See `Detector.save`.
 
         `detector.json` holds the configuration and `detector.safetensors` the arrays. The backbone
-        is named there with its weight tag, not stored.
+        is named there with its weight tag; stored is only what it learned from the class.
         """
         size = self.input_size
         record = checkpoint.Record(
@@ -280,7 +297,8 @@ class SingleDetector(Detector):
             input_size=size,
             training_log=self.training_log,
         )
-        checkpoint.write(folder, record, self._tensors())
+        learned = {BACKBONE + key: value for key, value in self.backbone.learned().items()}
+        checkpoint.write(folder, record, {**self._tensors(), **learned})
 
     @classmethod
     def load(cls, folder: Path, backbone: Backbone | None = None, *, device: str = "auto") -> Self:
@@ -291,8 +309,15 @@ class SingleDetector(Detector):
         detector = cls(config, found, device=device)
         detector.training_log = record.training_log
         detector._input_size = record.input_size
+        tensors = {key: value.to(detector.device) for key, value in tensors.items()}
+        learned = {
+            key.removeprefix(BACKBONE): value
+            for key, value in tensors.items()
+            if key.startswith(BACKBONE)
+        }
         try:
-            detector._restore({key: value.to(detector.device) for key, value in tensors.items()})
+            detector.backbone.restore(learned)
+            detector._restore({k: v for k, v in tensors.items() if not k.startswith(BACKBONE)})
         except (KeyError, RuntimeError) as error:
             raise MethodError(
                 f"{folder}: does not hold a complete {cls.name} ({error}); next step: fit it again"

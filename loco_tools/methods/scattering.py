@@ -40,7 +40,7 @@ class Scattering(Backbone):
         super().__init__()
         self.name, self.weights, self.weight_free = "scattering", NO_WEIGHTS, True
         self.register_buffer("wavelets", morlet_bank(), persistent=False)
-        self.register_buffer("opponents", _opponents(), persistent=False)
+        self.register_buffer("opponents", opponents(), persistent=False)
         self.channels = tuple(tap.shape[1] for tap in self.taps(torch.zeros(1, 3, 64, 64)))
 
     @torch.inference_mode()
@@ -58,7 +58,7 @@ class Scattering(Backbone):
         """Features of the image at this level into `found`; the image one level up."""
         brightness = image[:, :1]
         first = self._modulus(brightness if level == 0 else image)
-        above = _halve(image)
+        above = halve(image)
         surround = functional.interpolate(
             above[:, :1], size=image.shape[-2:], mode="bilinear", align_corners=False
         )
@@ -66,7 +66,7 @@ class Scattering(Backbone):
         _collect(found, torch.cat([first, centre.relu(), (-centre).relu()], dim=1), level)
         envelope = first[:, :ORIENTATIONS]
         for further in range(level + 1, min(level + 3, LEVELS)):
-            envelope = _halve(envelope)
+            envelope = halve(envelope)
             _collect(found, self._modulus(envelope), further)
         return above
 
@@ -99,7 +99,7 @@ def morlet_bank() -> Tensor:
     return torch.stack(real + imaginary)[:, None]
 
 
-def _opponents() -> Tensor:
+def opponents() -> Tensor:
     """ImageNet-normalised RGB -> brightness, red - green, yellow - blue of RGB in 0..1, shifted."""
     from loco_tools.methods.batch import IMAGENET_STD
 
@@ -107,7 +107,7 @@ def _opponents() -> Tensor:
     return (mix * torch.tensor(IMAGENET_STD))[:, :, None, None]
 
 
-def _halve(maps: Tensor) -> Tensor:
+def halve(maps: Tensor) -> Tensor:
     """Low-pass (1 3 3 1) and every second pixel; pixel i covers 2i and 2i + 1."""
     C = maps.shape[1]
     line = torch.tensor([1.0, 3.0, 3.0, 1.0], device=maps.device) / 8

@@ -47,7 +47,7 @@ def test_a_class_comes_back_as_it_was(
 
 
 @settings(
-    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.fixed_dictionaries({f"p{n:04d}-top": MARKS for n in (3, 4, 5, 6)}))
 def test_whatever_a_class_holds_survives_the_way_to_label_studio_and_back(

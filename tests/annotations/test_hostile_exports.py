@@ -79,7 +79,7 @@ def spoilt(data: st.DataObject, task: Any) -> Any:
 
 
 @settings(
-    deadline=None, max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.data())
 def test_junk_in_any_field_is_a_skip_or_a_clear_error(tmp_path: Path, data: st.DataObject) -> None:
@@ -98,7 +98,7 @@ def test_junk_in_any_field_is_a_skip_or_a_clear_error(tmp_path: Path, data: st.D
 
 
 @settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.data())
 def test_junk_in_any_field_never_crashes_a_conversion(

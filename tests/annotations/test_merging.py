@@ -1,14 +1,19 @@
 import json
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from annotation_builders import Mask, box, brush_region, make_task, write_export
+from annotation_builders import Mask, box, brush_region, make_region, make_task, write_export
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from loco_tools.annotations.convert import ConversionReport, convert
 from loco_tools.annotations.label_studio import read_export
+from loco_tools.annotations.merging import overlaps
 from loco_tools.datasets.images import read_mask
 from loco_tools.errors import AnnotationError
 
@@ -109,6 +114,26 @@ def test_those_who_drew_nothing_vote_against(make_session: MakeSession, tmp_path
     assert masks_of(report) == []
     reason = "outvoted: no pixel of it was marked by more than half of 3 annotators"
     assert [(skip.region, skip.reason) for skip in report.left_out] == [("1-0", reason)]
+
+
+def test_the_same_polygon_twice_without_ids_is_one_that_counts_and_one_that_does_not(
+    make_session: MakeSession, tmp_path: Path
+) -> None:
+    value = {"points": [[1, 1], [50, 1], [50, 50]], "closed": True, "polygonlabels": ["dent"]}
+    twice = [{"result": [make_region("polygonlabels", id=None, value=value)]} for _ in range(2)]
+    report = convert(export_of(make_session(), *twice), out_root=tmp_path)
+    assert len(masks_of(report)) == 1
+    assert [skip.reason for skip in report.left_out] == ["of an older annotation"]
+
+
+@given(st.lists(arrays.arrays(np.bool_, (5, 6)).filter(np.any), max_size=5))
+def test_overlaps_are_those_of_every_two_masks(masks: list[Mask]) -> None:
+    expected = [
+        (one, other, int((masks[one] & masks[other]).sum()))
+        for one, other in combinations(range(len(masks)), 2)
+        if (masks[one] & masks[other]).any()
+    ]
+    assert list(overlaps(masks)) == expected
 
 
 @pytest.mark.parametrize("merge", ["union", "majority"])

@@ -7,10 +7,7 @@ import json
 import logging
 import math
 import os
-import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from annotation_builders import HEIGHT, WIDTH, box, brush_region, group_number
+from loopback import JWT, LEGACY, free_port, listening
 from PIL import Image
 from pydantic import SecretStr
 
@@ -41,9 +39,6 @@ sdk = pytest.importorskip("label_studio_sdk", reason="needs the extra labelstudi
 httpx = pytest.importorskip("httpx")
 
 pytestmark = pytest.mark.xdist_group("label_studio")
-
-LEGACY = "0123456789abcdef0123456789abcdef01234567"
-JWT = "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjQxMDI0NDQ4MDAsInRva2VuX3R5cGUiOiJyZWZyZXNoIn0.c2lnbmF0dXJl"
 
 
 @dataclass(frozen=True)
@@ -69,12 +64,6 @@ class Real:
         self.api.annotations.create(id=task, result=list(result), completed_by=by)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
@@ -90,19 +79,6 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
         headers = {"Authorization": f"Token {legacy.get_secret_value()}"}
         personal = httpx.post(f"{server.url}/api/token/", headers=headers).json()["token"]
         yield Real(server.url, legacy, SecretStr(personal), documents)
-
-
-@contextmanager
-def listening(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def drawn(kind: str, label: str, name: str, item_index: int | None = None, **value: Any) -> Any:
@@ -293,6 +269,15 @@ def test_a_part_waits_until_all_its_views_are_photographed(
     assert push(session, url=real.url, project="waiting", token=real.legacy).added == 1
 
 
+def test_an_edited_photograph_is_not_uploaded(
+    real: Real, make_session: Callable[..., Path]
+) -> None:
+    session = make_session()
+    write_png(session / "images" / "p0005-top.png", np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8))
+    with pytest.raises(LocoToolsError, match=r"p0005-top.png: damaged or edited"):
+        push(session, url=real.url, project="edited", token=real.legacy)
+
+
 def test_a_project_of_another_class_is_left_alone(
     real: Real, make_session: Callable[..., Path]
 ) -> None:
@@ -419,88 +404,3 @@ def test_a_refused_token_is_no_part_of_any_message(
             pull(url=real.url, project="x", token=SecretStr(token), out=tmp_path / "x.json")
         assert token not in f"{caught.value!r} {caught.value} {caplog.text}"
         assert caught.value.__suppress_context__
-
-
-class Echo(http.server.BaseHTTPRequestHandler):
-    """Answers every request with a fault that repeats what it was sent."""
-
-    def handle_all(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode(errors="replace")
-        content = json.dumps({"detail": f"{self.headers.get('Authorization')} {body}"}).encode()
-        self.send_response(400)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST = handle_all  # noqa: N815 - names of http.server
-
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-
-class WebPage(Echo):
-    """Some other web server."""
-
-    def handle_all(self) -> None:
-        content = b"<html>Welcome</html>"
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST = handle_all  # noqa: N815 - names of http.server
-
-
-@pytest.mark.parametrize("token", [LEGACY, JWT])
-def test_no_message_and_no_log_contains_the_token(
-    token: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    messages = []
-    with listening(Echo) as echo, listening(WebPage) as page:
-        for url in (echo, page, f"http://127.0.0.1:{free_port()}"):
-            with pytest.raises(LabelStudioError) as caught:
-                pull(url=url, project="x", token=SecretStr(token), out=tmp_path / "x.json")
-            messages.append(str(caught.value))
-            assert token not in repr(Server(url, SecretStr(token)))
-    assert "the server answered 400: " in messages[0]
-    assert "***" in messages[0]
-    assert "expected the answers of a Label Studio server" in messages[1]
-    assert "no Label Studio answers there" in messages[2]
-    assert token not in " ".join(messages) + caplog.text
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("url", "message"),
-    [
-        ("http://me:secret@127.0.0.1", "without user name and password"),
-        ("127.0.0.1:8080", "expected the address of a Label Studio server"),
-        ("ftp://127.0.0.1", "expected the address of a Label Studio server"),
-    ],
-)
-def test_an_address_that_is_none_is_refused(url: str, message: str) -> None:
-    with pytest.raises(LabelStudioError, match=message) as caught:
-        Server(url, SecretStr(LEGACY))
-    assert "secret@" not in str(caught.value)
-
-
-def test_the_token_comes_from_a_file_or_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("LABEL_STUDIO_API_KEY", raising=False)
-    with pytest.raises(LabelStudioError, match=r"LABEL_STUDIO_API_KEY: expected .* got none"):
-        read_token()
-    monkeypatch.setenv("LABEL_STUDIO_API_KEY", LEGACY)
-    assert read_token().get_secret_value() == LEGACY
-    file = tmp_path / "token"
-    file.write_text(f"{JWT}\n")
-    assert read_token(file).get_secret_value() == JWT
-    assert JWT not in repr(read_token(file))
-    file.write_text(f"{LEGACY} {LEGACY}")
-    with pytest.raises(LabelStudioError, match="spaces") as caught:
-        read_token(file)
-    assert LEGACY not in str(caught.value)
-    with pytest.raises(LabelStudioError, match="cannot be read"):
-        read_token(tmp_path / "none")

@@ -107,6 +107,21 @@ def test_a_single_entry_may_not_be_huge(tmp_path: Path, monkeypatch: pytest.Monk
         next(found)
 
 
+@pytest.mark.parametrize(
+    ("limit", "content", "message"),
+    [
+        ("MAX_ENTRIES", b"[1,2,3,4]", "it has more than 3 tasks; next step: export in parts"),
+        ("MAX_ENTRY_BRACKETS", b"[[[],[],[],[]]]", "one task has more than 3 lists and texts"),
+    ],
+)
+def test_numbers_that_take_memory_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, content: bytes, message: str
+) -> None:
+    monkeypatch.setattr(task_file, limit, 3)
+    with pytest.raises(AnnotationError, match=message):
+        list(entries(file_with(tmp_path, content)))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no address-space limit")
 def test_a_large_export_is_read_in_little_memory(tmp_path: Path) -> None:
     code = json.dumps([i % 256 for i in range(200_000)])
