@@ -29,9 +29,11 @@ def page_path(class_dir: Path) -> Path:
 def audit_record(
     export: Path,
     hashes: Mapping[str, str],
+    *,
     masked: Sequence[Mapping[str, Any]],
     skipped: Sequence[Skipped],
-    left_out: Sequence[Skipped] = (),
+    left_out: Sequence[Skipped],
+    notes: Sequence[str],
 ) -> dict[str, Any]:
     """What goes into the file.
 
@@ -41,6 +43,7 @@ def audit_record(
         masked: the regions that became a mask.
         skipped: the regions that could not become one.
         left_out: the regions that did not count.
+        notes: what a person should look at: overlaps, thresholds above a defect's area, and so on.
     """
     return {
         "schema_version": 1,
@@ -48,6 +51,7 @@ def audit_record(
         "regions": list(masked),
         "skipped": [asdict(skip) for skip in skipped],
         "left_out": [asdict(skip) for skip in left_out],
+        "notes": list(notes),
         "files": dict(sorted(hashes.items())),
     }
 

@@ -156,7 +156,14 @@ def convert(
         made.skipped += content.skipped
         made.left_out += content.left_out()
         report = _report(folder, photographs, made)
-        record = audit_record(export, made.hashes, made.masked, made.skipped, made.left_out)
+        record = audit_record(
+            export,
+            made.hashes,
+            masked=made.masked,
+            skipped=made.skipped,
+            left_out=made.left_out,
+            notes=report.notes,
+        )
         files.write_text(sidecar, "".join(f"{line}\n" for line in made.lines))
         summary = [report.headline(), *(f"note: {note}" for note in report.notes)]
         html = made.page.html("\n".join(summary), made.skipped, made.left_out)

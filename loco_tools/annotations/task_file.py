@@ -21,8 +21,8 @@ MAX_DEPTH = 100
 MAX_ENTRY_BYTES = 128 * 2**20
 """Single tasks larger than this are refused before they are parsed."""
 
-MAX_ENTRY_BRACKETS = 4_000_000
-"""So are tasks with more brackets, which take far more memory than bytes on the disk."""
+MAX_ENTRY_TOKENS = 4_000_000
+"""So are tasks of more lists, objects and texts: small ones take far more memory than bytes."""
 
 MAX_ENTRIES = 1_000_000
 """And files with more tasks."""
@@ -146,8 +146,8 @@ class _Scan:
             return plain.end() if plain else self._at
         open_brackets = 0
         for number, token in enumerate(_TOKEN.finditer(self._content, self._at)):
-            if number > MAX_ENTRY_BRACKETS:
-                raise self._refusal(f"one task has more than {MAX_ENTRY_BRACKETS} lists and texts")
+            if number > MAX_ENTRY_TOKENS:
+                raise self._refusal(f"one task has more than {MAX_ENTRY_TOKENS} lists and texts")
             first = self._content[token.start()]
             if token.end() - token.start() == 1 and first != ord('"'):
                 open_brackets += 1 if first in b"[{" else -1

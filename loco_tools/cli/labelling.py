@@ -216,21 +216,24 @@ def convert(
     from loco_tools.annotations.agreement import agreement as compare
     from loco_tools.annotations.convert import convert as to_class
     from loco_tools.annotations.masks_only import export_masks
+    from loco_tools.annotations.references import parse_storages
     from loco_tools.annotations.taxonomy import load_taxonomy
 
+    folders = parse_storages(storages)
     if masks_only:
         masks = export_masks(
             export,
             out or Path("masks"),
             images=images,
             alpha_threshold=alpha_threshold,
+            predictions=predictions,
+            storages=folders,
             overwrite=overwrite,
             progress=progress,
         )
         print_outcome(masks, as_json=as_json)
         return
     defects = load_taxonomy(taxonomy) if taxonomy else None
-    folders = dict(_storage(text) for text in storages)
     if agreement:
         compared = compare(
             export,
@@ -256,10 +259,5 @@ def convert(
         progress=progress,
     )
     print_outcome(converted, as_json=as_json)
-
-
-def _storage(text: str) -> tuple[str, Path]:
-    prefix, separator, folder = text.rpartition("=")
-    if not (separator and prefix and Path(folder).is_dir()):
-        raise click.BadParameter(f"expected PREFIX=DIR with an existing folder, got {text!r}")
-    return prefix, Path(folder)
+    if not as_json:
+        click.echo(f"Every region's fate: {converted.audit}")

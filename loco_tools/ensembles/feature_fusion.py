@@ -40,7 +40,9 @@ class FusionConfig(DetectorConfig, TrainingConfig):
     whiten: bool = False
     noise_scale: Literal["absolute", "relative"] = "relative"
     noise_std: float = Field(default=1.0, gt=0)
-    """As large as the fused features: less is lost on components of little variance."""
+    """As large as the fused features. On synthetic anomalies of held-out good training images
+    (MobileNetV2, one draw, magnetic tiles and angle; 300 steps) image AUROC is .76 .86 for .5,
+    .78 .86 for 1 and .78 .87 for 2: no difference that one draw could support."""
     member_scores: bool = True
     """Average the discriminator's scores with the members' own, see `FeatureFusion`."""
     pca_patches: int = Field(default=50_000, ge=2)
@@ -63,10 +65,13 @@ class FeatureFusion(Detector):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
         "fast": {
+            # A quarter of the discriminator's arithmetic and more.
             "components": 256,
             "hidden_dim": 256,
+            # Bounds the time to train whatever the class's size.
             "steps": 300,
             "step_patches": 2048,
+            # Bounds the time for the PCA.
             "pca_patches": 20_000,
         },
     }

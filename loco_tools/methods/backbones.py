@@ -23,6 +23,9 @@ from loco_tools.progress import SILENT, Progress
 
 DEFAULT = "wide_resnet50_2"
 WEIGHT_FREE = ("scattering", "dictionary")
+FALL_BACK = "dictionary"
+"""Above scattering on synthetic anomalies of held-out good training images, PatchCore, preset fast:
+mean image AUROC .796 against .745 (magnetic tiles .712/.646, simulated angle .880/.844)."""
 LEARNED = ("dictionary",)
 """Backbones that are fitted to each class; what they learn is saved with the detector."""
 DEFAULT_WEIGHTS = "IMAGENET1K_V1"
@@ -134,7 +137,7 @@ def resolve_backbone(
     """The backbone that a user asked for, or the default one.
 
     With neither a name nor weights: wide_resnet50_2 with torchvision's ImageNet weights, and when
-    those are neither cached nor downloadable, `scattering`, after a note. A backbone asked for by
+    those are neither cached nor downloadable, `FALL_BACK`, after a note. A backbone asked for by
     name is never replaced.
 
     Raises:
@@ -147,9 +150,9 @@ def resolve_backbone(
         except MethodError:
             progress.note(
                 f"The ImageNet weights of {DEFAULT} are neither cached nor downloadable: going on "
-                f"with the backbone {WEIGHT_FREE[0]}, which needs none"
+                f"with the backbone {FALL_BACK}, which needs none"
             )
-            return named_backbone(WEIGHT_FREE[0], None, progress)
+            return named_backbone(FALL_BACK, None, progress)
     return named_backbone(name or DEFAULT, weights, progress)
 
 

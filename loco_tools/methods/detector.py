@@ -320,7 +320,8 @@ class SingleDetector(Detector):
             detector._restore({k: v for k, v in tensors.items() if not k.startswith(BACKBONE)})
         except (KeyError, RuntimeError) as error:
             raise MethodError(
-                f"{folder}: does not hold a complete {cls.name} ({error}); next step: fit it again"
+                f"{folder}: does not hold a complete {cls.name} ({' '.join(str(error).split())}); "
+                "next step: fit it again"
             ) from error
         return detector
 

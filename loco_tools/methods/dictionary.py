@@ -35,7 +35,8 @@ PATCH_PX = 5
 """In the pixels of a pyramid level: 5 to 40 input pixels."""
 COLOURS = 3
 LOW_REPEATS = 2
-"""The low-passed brightness and colours count twice; makes 256 channels per tap, which pool evenly."""
+"""How often the low-passed brightness and colours stand among the features. Makes 256 channels per
+tap, which the detectors' pooling neither mixes nor computes densely."""
 SAMPLES = 12_000
 """Patches per level that whitening and dictionary are learned from."""
 ROUNDS = 8
@@ -118,9 +119,9 @@ class Dictionary(Backbone):
         found: dict[int, list[Tensor]] = {level.tap: [] for level in LEVELS}
         for level in LEVELS:
             found[level.tap] += self._encode(pyramid[level.level], level)
-        for tap, maps in found.items():
-            maps += [pyramid[tap]] * LOW_REPEATS
-        return tuple(torch.cat(found[tap], dim=1) for tap in sorted(found))
+        return tuple(
+            torch.cat([*found[tap], *[pyramid[tap]] * LOW_REPEATS], dim=1) for tap in sorted(found)
+        )
 
     def _encode(self, image: Tensor, level: Level) -> list[Tensor]:
         """Codes (B, 2 * ATOMS, h, w) and log contrast (B, 1, h, w) at the stride of the tap."""

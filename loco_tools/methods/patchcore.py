@@ -64,8 +64,9 @@ class PatchCore(SingleDetector):
             # Bounds the time to choose and to search whatever the class's size.
             "max_patches": 100_000,
             "max_bank": 4_000,
-            # Ours, no reduction: makes up for small backbones, whose channels differ in scale
-            # (magnetic tiles, MobileNetV2: image AUROC .82/.92 -> .93/.96, one seed).
+            # Ours, no reduction: makes up for small backbones, whose channels differ in scale.
+            # Chosen on synthetic anomalies of held-out good training images (MobileNetV2, one
+            # draw): image AUROC .70 -> .74 magnetic tiles, .86 -> .89 hazelnuts, .87 angle.
             "standardise": True,
         },
     }

@@ -339,6 +339,7 @@ def test_a_keypoint_beside_a_mask_is_reported(make_session: MakeSession, tmp_pat
     assert [(skip.region, skip.type) for skip in report.skipped] == [("k", "keypoint")]
     audit = json.loads((tmp_path / "composite_part.audit.json").read_text())
     assert audit["skipped"][0]["reason"] == "a keypoint has no area that could become a mask"
+    assert audit["notes"] == list(report.notes)
 
 
 def test_a_defect_on_a_training_image_is_an_error(

@@ -111,7 +111,7 @@ def test_a_single_entry_may_not_be_huge(tmp_path: Path, monkeypatch: pytest.Monk
     ("limit", "content", "message"),
     [
         ("MAX_ENTRIES", b"[1,2,3,4]", "it has more than 3 tasks; next step: export in parts"),
-        ("MAX_ENTRY_BRACKETS", b"[[[],[],[],[]]]", "one task has more than 3 lists and texts"),
+        ("MAX_ENTRY_TOKENS", b"[[[],[],[],[]]]", "one task has more than 3 lists and texts"),
     ],
 )
 def test_numbers_that_take_memory_are_bounded(
