@@ -83,7 +83,8 @@ def encode(alpha: Alpha) -> list[int]:
     counts[np.cumsum(pieces) - 1] = lengths - (pieces - 1) * 2**16
     header = f"{flat.size * 4:032b}{7:05b}" + "".join(f"{size - 1:04b}" for size in _FIELDS)
     bits = np.concatenate((np.array(list(header), dtype=np.uint8), _run_bits(counts, words)))
-    return np.packbits(bits).tolist()
+    code: list[int] = np.packbits(bits).tolist()
+    return code
 
 
 def _run_bits(counts: npt.NDArray[np.int64], words: Alpha) -> Alpha:

@@ -59,9 +59,18 @@ def label_config(class_name: str, taxonomy: str | None) -> None:
 @click.option("--with-good", is_flag=True, help="Also show good parts, which need no marks.")
 @click.option("--local-files", type=EXISTING, help="Show images from this folder of the server.")
 @click.option("--predictions", type=EXISTING, help="A run made with --maps: propose its finds.")
-@click.option("--data", type=EXISTING, default=Path("data"), help="Classes that the run was on.")
+@click.option(
+    "--data", type=PATH, default=Path("data"), show_default=True, help="Classes of the run."
+)
 @click.option("--method", help="Of the run, when it compared several.")
 @click.option("--seed", type=int, help="Of the run, when it had several.")
+@click.option(
+    "--quantile",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.995,
+    show_default=True,
+    help="Share of the pixels of good images below the proposals' threshold.",
+)
 @AS_JSON
 @click.pass_obj
 def label_push(
@@ -79,6 +88,7 @@ def label_push(
     data: Path,
     method: str | None,
     seed: int | None,
+    quantile: float,
     as_json: bool,
 ) -> None:
     """Show the photographs of a session in a project; run again, it adds what is new.
@@ -96,7 +106,9 @@ def label_push(
     proposals = None
     if predictions is not None:
         record = read_session(session)
-        proposals = proposals_of(predictions, record, data=data, method=method, seed=seed)
+        proposals = proposals_of(
+            predictions, record, data=data, method=method, seed=seed, quantile=quantile
+        )
     pushed = push(
         session,
         url=url,
@@ -116,9 +128,23 @@ def label_push(
 @click.option(
     "--out", type=PATH, default=Path("labelstudio.json"), show_default=True, help="The export."
 )
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1800.0,
+    show_default=True,
+    help="Seconds that the server may take for the snapshot.",
+)
 @click.pass_obj
 def label_pull(
-    progress: Progress, /, *, url: str, project: str, token_file: Path | None, out: Path
+    progress: Progress,
+    /,
+    *,
+    url: str,
+    project: str,
+    token_file: Path | None,
+    out: Path,
+    timeout: float,
 ) -> None:
     """Fetch what was marked in a project, for loco-tools convert.
 
@@ -128,7 +154,10 @@ def label_pull(
     from loco_tools.annotations.server import read_token
 
     token = read_token(token_file)
-    click.echo(pull(url=url, project=project, token=token, out=out, progress=progress))
+    written = pull(
+        url=url, project=project, token=token, out=out, timeout_s=timeout, progress=progress
+    )
+    click.echo(written)
 
 
 @label.command("simulate")
