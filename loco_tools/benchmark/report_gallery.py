@@ -139,10 +139,10 @@ def _row(
     """One image: the photo with its truth, then every method's map over the same photo."""
     try:
         photo = thumbnails.shrink(sample.image()).round().astype(np.uint8)
-        outlines = [_outline(d.mask, photo.shape[:2], d.kind) for d in sample.defects]
+        height, width = photo.shape[:2]
+        outlines = [_outline(d.mask, (height, width), d.kind) for d in sample.defects]
     except LocoToolsError as error:
         return element("p", f"Image {sample.id} cannot be shown: {error}", class_="note")
-    height, width = photo.shape[:2]
     view = {"viewBox": f"0 0 {width} {height}", "role": "img"}
     source = element("image", id=f"{key}p", href=_jpeg(photo), width=width, height=height)
     truth = element("g", outlines, id=f"{key}t", class_="truth")
