@@ -164,8 +164,9 @@ def _glossary() -> Markup:
         "something unusual.",
         "ensemble": "A detector built on the inner features of the other methods of the run, its "
         "members.",
-        "backbone": "The network that turns images into features. “scattering” is a fixed wavelet "
-        "filter bank that needs no downloaded weights.",
+        "backbone": "The network that turns images into features. “dictionary” (learned "
+        "from the class's good images) and “scattering” (a fixed wavelet filter bank) need no "
+        "downloaded weights.",
         "preset": "“paper”: the published settings. “fast”: a stated reduction for CPUs, whose "
         "figures are not those of the papers.",
     }

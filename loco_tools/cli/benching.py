@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     "--data", type=EXISTING, multiple=True, help="A class, or a folder of classes. Default: data"
 )
 @click.option("--class", "classes", metavar="NAME", multiple=True, help="Only these classes.")
-@click.option("--backbone", metavar="NAME", help="scattering, or any torchvision classifier.")
+@click.option(
+    "--backbone", metavar="NAME", help="dictionary, scattering, or any torchvision classifier."
+)
 @click.option("--weights", type=EXISTING, help="A local state dict for the backbone.")
 @click.option("--preset", type=click.Choice(["paper", "fast"]), help="Default: fast on a CPU.")
 @click.option("--seeds", default=None, metavar="0,1,2", help="Default: 0")

@@ -24,8 +24,9 @@ from loco_tools.progress import SILENT, Progress
 DEFAULT = "wide_resnet50_2"
 WEIGHT_FREE = ("scattering", "dictionary")
 FALL_BACK = "dictionary"
-"""Above scattering on synthetic anomalies of held-out good training images, PatchCore, preset fast:
-mean image AUROC .796 against .745 (magnetic tiles .712/.646, simulated angle .880/.844)."""
+"""Beats scattering on synthetic anomalies of held-out good training images (PatchCore, a bank of
+2,000, one draw) in all five classes: image AUROC .741/.646 magnetic tiles, .846/.807 hazelnuts,
+.870/.844 angle, .908/.868 flat_connector, .957/.902 composite_part."""
 LEARNED = ("dictionary",)
 """Backbones that are fitted to each class; what they learn is saved with the detector."""
 DEFAULT_WEIGHTS = "IMAGENET1K_V1"

@@ -77,7 +77,7 @@ class FeatureSource(nn.Module):
 
     def of(self, batch: Batch, size: Size) -> Tensor:
         """(B, dim, h, w) for a batch seen at input size (h, w); kept with the batch."""
-        return batch.remember((id(self), size), lambda: self._of(batch, size))
+        return batch.remember((self, size), lambda: self._of(batch, size))
 
     def _of(self, batch: Batch, size: Size) -> Tensor:
         features = self.patches(batch.taps(self.backbone[0], size))

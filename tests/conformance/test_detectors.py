@@ -13,7 +13,7 @@ from loco_tools.ensembles import create_ensemble
 from loco_tools.ensembles.feature_fusion import FeatureFusion
 from loco_tools.errors import MethodError
 from loco_tools.methods import METHODS, create, load_detector
-from loco_tools.methods.backbones import named_backbone
+from loco_tools.methods.backbones import WEIGHT_FREE, named_backbone
 from loco_tools.methods.batch import Batch
 from loco_tools.methods.detector import Detector
 
@@ -140,6 +140,21 @@ def test_a_planted_defect_scores_highest_and_the_map_peaks_on_it(
     peak_y, peak_x = np.unravel_index(bad.map.argmax(), bad.map.shape)
     assert top - 4 <= peak_y < top + 18
     assert left - 4 <= peak_x < left + 18
+
+
+@pytest.mark.parametrize("backbone", WEIGHT_FREE)
+def test_a_planted_defect_is_found_with_every_weight_free_backbone(backbone: str) -> None:
+    detector = create(
+        "patchcore",
+        backbone=named_backbone(backbone),
+        overrides=CASES["patchcore"],
+        input_size_px=64,
+    ).fit(TRAIN, VALIDATION, seed=0)
+    *good, bad = detector.predict([*GOOD, with_defect(GOOD[0], 40, 20)])
+    assert bad.score > max(p.score for p in good)
+    peak_y, peak_x = np.unravel_index(bad.map.argmax(), bad.map.shape)
+    assert 36 <= peak_y < 58
+    assert 16 <= peak_x < 38
 
 
 @pytest.mark.parametrize("name", CASES)

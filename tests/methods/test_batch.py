@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from loco_tools.datasets.sample import Images
 from loco_tools.errors import MethodError
 from loco_tools.methods.backbones import random_backbone
 from loco_tools.methods.batch import Batch, batches, input_size, resize_image
@@ -63,6 +64,16 @@ def test_batches_keep_the_order() -> None:
     images = [np.full((4, 4, 3), n, np.uint8) for n in range(5)]
     found = [[int(i[0, 0, 0]) for i in b.images] for b in batches(images, 2, "cpu")]
     assert found == [[0, 1], [2, 3], [4]]
+
+
+def test_batches_of_samples_are_read_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Images decodes ahead only while it is iterated over, not when it is indexed.
+    images = Images([])
+    passes = []
+    pixels = [np.full((4, 4, 3), n, np.uint8) for n in range(3)]
+    monkeypatch.setattr(Images, "__iter__", lambda self: passes.append(1) or iter(pixels))
+    assert [len(batch) for batch in batches(images, 2, "cpu")] == [2, 1]
+    assert passes == [1]
 
 
 def test_an_array_that_is_no_rgb_image_is_an_error() -> None:
