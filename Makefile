@@ -14,7 +14,7 @@ demo: $(VENV)/.ready
 	$(BIN)/loco-tools demo
 
 test: $(VENV)/.ready-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup --durations=10 -rs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --durations=10 -rs
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .

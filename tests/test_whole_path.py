@@ -34,9 +34,6 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-pytestmark = pytest.mark.xdist_group("whole_path")
-
-
 def test_the_class_is_read_back_with_both_kinds_of_anomalies(workspace: Path) -> None:
     angle = loco_tools.load(workspace / "data" / "angle")
     assert angle.layout == "mvtec_loco"

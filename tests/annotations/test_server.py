@@ -38,8 +38,6 @@ from loco_tools.plan import load_plan
 sdk = pytest.importorskip("label_studio_sdk", reason="needs the extra labelstudio")
 httpx = pytest.importorskip("httpx")
 
-pytestmark = pytest.mark.xdist_group("label_studio")
-
 
 @dataclass(frozen=True)
 class Real:
