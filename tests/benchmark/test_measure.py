@@ -4,7 +4,6 @@ import time
 
 from loco_tools.benchmark.measure import Stopwatch, hardware, versions
 
-
 MOMENT = """
 import time
 import numpy as np
