@@ -139,8 +139,9 @@ def capture(sessions: Sequence[Session]) -> str:
     return "\n\n".join(blocks)
 
 
-def _figure(settings: Mapping[str, float], name: str) -> str:
-    return f"{settings[name]:g}" if name in settings else "unknown"
+def _figure(settings: Mapping[str, float | str], name: str) -> str:
+    value = settings.get(name, "unknown")
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def licence(class_dir: Path) -> tuple[str, str]:

@@ -5,9 +5,12 @@ import importlib.util
 from loco_tools.errors import MissingExtraError
 
 MODULES = {
+    "basler": ("pypylon",),
     "bench": ("matplotlib", "psutil", "safetensors", "sklearn", "torch", "torchvision"),
+    "genicam": ("genicam", "harvesters"),
     "hub": ("datasets", "huggingface_hub"),
     "labelstudio": ("httpx", "label_studio_sdk"),
+    "station": ("fastapi", "jinja2", "uvicorn"),
     "twin": ("manifold3d", "mitsuba", "scipy", "shapely"),
 }
 """Extra -> the modules that it brings."""

@@ -150,13 +150,61 @@ class View(Schema):
 
 
 class Camera(Schema):
-    """The picture that is wanted: its size, and how many millimetres of table it spans."""
+    """The picture that is wanted: its size, and how many millimetres of table it spans.
+
+    The optional settings are left as the camera has them when they are not given.
+    """
 
     width_px: PositiveInt
     height_px: PositiveInt
     field_mm: PositiveFloat
     exposure_us: PositiveFloat
     gain_db: Annotated[float, Field(ge=0)] = 0.0
+    white_balance_k: PositiveFloat | None = None
+    """Colour temperature, for cameras that are set by it (UVC)."""
+
+    white_balance_ratio: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+    """Gains of red, green and blue, for cameras that are set by them (GenICam)."""
+
+    pixel_format: str | None = None
+    """As the camera names it: BayerRG8, RGB8, Mono8 (GenICam); MJPG, YUYV (UVC)."""
+
+    def requested(self) -> dict[str, float | str]:
+        """The settings asked of a device, by the names that `Camera.settings` reads back."""
+        asked: dict[str, float | str] = {
+            "width_px": self.width_px,
+            "height_px": self.height_px,
+            "exposure_us": self.exposure_us,
+            "gain_db": self.gain_db,
+        }
+        if self.white_balance_k is not None:
+            asked["white_balance_k"] = self.white_balance_k
+        if self.white_balance_ratio is not None:
+            names = ("red", "green", "blue")
+            ratios = zip(names, self.white_balance_ratio, strict=True)
+            asked |= {f"white_balance_{name}": ratio for name, ratio in ratios}
+        if self.pixel_format is not None:
+            asked["pixel_format"] = self.pixel_format
+        return asked
+
+
+class Gates(Schema):
+    """When a photograph is good enough; a gate left out is not asked."""
+
+    sharpness_min_ratio: Annotated[float, Field(gt=0, le=1)] | None = 0.5
+    """Sharpness over that of the view's reference, the first good photograph of the view."""
+
+    saturated_share_max: Annotated[float, Field(ge=0, le=1)] | None = 0.05
+    black_share_max: Annotated[float, Field(ge=0, le=1)] | None = 0.6
+    offset_mm_max: PositiveFloat | None = 8.0
+    """How far the part may lie from where it lies in the view's reference."""
+
+    angle_deg_max: PositiveFloat | None = 12.0
+    motion_px_max: PositiveFloat | None = 0.5
+    """How far the part may move between two frames taken right after each other."""
+
+    duplicate_min_difference: Annotated[float, Field(ge=0)] | None = 0.5
+    """Least difference, in multiples of the camera's own noise, to every earlier shot."""
 
 
 class Shots(Schema):
@@ -212,6 +260,7 @@ class Plan(Schema):
     camera: Camera
     views: tuple[View, ...] = Field(min_length=1)
     shots: tuple[Shots, ...] = Field(min_length=1)
+    gates: Gates = Gates()
     demo: Demo
     twin: Twin = Twin()
 

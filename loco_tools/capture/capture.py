@@ -113,7 +113,6 @@ def _open_session(folder: Path, plan: Plan, camera: Camera, seed: int) -> Sessio
 
 def _new_session(name: str, plan: Plan, camera: Camera, seed: int) -> Session:
     scales = {view.name: camera.px_per_mm(view.name) for view in plan.views}
-    requested = plan.camera.model_dump(include={"width_px", "height_px", "exposure_us", "gain_db"})
     return Session(
         session=name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -121,7 +120,9 @@ def _new_session(name: str, plan: Plan, camera: Camera, seed: int) -> Session:
         simulated=camera.simulated,
         seed=seed if camera.simulated else None,
         camera=CameraRecord(
-            identity=camera.identity, requested=requested, actual=camera.settings()
+            identity=camera.identity,
+            requested=plan.camera.requested(),
+            actual=camera.settings(),
         ),
         px_per_mm={view: scale for view, scale in scales.items() if scale is not None},
         plan=plan,

@@ -27,8 +27,8 @@ class CameraRecord(Schema):
     """Which camera took the photographs, what was asked of it, and what it did."""
 
     identity: str
-    requested: dict[str, float]
-    actual: dict[str, float]
+    requested: dict[str, float | str]
+    actual: dict[str, float | str]
 
 
 class Session(Schema):

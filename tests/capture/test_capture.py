@@ -1,6 +1,5 @@
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import pytest
@@ -33,6 +32,9 @@ class PatternCamera(Camera):
         self._left = breaks_after
         self._shrink = shrink
 
+    def connect(self) -> None:
+        pass
+
     def frame(self, shot: PlannedShot) -> Frame:
         if self._left is not None:
             if self._left == 0:
@@ -53,14 +55,6 @@ class PatternCamera(Camera):
 
     def close(self) -> None:
         self.closed = True
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 @pytest.fixture

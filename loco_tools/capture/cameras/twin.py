@@ -3,7 +3,7 @@
 import hashlib
 
 from loco_tools import twin
-from loco_tools.capture.cameras.camera import Camera, Frame, TrueDefect
+from loco_tools.capture.cameras.camera import Camera, Frame, Settings, TrueDefect
 from loco_tools.plan import Plan, PlannedShot
 
 
@@ -22,6 +22,9 @@ class TwinCamera(Camera):
         self._plan = plan
         self._seed = seed
 
+    def connect(self) -> None:
+        """See `Camera.connect`; there is nothing to claim."""
+
     def frame(self, shot: PlannedShot) -> Frame:
         """See `Camera.frame`. All views of one part show the same part."""
         seed = part_seed(self._seed, self._plan.name, shot.part)
@@ -29,15 +32,9 @@ class TwinCamera(Camera):
         truth = tuple(TrueDefect(defect.name, defect.mask) for defect in rendering.defects)
         return Frame(rendering.image, truth)
 
-    def settings(self) -> dict[str, float]:
+    def settings(self) -> Settings:
         """See `Camera.settings`; the twin obeys the plan to the letter."""
-        camera = self._plan.camera
-        return {
-            "width_px": camera.width_px,
-            "height_px": camera.height_px,
-            "exposure_us": camera.exposure_us,
-            "gain_db": camera.gain_db,
-        }
+        return self._plan.camera.requested()
 
     def close(self) -> None:
         """See `Camera.close`; there is nothing to release."""
