@@ -90,6 +90,7 @@ class Camera(abc.ABC):
     def px_per_mm(self, view: str) -> float | None:
         """Scale in the part's plane for a view, known by construction; None for real cameras."""
         del view
+        return None
 
     @abc.abstractmethod
     def close(self) -> None:
