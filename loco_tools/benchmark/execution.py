@@ -28,7 +28,7 @@ from loco_tools.benchmark.cells import (
 from loco_tools.benchmark.measure import PeakMemory, Stopwatch
 from loco_tools.benchmark.suite import ENSEMBLE
 from loco_tools.datasets import load
-from loco_tools.datasets.maps import read_map, write_map
+from loco_tools.datasets.maps import map_path, read_map, write_map
 from loco_tools.datasets.sample import DatasetClass, Images, Sample
 from loco_tools.datasets.splits import hold_out_validation
 from loco_tools.errors import BenchmarkError
@@ -61,6 +61,12 @@ class Job:
         """The cell that it fills."""
         return Cell(self.stamp.method, self.stamp.class_name, self.stamp.seed)
 
+    @property
+    def training_folder(self) -> Path:
+        """Where a training is kept until the cell is finished; another key, another folder."""
+        folder = self.cell.folder(self.out)
+        return folder.with_name(f".{folder.name}.{self.stamp.key[:12]}.training")
+
     def reusable(self) -> CellRecord | None:
         """The cell's record when it is finished and nothing that determines it has changed."""
         record = read_record(self.cell, self.out)
@@ -74,11 +80,19 @@ class Job:
         return self.keep_maps and not self.cell.maps_folder(self.out).is_dir()
 
 
-def execute(job: Job, backbone: "Backbone", progress: Progress = SILENT) -> CellRecord:
+def execute(
+    job: Job, backbones: Mapping[str, "Backbone"], progress: Progress = SILENT
+) -> CellRecord:
     """Fill a cell: its folder is complete when this returns, and untouched when it raises.
 
     Maps are written to the disk one by one and read back for the evaluation; never are all of
     them in memory. A finished cell that only lacks its maps is predicted again, not fitted again.
+    A training that was interrupted goes on where it was.
+
+    Args:
+        job: the cell.
+        backbones: by method title, see `loco_tools.benchmark.runner.Bench`.
+        progress: told how far it is.
 
     Raises:
         LocoToolsError: the class or the method cannot be used as it is.
@@ -90,7 +104,7 @@ def execute(job: Job, backbone: "Backbone", progress: Progress = SILENT) -> Cell
         if job.keep_maps:
             maps = stack.enter_context(files.folder_swapped_in(job.cell.maps_folder(job.out)))
         with PeakMemory(job.stamp.device) as memory:
-            detector, fit_s = _fitted(job, dataset, backbone, progress)
+            detector, fit_s = _fitted(job, dataset, backbones, progress)
             list(detector.predict(Images(dataset.train[:1])))  # start-up costs are not counted
             scores, predict_s = _predict(detector, dataset.test, maps, progress)
         detector.save(folder / "model")
@@ -119,29 +133,30 @@ def _dataset(job: Job) -> DatasetClass:
 
 
 def _fitted(
-    job: Job, dataset: DatasetClass, backbone: "Backbone", progress: Progress
+    job: Job, dataset: DatasetClass, backbones: Mapping[str, "Backbone"], progress: Progress
 ) -> tuple["Detector", float]:
     """The detector of the cell, and the seconds that fitting it took."""
     before = job.reusable()
     if before is not None and before.cost is not None:
-        return _load(job, job.cell, job.method, backbone), before.cost.fit_s
-    detector = _unfitted(job, backbone)
+        return _load(job, job.cell, job.method, backbones), before.cost.fit_s
+    detector = _unfitted(job, backbones)
     with Stopwatch() as watch:
         detector.fit(
             Images(dataset.train),
             Images(dataset.validation),
             seed=job.stamp.seed,
             progress=progress,
+            keep=job.training_folder,
         )
     return detector, watch.total_s
 
 
-def _unfitted(job: Job, backbone: "Backbone") -> "Detector":
+def _unfitted(job: Job, backbones: Mapping[str, "Backbone"]) -> "Detector":
     if job.members:
         from loco_tools.ensembles import create_ensemble
 
         members = {
-            label: _load(job, Cell(label, job.stamp.class_name, job.stamp.seed), method, backbone)
+            label: _load(job, Cell(label, job.stamp.class_name, job.stamp.seed), method, backbones)
             for label, method in job.members.items()
         }
         return create_ensemble(
@@ -154,7 +169,7 @@ def _unfitted(job: Job, backbone: "Backbone") -> "Detector":
 
     return create(
         job.method,
-        backbone=backbone,
+        backbone=backbones.get(job.stamp.method),
         preset=job.stamp.preset,
         overrides=job.stamp.overrides,
         input_size_px=job.stamp.input_size_px,
@@ -163,7 +178,7 @@ def _unfitted(job: Job, backbone: "Backbone") -> "Detector":
     )
 
 
-def _load(job: Job, cell: Cell, method: str, backbone: "Backbone") -> "Detector":
+def _load(job: Job, cell: Cell, method: str, backbones: Mapping[str, "Backbone"]) -> "Detector":
     """The fitted detector of a finished cell."""
     record = read_record(cell, job.out)
     if record is None or record.status != "ok":
@@ -173,9 +188,11 @@ def _load(job: Job, cell: Cell, method: str, backbone: "Backbone") -> "Detector"
     if method == ENSEMBLE:
         from loco_tools.ensembles.feature_fusion import FeatureFusion
 
-        return FeatureFusion.load(folder, backbone, device=job.stamp.device)
+        members = {label: backbones[label] for label in job.members if label in backbones}
+        return FeatureFusion.load(folder, members, device=job.stamp.device)
     from loco_tools.methods import method_class
 
+    backbone = backbones.get(cell.method)
     return method_class(method).load(folder, backbone, device=job.stamp.device)
 
 
@@ -191,7 +208,7 @@ def _predict(
             prediction = next(predictions, None)
         if prediction is None:
             raise BenchmarkError(f"expected {len(samples)} predictions, got only {len(scores)}")
-        write_map(_map_path(maps, sample), prediction.map)
+        write_map(map_path(maps, sample), prediction.map)
         scores.append(float(prediction.score))
     return scores, watch.total_s
 
@@ -236,8 +253,4 @@ def _record(
 
 
 def _reader(maps: Path) -> Callable[[Sample], npt.NDArray[np.float32]]:
-    return lambda sample: read_map(_map_path(maps, sample))
-
-
-def _map_path(maps: Path, sample: Sample) -> Path:
-    return maps / "test" / sample.kind_folder / f"{sample.id}.tiff"
+    return lambda sample: read_map(map_path(maps, sample))

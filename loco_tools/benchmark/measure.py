@@ -1,14 +1,14 @@
 """What a cell costs and what it ran on: memory peaks, hardware, versions."""
 
 import importlib.metadata
-import os
 import platform
 import threading
 import time
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Self, cast
 
+from loco_tools.datasets.reading import available_cores
 from loco_tools.errors import MissingExtraError
 
 _MEBI = 2**20
@@ -46,12 +46,7 @@ class PeakMemory:
             self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.of == "gpu":
             import torch
 
@@ -79,12 +74,7 @@ class Stopwatch:
         self._began = time.perf_counter()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.total_s += time.perf_counter() - self._began
 
 
@@ -101,11 +91,10 @@ def versions() -> dict[str, str]:
 
 def hardware(device: str) -> dict[str, str]:
     """What the run happens on, in words; nothing that identifies the machine or its user."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     found = {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "cpu_cores": str(cores),
+        "cpu_cores": str(available_cores()),
         "memory": f"{_psutil().virtual_memory().total / 2**30:.0f} GiB",
         "device": device,
     }

@@ -1,7 +1,5 @@
 """The report's gallery: test images with the true defects and each method's map, side by side."""
 
-import base64
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +17,7 @@ from loco_tools.benchmark.report_data import (
     share_of_good_below,
 )
 from loco_tools.datasets import load
-from loco_tools.datasets.images import Pixels
+from loco_tools.datasets.images import Pixels, data_url
 from loco_tools.datasets.sample import Sample
 from loco_tools.errors import LocoToolsError
 
@@ -30,6 +28,8 @@ BYTES_PER_TILE = 9_000
 
 BUDGET_BYTES = 9_000_000
 """What all galleries of a report may take; many classes and methods get fewer images each."""
+
+_QUALITY = 78
 
 RULE = (
     "Chosen by rule, not by hand: for each defect type the images that the methods together find "
@@ -144,7 +144,13 @@ def _row(
     except LocoToolsError as error:
         return element("p", f"Image {sample.id} cannot be shown: {error}", class_="note")
     view = {"viewBox": f"0 0 {width} {height}", "role": "img"}
-    source = element("image", id=f"{key}p", href=_jpeg(photo), width=width, height=height)
+    source = element(
+        "image",
+        id=f"{key}p",
+        href=data_url(photo, "jpeg", quality=_QUALITY),
+        width=width,
+        height=height,
+    )
     truth = element("g", outlines, id=f"{key}t", class_="truth")
     names = ", ".join(defect_types(sample)) or "no defect"
     label = f"{KIND_NAMES[sample.kind]} image {sample.id}, {names}"
@@ -199,20 +205,7 @@ def _heat(heat: Pixels) -> str:
     colour = np.stack([np.interp(level, stops, _RAMP[:, c]) for c in range(3)], axis=-1)
     alpha = np.clip(1.6 * level, 0, 1)[..., None] * 255
     rgba = np.concatenate([colour, alpha], axis=-1).round().astype(np.uint8)
-    return _embedded(rgba, "WEBP")
-
-
-def _jpeg(pixels: Pixels) -> str:
-    return _embedded(pixels, "JPEG")
-
-
-def _embedded(pixels: Pixels, kind: str) -> str:
-    from PIL import Image
-
-    packed = io.BytesIO()
-    Image.fromarray(pixels).save(packed, kind, quality=78)
-    content = base64.b64encode(packed.getvalue()).decode("ascii")
-    return f"data:image/{kind.lower()};base64,{content}"
+    return data_url(rgba, "webp", quality=_QUALITY)
 
 
 def heat_legend() -> Markup:

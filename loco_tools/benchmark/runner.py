@@ -16,6 +16,7 @@ from loco_tools.benchmark.cells import Cell, CellRecord, Stamp, read_record, wri
 from loco_tools.benchmark.fingerprint import code_hash, data_hash
 from loco_tools.benchmark.measure import hardware, versions
 from loco_tools.benchmark.suite import ENSEMBLE, MethodEntry, Suite
+from loco_tools.datasets.sidecar import sidecar_path
 from loco_tools.errors import BenchmarkError, LocoToolsError, MethodError, did_you_mean
 from loco_tools.progress import SILENT, Progress
 from loco_tools.schema import Schema, read_json
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from loco_tools.methods.backbones import Backbone
 
 RUN_FILE = "run.json"
+NO_BACKBONE = "none"
+"""What results say of a method that learns from pixels alone."""
 
 
 class ClassInfo(Schema):
@@ -71,12 +74,16 @@ class Run(Schema):
 
 @dataclass(frozen=True)
 class Bench:
-    """A suite made ready to run here: its lines, classes, backbone and device."""
+    """A suite made ready to run here: its lines, classes, backbones and device.
+
+    `backbones` are by method title; lines that name the same one share it. A method that learns
+    from pixels alone has none, and neither has an ensemble: its members bring theirs.
+    """
 
     suite: Suite
     entries: tuple[MethodEntry, ...]
     classes: Mapping[str, Path]
-    backbone: "Backbone"
+    backbones: Mapping[str, "Backbone"]
     device: str
     out: Path
 
@@ -143,7 +150,7 @@ def run(
     classes = select_classes(suite, class_paths)
     entries = suite.entries()
     check_methods(entries)
-    bench = Bench(suite, entries, classes, _backbone(suite, progress), _device(suite), out)
+    bench = Bench(suite, entries, classes, _backbones(suite, progress), _device(suite), out)
     _check_settings(bench)
     jobs = list(_jobs(bench, progress))
     state = _open(bench, jobs, command)
@@ -210,11 +217,27 @@ def _device(suite: Suite) -> str:
     return str(choose_device(suite.device))
 
 
-def _backbone(suite: Suite, progress: Progress) -> "Backbone":
+def _backbones(suite: Suite, progress: Progress) -> dict[str, "Backbone"]:
+    """The backbone of every line that needs one: the suite's, or the method's published one."""
+    from loco_tools.methods import method_class
     from loco_tools.methods.backbones import resolve_backbone
 
     weights = None if suite.weights is None else Path(suite.weights)
-    return resolve_backbone(suite.backbone, weights, progress)
+    by_default: dict[str | None, Backbone] = {}
+    found: dict[str, Backbone] = {}
+    for entry in suite.entries():
+        if entry.is_ensemble:
+            continue
+        method = method_class(entry.name)
+        if not method.needs_backbone:
+            continue
+        default = None if suite.backbone or weights else method.default_backbone
+        if default not in by_default:
+            by_default[default] = resolve_backbone(
+                suite.backbone, weights, progress, default=default
+            )
+        found[entry.title] = by_default[default]
+    return found
 
 
 def _check_settings(bench: Bench) -> None:
@@ -225,7 +248,7 @@ def _check_settings(bench: Bench) -> None:
         if not entry.is_ensemble:
             create(
                 entry.name,
-                backbone=bench.backbone,
+                backbone=bench.backbones.get(entry.title),
                 preset=bench.preset(entry),
                 overrides=entry.overrides,
                 input_size_px=bench.suite.input_size_px,
@@ -261,7 +284,7 @@ def _stamp(bench: Bench, entry: MethodEntry, cell: Cell, keys: Mapping[str, str]
         seed=cell.seed,
         overrides=entry.overrides,
         members={member: keys[member] for member in entry.members},
-        backbone=bench.backbone.tag,
+        backbone=_backbone_tag(bench, entry),
         preset=bench.preset(entry),
         input_size_px=bench.suite.input_size_px,
         resize=bench.suite.resize,
@@ -270,6 +293,13 @@ def _stamp(bench: Bench, entry: MethodEntry, cell: Cell, keys: Mapping[str, str]
         code_hash="",
         versions=versions(),
     )
+
+
+def _backbone_tag(bench: Bench, entry: MethodEntry) -> str:
+    """As results show it: of an ensemble, those of its members."""
+    titles = entry.members or (entry.title,)
+    tags = {bench.backbones[title].tag for title in titles if title in bench.backbones}
+    return "+".join(sorted(tags)) or NO_BACKBONE
 
 
 def _code(entry: MethodEntry) -> str:
@@ -314,7 +344,7 @@ def _open(bench: Bench, jobs: Sequence["Job"], command: str) -> Run:
 
 def _simulated(class_path: Path) -> bool:
     """Whether the lines beside the class folder call an image simulated."""
-    sidecar = class_path.resolve().with_name(f"{class_path.resolve().name}.jsonl")
+    sidecar = sidecar_path(class_path.resolve())
     if not sidecar.is_file():
         return False
     text = sidecar.read_text(encoding="utf-8", errors="replace")
@@ -332,7 +362,7 @@ def _work(
             record = None if job.maps_missing else job.reusable()
             outcome = "unchanged, reused"
             if record is None:
-                outcome = _summary(_attempt(job, bench.backbone, progress))
+                outcome = _summary(_attempt(job, bench.backbones, progress))
             else:
                 reused += 1
             progress.note(f"[{number}/{len(jobs)}] {job.cell}: {outcome}")
@@ -341,12 +371,12 @@ def _work(
     return state.records(bench.out), reused
 
 
-def _attempt(job: "Job", backbone: "Backbone", progress: Progress) -> CellRecord:
+def _attempt(job: "Job", backbones: Mapping[str, "Backbone"], progress: Progress) -> CellRecord:
     """Work on one cell; every fault but a full disk becomes its failed record."""
     from loco_tools.benchmark.execution import execute
 
     try:
-        return execute(job, backbone, progress)
+        return execute(job, backbones, progress)
     except Exception as error:
         if disk_is_full(error):
             raise BenchmarkError(

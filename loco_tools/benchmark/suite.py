@@ -1,6 +1,8 @@
 """What a benchmark compares: one model for the command line and `benchmark/suites/*.toml`."""
 
 import re
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -125,6 +127,42 @@ def load_suite(name: str, workspace: Path | None = None) -> Suite:
         DefinitionError: it does not exist or is wrong.
     """
     return read_toml(Suite, definitions.locate("benchmark/suites", name, workspace))
+
+
+def with_settings(suite: Suite, settings: Sequence[str]) -> Suite:
+    """The suite with fields of its methods changed.
+
+    Args:
+        suite: what to change.
+        settings: "method.field=value" each; the value is TOML (12, 0.5, true, "text", [1, 2]) and
+            taken as text when it is none.
+
+    Raises:
+        BenchmarkError: another spelling, or no such method in the suite. Unknown fields are found
+            when the method is made.
+    """
+    entries = {entry.title: entry for entry in suite.entries()}
+    for setting in settings:
+        place, equals, value = setting.partition("=")
+        title, dot, field = place.strip().rpartition(".")
+        if not (equals and dot and field):
+            raise BenchmarkError(
+                f"--set {setting}: expected method.field=value, such as patchcore.coreset_ratio=0.2"
+            )
+        if title not in entries:
+            raise BenchmarkError(
+                f'--set {setting}: no method "{title}"; {did_you_mean(title, entries)}'
+            )
+        changed = {**entries[title].overrides, field: _toml_value(value.strip())}
+        entries[title] = entries[title].model_copy(update={"overrides": changed})
+    return suite.model_copy(update={"methods": tuple(entries.values())})
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def folder_name(title: str) -> str:

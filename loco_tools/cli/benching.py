@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loco_tools.cli.printing import (
+    AS_JSON,
     EXISTING,
     PATH,
     command_line,
@@ -36,9 +37,16 @@ if TYPE_CHECKING:
 @click.option("--size", type=click.IntRange(32), help="Shorter side of the input in pixels.")
 @click.option("--resize", type=click.Choice(["keep", "square"]), help="Default: keep the aspect.")
 @click.option("--device", help="auto (default), cpu, cuda, cuda:1")
+@click.option(
+    "--set",
+    "changes",
+    metavar="METHOD.FIELD=VALUE",
+    multiple=True,
+    help="Change a setting of a method; again for more.",
+)
 @click.option("--maps", is_flag=True, help="Keep the anomaly maps, in the official layout.")
 @click.option("--out", type=PATH, help="Default: runs/<name of the suite>, runs/bench without one")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@AS_JSON
 @click.pass_obj
 def bench(
     progress: Progress,
@@ -48,6 +56,7 @@ def bench(
     suite: str | None,
     data: tuple[Path, ...],
     out: Path | None,
+    changes: tuple[str, ...],
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -60,10 +69,11 @@ def bench(
     from loco_tools import extras
     from loco_tools.benchmark.report import write_report
     from loco_tools.benchmark.runner import run as run_suite
+    from loco_tools.benchmark.suite import with_settings
     from loco_tools.datasets import find_classes
 
     extras.require("A benchmark", "bench")
-    chosen = _suite(methods, suite, settings)
+    chosen = with_settings(_suite(methods, suite, settings), changes)
     class_paths = [path for root in _data_roots(data) for path in find_classes(root)]
     folder = out or Path("runs") / chosen.name
     outcome = run_suite(chosen, class_paths, folder, progress, command=command_line())

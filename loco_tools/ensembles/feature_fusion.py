@@ -19,7 +19,7 @@ from loco_tools.errors import MethodError
 from loco_tools.methods import checkpoint, load_detector
 from loco_tools.methods.backbones import Backbone
 from loco_tools.methods.batch import Batch, Size, batches
-from loco_tools.methods.detector import Detector, DetectorConfig, PatchScores
+from loco_tools.methods.detector import CutShape, Detector, DetectorConfig, PatchScores
 from loco_tools.methods.patch_features import to_rows
 from loco_tools.methods.simplenet import Discriminator, TrainingConfig, train_discriminator
 from loco_tools.methods.training_features import TrainingFeatures
@@ -197,6 +197,14 @@ class FeatureFusion(Detector):
             maps.append(((voice.patches - patch_mean) / patch_std)[:, None])
         return PatchScores(image=torch.stack(images).mean(dim=0), patches=stack(maps).mean(dim=1))
 
+    def cut_shape(self, cut: str) -> CutShape:
+        """See `Detector.cut_shape`; the stride is the finest of the members'."""
+        self.check_cut(cut)
+        if self._block is None:
+            raise self.not_fitted()
+        strides = [m.cut_shape(self.member_cuts[n]).stride for n, m in self.members.items()]
+        return CutShape(self._block.dim, min(strides))
+
     def cut_batch(self, batch: Batch, cut: str) -> Tensor:
         """Cut "fused features": (B, components, h, w), what the discriminator is given."""
         self.check_cut(cut)
@@ -243,12 +251,22 @@ class FeatureFusion(Detector):
                 member.save(fresh / "members" / str(number))
 
     @classmethod
-    def load(cls, folder: Path, backbone: Backbone | None = None, *, device: str = "auto") -> Self:
-        """See `Detector.load`; `backbone` is the members'."""
+    def load(
+        cls,
+        folder: Path,
+        backbone: Backbone | Mapping[str, Backbone] | None = None,
+        *,
+        device: str = "auto",
+    ) -> Self:
+        """See `Detector.load`; `backbone` is that of all members, or each member's by its name."""
         record, tensors = checkpoint.read(folder, expected_method=cls.name)
         config = parse(cls.Config, record.config, origin=str(folder / checkpoint.RECORD))
         members = {
-            name: load_detector(folder / "members" / str(number), backbone, device=device)
+            name: load_detector(
+                folder / "members" / str(number),
+                backbone.get(name) if isinstance(backbone, Mapping) else backbone,
+                device=device,
+            )
             for number, name in enumerate(record.members)
         }
         ensemble = cls(config, members, device=device)

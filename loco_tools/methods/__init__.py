@@ -52,7 +52,7 @@ def method_class(name: str) -> "type[SingleDetector]":
 def create(
     name: str,
     *,
-    backbone: "Backbone",
+    backbone: "Backbone | None",
     preset: str = "fast",
     overrides: Mapping[str, Any] | None = None,
     input_size_px: int | None = None,
@@ -63,7 +63,8 @@ def create(
 
     Args:
         name: as for `method_class`.
-        backbone: from `loco_tools.methods.backbones.resolve_backbone`.
+        backbone: from `loco_tools.methods.backbones.resolve_backbone`; None for a method that
+            needs none.
         preset: "paper" or "fast".
         overrides: fields of the method's configuration that differ from the preset.
         input_size_px: the images' shorter side as the detector sees it; None: the preset's.

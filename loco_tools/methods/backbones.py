@@ -1,7 +1,8 @@
 """Frozen feature extractors: any torchvision classifier by name, and ones that need no weights.
 
-A backbone gives two feature maps of an image, at strides 8 and 16 (for ResNets the ends of
-`layer2` and `layer3`). Its `tag` says which function it is: architecture plus the weights' origin.
+A backbone gives feature maps of an image at several strides; most detectors take those at 8 and 16
+(for ResNets the ends of `layer2` and `layer3`). Its `tag` says which function it is: architecture
+plus the weights' origin.
 """
 
 import contextlib
@@ -32,6 +33,8 @@ LEARNED = ("dictionary",)
 DEFAULT_WEIGHTS = "IMAGENET1K_V1"
 NO_WEIGHTS = "none"
 STRIDES = (8, 16)
+"""What every backbone has; torchvision's have more, from 4 to 32."""
+ALL_STRIDES = (4, 8, 16, 32)
 STAGE_LISTS = ("features", "trunk_output", "layers", "blocks")
 """Top-level modules of torchvision's classifiers whose children are the network's stages."""
 
@@ -44,12 +47,14 @@ class Backbone(nn.Module):
         weights: "IMAGENET1K_V1", the first 12 digits of the SHA-256 of a weight file or of what
             `fit` learned, or "none".
         channels: of the maps at strides 8 and 16.
+        strides: every stride at which it has maps, ascending.
         weight_free: true when it needs no weights; detectors then standardise its channels.
     """
 
     name: str
     weights: str
     channels: tuple[int, ...]
+    strides: tuple[int, ...] = STRIDES
     weight_free: bool
 
     @property
@@ -81,9 +86,38 @@ class Backbone(nn.Module):
     def taps(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, h, w) ImageNet-normalised RGB -> maps (B, C, ~h/8, ~w/8), (B, C, ~h/16, ~w/16)."""
 
+    def maps(self, pixels: Tensor, strides: tuple[int, ...]) -> tuple[Tensor, ...]:
+        """The maps at some of `strides`, in the order asked for: (B, C, ~h/s, ~w/s) each.
+
+        Raises:
+            MethodError: it has no map at a stride.
+        """
+        self.check_strides(strides)
+        found = dict(zip(STRIDES, self.taps(pixels), strict=True))
+        return tuple(found[stride] for stride in strides)
+
+    def channels_at(self, stride: int) -> int:
+        """Channels of the map at a stride; MethodError when there is none."""
+        self.check_strides((stride,))
+        return dict(zip(STRIDES, self.channels, strict=True))[stride]
+
+    def check_strides(self, strides: tuple[int, ...]) -> None:
+        """Raise a MethodError when the backbone has no map at one of these strides."""
+        missing = [stride for stride in strides if stride not in self.strides]
+        if missing:
+            raise MethodError(
+                f"backbone {self.name} has no feature map at stride {missing[0]}, only at "
+                f"{', '.join(map(str, self.strides))}; next step: another --backbone, or weights "
+                "of the whole network"
+            )
+
 
 class TorchvisionBackbone(Backbone):
-    """The part of a torchvision classifier up to the end of its last stage with stride 16."""
+    """A torchvision classifier without its head.
+
+    `net` ends at the last stage with stride 16 and is what most detectors run; maps at other
+    strides come from longer or shorter parts of the same network.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -94,9 +128,25 @@ class TorchvisionBackbone(Backbone):
             warnings.simplefilter("ignore")
             torch.manual_seed(0)
             model = _classifier(name).eval()
-            self.stages, self.channels = _stages(name, model)
+            self._found = _stages(name, model)
+            every = {stage: stage for stage, _ in self._found.values()}
+            trunk = create_feature_extractor(model, every).eval().requires_grad_(False)
+            self._trunk = (trunk,)  # the tuple keeps what `net` does not need out of our state
             self.net = create_feature_extractor(model, {stage: stage for stage in self.stages})
         self.net.eval().requires_grad_(False)
+        self.strides = tuple(sorted(self._found))
+        self.channels = tuple(self._found[stride][1] for stride in STRIDES)
+        self._parts: dict[tuple[int, ...], nn.Module] = {}
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages that give the maps at strides 8 and 16."""
+        return tuple(self._found[stride][0] for stride in STRIDES)
+
+    def channels_at(self, stride: int) -> int:
+        """See `Backbone.channels_at`."""
+        self.check_strides((stride,))
+        return self._found[stride][1]
 
     @torch.inference_mode()
     def taps(self, pixels: Tensor) -> tuple[Tensor, ...]:
@@ -104,8 +154,24 @@ class TorchvisionBackbone(Backbone):
         maps: dict[str, Tensor] = self.net(pixels)
         return tuple(maps[stage] for stage in self.stages)
 
+    @torch.inference_mode()
+    def maps(self, pixels: Tensor, strides: tuple[int, ...]) -> tuple[Tensor, ...]:
+        """See `Backbone.maps`."""
+        self.check_strides(strides)
+        if strides not in self._parts:
+            self._parts[strides] = self._part(strides).to(pixels.device)
+        maps: dict[str, Tensor] = self._parts[strides](pixels)
+        return tuple(maps[self._found[stride][0]] for stride in strides)
+
+    def _part(self, strides: tuple[int, ...]) -> nn.Module:
+        from torchvision.models.feature_extraction import create_feature_extractor
+
+        stages = [self._found[stride][0] for stride in strides]
+        made: nn.Module = create_feature_extractor(self._trunk[0], {s: s for s in stages})
+        return made.eval().requires_grad_(False)
+
     def fill(self, state: dict[str, Tensor], *, weights: str, origin: str) -> None:
-        """Take the weights of `state`; layers above the last tap are not needed and not asked for.
+        """Take the weights of `state`; layers above stride 16 are used if they are all there.
 
         Batch norms that the file has folded away (their keys missing, the convolution before them
         with a bias) become the identity.
@@ -113,14 +179,9 @@ class TorchvisionBackbone(Backbone):
         Raises:
             MethodError: a parameter is missing or has another shape; names the first ones.
         """
-        _accept_folded(self.net, state)
-        wanted = {
-            key: value
-            for key, value in self.net.state_dict().items()
-            if not key.endswith("num_batches_tracked")
-        }
-        missing = [key for key in wanted if key not in state]
-        unlike = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
+        _accept_folded(self._trunk[0], state)
+        wanted = _parameters(self.net)
+        missing, unlike = _faults(wanted, state)
         if missing or unlike:
             raise MethodError(
                 f"{origin}: does not fit {self.name}, {len(missing)} of {len(wanted)} parameters "
@@ -129,28 +190,45 @@ class TorchvisionBackbone(Backbone):
                 "these are with --backbone, and use torchvision's parameter names"
             )
         self.net.load_state_dict({key: state[key] for key in wanted}, strict=False)
+        self._fill_deeper(state)
         self.weights = weights
+
+    def _fill_deeper(self, state: dict[str, Tensor]) -> None:
+        """Fill the stages above stride 16, or do without them when they are not all there."""
+        deeper = [stride for stride in self.strides if stride > max(STRIDES)]
+        for stride in deeper:
+            part = self._part((stride,))
+            wanted = _parameters(part)
+            if any(_faults(wanted, state)):
+                self.strides = tuple(known for known in self.strides if known < stride)
+                return
+            part.load_state_dict({key: state[key] for key in wanted}, strict=False)
 
 
 def resolve_backbone(
-    name: str | None = None, weights: Path | None = None, progress: Progress = SILENT
+    name: str | None = None,
+    weights: Path | None = None,
+    progress: Progress = SILENT,
+    *,
+    default: str | None = None,
 ) -> Backbone:
     """The backbone that a user asked for, or the default one.
 
-    With neither a name nor weights: wide_resnet50_2 with torchvision's ImageNet weights, and when
-    those are neither cached nor downloadable, `FALL_BACK`, after a note. A backbone asked for by
-    name is never replaced.
+    With neither a name nor weights: `default` (wide_resnet50_2 unless a method was published with
+    another) with torchvision's ImageNet weights, and when those are neither cached nor
+    downloadable, `FALL_BACK`, after a note. A backbone asked for by name is never replaced.
 
     Raises:
         MethodError: unknown name (with the nearest one), weights that do not fit, or the weights
             of a named backbone cannot be had.
     """
     if name is None and weights is None:
+        wanted = default or DEFAULT
         try:
-            return named_backbone(DEFAULT, None, progress)
+            return named_backbone(wanted, None, progress)
         except MethodError:
             progress.note(
-                f"The ImageNet weights of {DEFAULT} are neither cached nor downloadable: going on "
+                f"The ImageNet weights of {wanted} are neither cached nor downloadable: going on "
                 f"with the backbone {FALL_BACK}, which needs none"
             )
             return named_backbone(FALL_BACK, None, progress)
@@ -231,8 +309,12 @@ def _classifier(name: str) -> nn.Module:
 
 
 @torch.inference_mode()
-def _stages(name: str, model: nn.Module) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """The last stages with strides 8 and 16 and their channels, from a trial run."""
+def _stages(name: str, model: nn.Module) -> dict[int, tuple[str, int]]:
+    """The stage that gives the map at each stride and its channels, from a trial run.
+
+    It is the last one of its stride, but at stride 32 the last that is as wide as the first: what
+    follows there prepares the classification (EfficientNet: 304, not 2048 channels).
+    """
     shapes: list[tuple[str, torch.Size]] = []
 
     def record(stage: str) -> Any:
@@ -248,14 +330,31 @@ def _stages(name: str, model: nn.Module) -> tuple[tuple[str, ...], tuple[int, ..
         model(torch.zeros(1, 3, side, side))
     for hook in hooks:
         hook.remove()
-    last = {2 ** round(math.log2(side / s[-1])): (stage, s[1]) for stage, s in shapes}
+    last: dict[int, tuple[str, int]] = {}
+    for stage, shape in shapes:
+        stride, channels = 2 ** round(math.log2(side / shape[-1])), shape[1]
+        widened = stride in last and last[stride][1] != channels
+        if stride in ALL_STRIDES and not (stride == 32 and widened):
+            last[stride] = (stage, channels)
     if not all(stride in last for stride in STRIDES):
         raise MethodError(
             f'backbone "{name}" has no convolutional stages with strides 8 and 16; '
             f"next step: choose a convolutional one, such as {DEFAULT} or mobilenet_v2"
         )
-    found = [last[stride] for stride in STRIDES]
-    return tuple(stage for stage, _ in found), tuple(channels for _, channels in found)
+    return last
+
+
+def _parameters(net: nn.Module) -> dict[str, Tensor]:
+    """What a weight file has to give: parameters and statistics, without counters."""
+    state = net.state_dict()
+    return {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+
+
+def _faults(wanted: dict[str, Tensor], state: dict[str, Tensor]) -> tuple[list[str], list[str]]:
+    """Names that `state` lacks, and names under which it has another shape."""
+    missing = [key for key in wanted if key not in state]
+    unlike = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
+    return missing, unlike
 
 
 def _stage_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:

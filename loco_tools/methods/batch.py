@@ -16,7 +16,7 @@ from torch import Tensor
 from loco_tools.datasets.images import Pixels
 from loco_tools.datasets.sample import Images
 from loco_tools.errors import MethodError
-from loco_tools.methods.backbones import Backbone
+from loco_tools.methods.backbones import STRIDES, Backbone
 
 Resize = Literal["keep", "square"]
 Size = tuple[int, int]
@@ -30,19 +30,22 @@ STRIDE_PX = 16
 T = TypeVar("T")
 
 
-def input_size(sizes: Sequence[Size], size_px: int, resize: Resize) -> Size:
+def input_size(
+    sizes: Sequence[Size], size_px: int, resize: Resize, multiple_px: int = STRIDE_PX
+) -> Size:
     """The one (h, w) at which a detector sees every image of a class.
 
     "square" is (size_px, size_px). "keep" gives the SHORTER side `size_px`, as the `Resize(int)`
     of the published methods does, and the longer side from the median aspect ratio of `sizes`,
-    the (H, W) of the training images; nothing is cropped. Both are rounded to multiples of 16.
+    the (H, W) of the training images; nothing is cropped. Both are rounded to multiples of
+    `multiple_px`.
 
     >>> input_size([(240, 400), (240, 400), (256, 256)], 128, "keep")
     (128, 208)
     """
     ratio = 1.0 if resize == "square" else float(np.median([w / h for h, w in sizes]))
     height, width = size_px / min(1.0, ratio), size_px * max(1.0, ratio)
-    return _to_stride(height), _to_stride(width)
+    return _to_multiple(height, multiple_px), _to_multiple(width, multiple_px)
 
 
 def image_sizes(images: Sequence[Pixels]) -> list[Size]:
@@ -89,12 +92,29 @@ class Batch:
         """
         return self.remember(("taps", backbone.tag, size), lambda: backbone.taps(self.pixels(size)))
 
-    def _pixels(self, size: Size) -> Tensor:
+    def maps(self, backbone: Backbone, size: Size, strides: tuple[int, ...]) -> tuple[Tensor, ...]:
+        """The backbone's feature maps at some strides; strides 8 and 16 are shared with `taps`.
+
+        Raises:
+            MethodError: the backbone has no map at one of them.
+        """
+        if strides == STRIDES:
+            return self.taps(backbone, size)
+        key = ("maps", backbone.tag, size, strides)
+        return self.remember(key, lambda: backbone.maps(self.pixels(size), strides))
+
+    def rgb(self, size: Size) -> Tensor:
+        """The images resized to (h, w), RGB in 0..1: (B, 3, h, w) float32."""
+        return self.remember(("rgb", size), lambda: self._rgb(size))
+
+    def _rgb(self, size: Size) -> Tensor:
         stacked = np.stack([resize_image(image, size) for image in self.images])  # (B, h, w, 3)
-        scaled = torch.from_numpy(stacked).to(self.device).permute(0, 3, 1, 2).float() / 255
+        return torch.from_numpy(stacked).to(self.device).permute(0, 3, 1, 2).float() / 255
+
+    def _pixels(self, size: Size) -> Tensor:
         mean = torch.tensor(IMAGENET_MEAN, device=self.device).view(3, 1, 1)
         std = torch.tensor(IMAGENET_STD, device=self.device).view(3, 1, 1)
-        return (scaled - mean) / std  # (B, 3, h, w)
+        return (self.rgb(size) - mean) / std  # (B, 3, h, w)
 
 
 def batches(
@@ -126,5 +146,5 @@ def resize_image(image: Pixels, size: Size) -> Pixels:
     return image
 
 
-def _to_stride(length: float) -> int:
-    return max(STRIDE_PX, round(length / STRIDE_PX) * STRIDE_PX)
+def _to_multiple(length: float, multiple: int) -> int:
+    return max(multiple, round(length / multiple) * multiple)

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from pydantic import Field
@@ -17,8 +17,17 @@ from loco_tools.datasets.images import Pixels
 from loco_tools.errors import MethodError, did_you_mean
 from loco_tools.methods import checkpoint
 from loco_tools.methods.anomaly_maps import AnomalyMap, anomaly_maps
-from loco_tools.methods.backbones import Backbone, backbone_for
-from loco_tools.methods.batch import Batch, Resize, Size, batches, image_sizes, input_size
+from loco_tools.methods.backbones import DEFAULT, Backbone, backbone_for
+from loco_tools.methods.batch import (
+    STRIDE_PX,
+    Batch,
+    Resize,
+    Size,
+    batches,
+    image_sizes,
+    input_size,
+)
+from loco_tools.methods.memory import check_memory
 from loco_tools.progress import SILENT, Progress
 from loco_tools.schema import Schema, parse
 
@@ -46,6 +55,13 @@ class PatchScores:
     patches: Tensor
 
 
+class CutShape(NamedTuple):
+    """What a cut gives: its channels, and its grid's stride in pixels of the input size."""
+
+    channels: int
+    stride: int
+
+
 class DetectorConfig(Schema):
     """What every detector can be told."""
 
@@ -71,7 +87,8 @@ class Detector(ABC):
         Config: the method's configuration.
         PRESETS: preset name -> the fields in which it differs from the defaults.
         cuts: where an ensemble may cut this detector.
-        training_log: one entry per epoch of a fit, such as {"epoch": 1, "loss": 0.3}.
+        training_log: one entry per epoch of a fit: epoch, loss, and here and there validation, the
+            loss or the mean image score on good validation images.
     """
 
     name: ClassVar[str]
@@ -84,6 +101,7 @@ class Detector(ABC):
         self.device = choose_device(device)
         self.training_log: list[dict[str, float]] = []
         self._input_size: Size | None = None
+        self._keep: Path | None = None
 
     @classmethod
     @abstractmethod
@@ -135,6 +153,7 @@ class Detector(ABC):
         *,
         seed: int,
         progress: Progress = SILENT,
+        keep: Path | None = None,
     ) -> Self:
         """Learn what good looks like.
 
@@ -143,9 +162,11 @@ class Detector(ABC):
             validation: good images held out from training; may be empty.
             seed: the same seed on the same machine gives the same detector.
             progress: told about every batch or epoch.
+            keep: a folder in which a long training is kept as it goes, and from which it is taken
+                up when it was interrupted; removed at the end. None: nothing is kept.
 
         Raises:
-            MethodError: there are no training images.
+            MethodError: there are no training images, or not enough memory by estimate.
         """
         if len(train) == 0:
             raise MethodError(
@@ -153,8 +174,10 @@ class Detector(ABC):
                 "next step: check the class's train/good folder"
             )
         self.training_log = []
+        self._keep = keep
         self._input_size = self._choose_input_size(train)
         try:
+            check_memory(self.name, self.memory_mb(len(train)), self.device, progress)
             self._prepare(train, seed, progress)
             self._fit(train, validation, seed=seed, progress=progress)
         except BaseException:
@@ -197,6 +220,19 @@ class Detector(ABC):
         """
         for batch in batches(images, self.config.batch_size, self.device):
             yield self.cut_batch(batch, cut)
+
+    def memory_mb(self, count: int) -> float:
+        """About how much memory fitting on `count` images takes at `input_size`, in megabytes.
+
+        Counts what grows with settings and images: parameters with gradients and moments,
+        activations of a step, features that are kept. Here: nothing worth counting.
+        """
+        del count
+        return 0.0
+
+    @abstractmethod
+    def cut_shape(self, cut: str) -> CutShape:
+        """Channels and stride of a cut; MethodError when there is no such cut."""
 
     def check_cut(self, cut: str) -> None:
         """Raise a MethodError when this detector has no such cut."""
@@ -251,18 +287,40 @@ class Detector(ABC):
 
 
 class SingleDetector(Detector):
-    """A detector that looks at images through one backbone, its own where that is fitted too.
+    """A detector that looks at images itself, most through a backbone.
 
-    Subclasses set the class attributes and write `_fit`, `score_batch`, `cut_batch`, `_tensors`
-    and `_restore`. The defaults of their `Config` are the preset "paper".
+    Subclasses set the class attributes and write `_fit`, `score_batch`, `cut_batch`, `cut_shape`,
+    `_tensors` and `_restore`. The defaults of their `Config` are the preset "paper".
+
+    Attributes:
+        needs_backbone: false for one that learns from pixels alone; the backbone it is given is
+            then left alone, and results say "none".
+        default_backbone: torchvision's name of the published one.
+        multiple_px: height and width of the input are multiples of it.
     """
 
     Config: ClassVar[type[SingleConfig]]
     config: SingleConfig
+    needs_backbone: ClassVar[bool] = True
+    default_backbone: ClassVar[str] = DEFAULT
+    multiple_px: ClassVar[int] = STRIDE_PX
 
-    def __init__(self, config: SingleConfig, backbone: Backbone, *, device: str = "auto") -> None:
+    def __init__(
+        self, config: SingleConfig, backbone: Backbone | None, *, device: str = "auto"
+    ) -> None:
         super().__init__(config, device=device)
-        self.backbone = backbone.own().to(self.device)
+        self._backbone = None
+        if self.needs_backbone:
+            if backbone is None:
+                raise MethodError(f"{self.name}: expected a backbone, got none")
+            self._backbone = backbone.own().to(self.device)
+
+    @property
+    def backbone(self) -> Backbone:
+        """The feature extractor; MethodError when the method has none."""
+        if self._backbone is None:
+            raise MethodError(f"{self.name} has no backbone")
+        return self._backbone
 
     @classmethod
     def configure(
@@ -272,10 +330,13 @@ class SingleDetector(Detector):
         return parse(cls.Config, cls.fields(preset, overrides), origin=cls.origin())
 
     def _choose_input_size(self, train: Sequence[Pixels]) -> Size:
-        return input_size(image_sizes(train), self.config.size_px, self.config.resize)
+        sizes = image_sizes(train)
+        return input_size(sizes, self.config.size_px, self.config.resize, self.multiple_px)
 
     def _prepare(self, train: Sequence[Pixels], seed: int, progress: Progress) -> None:
-        self.backbone.fit(self._training_pixels(train, progress), count=len(train), seed=seed)
+        if self._backbone is not None:
+            pixels = self._training_pixels(train, progress)
+            self._backbone.fit(pixels, count=len(train), seed=seed)
 
     def _training_pixels(self, train: Sequence[Pixels], progress: Progress) -> Iterator[Tensor]:
         with progress.task(f"{self.name}: backbone {self.backbone.name}", len(train)) as advance:
@@ -293,11 +354,12 @@ class SingleDetector(Detector):
         record = checkpoint.Record(
             method=self.name,
             config=self.config.model_dump(mode="json"),
-            backbone=self.backbone.tag,
+            backbone=self._backbone.tag if self._backbone is not None else None,
             input_size=size,
             training_log=self.training_log,
         )
-        learned = {BACKBONE + key: value for key, value in self.backbone.learned().items()}
+        of_backbone = {} if self._backbone is None else self._backbone.learned()
+        learned = {BACKBONE + key: value for key, value in of_backbone.items()}
         checkpoint.write(folder, record, {**self._tensors(), **learned})
 
     @classmethod
@@ -305,7 +367,9 @@ class SingleDetector(Detector):
         """See `Detector.load`."""
         record, tensors = checkpoint.read(folder, expected_method=cls.name)
         config = parse(cls.Config, record.config, origin=str(folder / checkpoint.RECORD))
-        found = backbone_for(record.backbone, backbone, origin=str(folder))
+        found = None
+        if cls.needs_backbone:
+            found = backbone_for(record.backbone, backbone, origin=str(folder))
         detector = cls(config, found, device=device)
         detector.training_log = record.training_log
         detector._input_size = record.input_size
@@ -316,7 +380,8 @@ class SingleDetector(Detector):
             if key.startswith(BACKBONE)
         }
         try:
-            detector.backbone.restore(learned)
+            if detector._backbone is not None:
+                detector._backbone.restore(learned)
             detector._restore({k: v for k, v in tensors.items() if not k.startswith(BACKBONE)})
         except (KeyError, RuntimeError) as error:
             raise MethodError(

@@ -69,11 +69,19 @@ class FeatureSource(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: Backbone, patches: PatchFeatures, dim: int) -> None:
+    def __init__(
+        self, backbone: Backbone, *, patch_size: int, pretrain_dim: int, target_dim: int
+    ) -> None:
         super().__init__()
-        self.backbone, self.patches = (backbone,), patches  # the tuple keeps it out of our state
-        self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("std", torch.ones(dim))
+        self.backbone = (backbone,)  # the tuple keeps it out of our state
+        self.patches = PatchFeatures(
+            backbone.channels,
+            patch_size=patch_size,
+            pretrain_dim=pretrain_dim,
+            target_dim=target_dim,
+        )
+        self.register_buffer("mean", torch.zeros(target_dim))
+        self.register_buffer("std", torch.ones(target_dim))
 
     def of(self, batch: Batch, size: Size) -> Tensor:
         """(B, dim, h, w) for a batch seen at input size (h, w); kept with the batch."""

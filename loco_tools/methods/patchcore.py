@@ -15,9 +15,9 @@ from loco_tools.datasets.images import Pixels
 from loco_tools.methods.backbones import Backbone
 from loco_tools.methods.batch import Batch, batches
 from loco_tools.methods.coreset import coreset
-from loco_tools.methods.detector import PatchScores, SingleConfig, SingleDetector
+from loco_tools.methods.detector import CutShape, PatchScores, SingleConfig, SingleDetector
 from loco_tools.methods.nearest import NearestNeighbours
-from loco_tools.methods.patch_features import FeatureSource, PatchFeatures, to_rows
+from loco_tools.methods.patch_features import FeatureSource, to_rows
 from loco_tools.progress import Progress
 
 
@@ -72,16 +72,15 @@ class PatchCore(SingleDetector):
     }
 
     def __init__(
-        self, config: PatchCoreConfig, backbone: Backbone, *, device: str = "auto"
+        self, config: PatchCoreConfig, backbone: Backbone | None, *, device: str = "auto"
     ) -> None:
         super().__init__(config, backbone, device=device)
-        patches = PatchFeatures(
-            backbone.channels,
+        self.source = FeatureSource(
+            self.backbone,
             patch_size=self.config.patch_size,
             pretrain_dim=self.config.pretrain_dim,
             target_dim=self.config.target_dim,
-        )
-        self.source = FeatureSource(self.backbone, patches, self.config.target_dim).to(self.device)
+        ).to(self.device)
         self._neighbours: NearestNeighbours | None = None
 
     @property
@@ -169,6 +168,20 @@ class PatchCore(SingleDetector):
         _, around = self._index().search(bank[nearest], count)  # (B, b), nearest itself first
         distances = (queries[:, None] - bank[around]).norm(dim=2)  # (B, b)
         return 1 - torch.softmax(distances, dim=1)[:, 0]
+
+    def cut_shape(self, cut: str) -> CutShape:
+        """See `Detector.cut_shape`."""
+        self.check_cut(cut)
+        return CutShape(self.config.target_dim, 8)
+
+    def memory_mb(self, count: int) -> float:
+        """See `Detector.memory_mb`: the patches of all images, projected ones, and the bank."""
+        h, w = self.input_size
+        patches = min(count * h * w // 64, self.config.max_patches)
+        bank = self.config.coreset_ratio * patches
+        bank = min(bank, self.config.max_bank or bank)
+        dim = self.config.target_dim
+        return 4 * (2 * patches * dim + patches * self.config.projection_dim + bank * dim) / 1e6
 
     def cut_batch(self, batch: Batch, cut: str) -> Tensor:
         """Cut "patch features": (B, target_dim, h/8, w/8), as they are compared with the bank."""

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from loco_tools.datasets.images import Pixels
 from loco_tools.methods.backbones import Backbone
 from loco_tools.methods.batch import Batch
-from loco_tools.methods.detector import PatchScores, SingleConfig, SingleDetector
-from loco_tools.methods.patch_features import FeatureSource, PatchFeatures, to_rows
+from loco_tools.methods.detector import CutShape, PatchScores, SingleConfig, SingleDetector
+from loco_tools.methods.memory import trained_mb
+from loco_tools.methods.patch_features import FeatureSource, to_rows
 from loco_tools.methods.training_features import TrainingFeatures
 from loco_tools.progress import Progress
 from loco_tools.schema import Schema
@@ -126,16 +127,15 @@ class SimpleNet(SingleDetector):
     }
 
     def __init__(
-        self, config: SimpleNetConfig, backbone: Backbone, *, device: str = "auto"
+        self, config: SimpleNetConfig, backbone: Backbone | None, *, device: str = "auto"
     ) -> None:
         super().__init__(config, backbone, device=device)
-        patches = PatchFeatures(
-            backbone.channels,
+        self.source = FeatureSource(
+            self.backbone,
             patch_size=self.config.patch_size,
             pretrain_dim=self.config.pretrain_dim,
             target_dim=self.config.target_dim,
-        )
-        self.source = FeatureSource(self.backbone, patches, self.config.target_dim).to(self.device)
+        ).to(self.device)
         self.discriminator = self._new_discriminator(seed=0)
 
     def _new_discriminator(self, seed: int) -> Discriminator:
@@ -176,6 +176,18 @@ class SimpleNet(SingleDetector):
         """See `Detector`: minus the normality; image: the largest of them."""
         patches = self.discriminator.maps(self.source.of(batch, self.input_size))
         return PatchScores(image=patches.flatten(1).amax(dim=1), patches=patches)
+
+    def cut_shape(self, cut: str) -> CutShape:
+        """See `Detector.cut_shape`."""
+        self.check_cut(cut)
+        return CutShape(self.config.target_dim, 8)
+
+    def memory_mb(self, count: int) -> float:
+        """See `Detector.memory_mb`: the discriminator in training, kept features, a step."""
+        h, w = self.input_size
+        image_mb = 4 * self.config.target_dim * (h * w // 64) / 1e6
+        kept = min(count * image_mb, self.config.cache_mb)
+        return trained_mb(self.discriminator) + kept + 8 * self.config.batch_size * image_mb
 
     def cut_batch(self, batch: Batch, cut: str) -> Tensor:
         """Cut "adapted features": (B, target_dim, h/8, w/8), what the discriminator judges."""

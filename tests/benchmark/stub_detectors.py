@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from loco_tools.datasets.images import Pixels
+from loco_tools.datasets import images
 from loco_tools.methods.batch import Batch
-from loco_tools.methods.detector import PatchScores, SingleConfig, SingleDetector
+from loco_tools.methods.detector import CutShape, PatchScores, SingleConfig, SingleDetector
 from loco_tools.progress import Progress
 
 
@@ -33,8 +33,8 @@ class Brightness(SingleDetector):
 
     def _fit(
         self,
-        train: Sequence[Pixels],
-        validation: Sequence[Pixels],
+        train: Sequence[images.Pixels],
+        validation: Sequence[images.Pixels],
         *,
         seed: int,
         progress: Progress,
@@ -51,6 +51,9 @@ class Brightness(SingleDetector):
         grey = self.config.sign * (self.cut_batch(batch, "grey")[:, 0] - self.mean / 255)
         return PatchScores(image=grey.flatten(1).amax(dim=1), patches=grey)
 
+    def cut_shape(self, cut: str) -> CutShape:
+        return CutShape(1, 1)
+
     def cut_batch(self, batch: Batch, cut: str) -> Tensor:
         return batch.pixels(self.input_size).mean(dim=1, keepdim=True)
 
@@ -59,6 +62,13 @@ class Brightness(SingleDetector):
 
     def _restore(self, tensors: Mapping[str, Tensor]) -> None:
         self.mean = tensors["mean"][0]
+
+
+class Pixels(Brightness):
+    """The same, without a backbone."""
+
+    name = "pixels"
+    needs_backbone = False
 
 
 def raise_fault(name: str) -> None:

@@ -301,3 +301,35 @@ def test_a_cell_that_cannot_be_finished_leaves_the_earlier_one_in_place(
     assert read_record(Cell("bright", "plate", 0), out) == before[0]
     assert not (out / "maps" / "bright" / "0" / "plate").exists()
     assert not leftovers(out)
+
+
+def test_a_method_without_a_backbone_says_so_and_shares_the_run_with_one_that_has(
+    tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite
+) -> None:
+    suite = Suite(
+        methods=["stub_detectors:Brightness", {"name": "stub_detectors:Pixels"}],
+        backbone="scattering",
+    )
+    assert run(suite, [make_loco_class()], tmp_path).exit_code == 0
+    assert [row["backbone"] for row in rows(tmp_path)] == ["scattering", "none"]
+    again = run(suite, [tmp_path / "data" / "plate"], tmp_path)
+    assert again.reused == 2
+
+
+def test_a_training_is_kept_in_a_folder_of_its_cell_until_it_is_finished(
+    tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stub_detectors import Brightness
+
+    kept: list[Path] = []
+    fit = Brightness.fit
+
+    def spy(self: Brightness, *args: object, **named: object) -> Brightness:
+        kept.append(Path(str(named["keep"])))
+        return fit(self, *args, **named)
+
+    monkeypatch.setattr(Brightness, "fit", spy)
+    run(make_suite(), [make_loco_class()], tmp_path / "out")
+    cell = tmp_path / "out" / "cells" / "bright" / "plate"
+    assert kept[0].parent == cell
+    assert kept[0].name.startswith(".0.")

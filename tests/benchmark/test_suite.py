@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from loco_tools.benchmark.suite import MethodEntry, Suite, folder_name, load_suite
+from loco_tools.benchmark.suite import MethodEntry, Suite, folder_name, load_suite, with_settings
 from loco_tools.definitions import names
 from loco_tools.errors import BenchmarkError, DefinitionError
 from loco_tools.schema import parse
@@ -63,3 +63,32 @@ def test_a_suite_reads_the_same_from_a_file(tmp_path: Path) -> None:
 def test_method_titles_become_folder_names_that_every_system_takes() -> None:
     assert folder_name("my.pkg:Class") == "my.pkg_Class"
     assert folder_name("../../etc") == "_.._etc"
+
+
+def test_settings_change_fields_of_their_method_alone() -> None:
+    suite = Suite(methods=["patchcore", {"name": "simplenet", "overrides": {"steps": 5}}])
+    changed = with_settings(
+        suite,
+        ["patchcore.coreset_ratio=0.2", "simplenet.noise_scale=absolute", "simplenet.steps=7"],
+    )
+    assert changed.methods[0].overrides == {"coreset_ratio": 0.2}
+    assert changed.methods[1].overrides == {"steps": 7, "noise_scale": "absolute"}
+    assert suite.methods[0].overrides == {}
+
+
+def test_settings_reach_members_that_an_ensemble_brings_along() -> None:
+    changed = with_settings(Suite(methods=["ensemble"]), ["patchcore.reweight=true"])
+    assert changed.entries()[0].overrides == {"reweight": True}
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("coreset_ratio=0.2", "expected method.field=value, such as patchcore.coreset_ratio=0.2"),
+        ("patchcore.coreset_ratio", "expected method.field=value"),
+        ("patchcor.size_px=64", 'no method "patchcor"; did you mean "patchcore"'),
+    ],
+)
+def test_a_setting_of_another_spelling_is_answered(setting: str, message: str) -> None:
+    with pytest.raises(BenchmarkError, match=message):
+        with_settings(Suite(methods=["patchcore"]), [setting])

@@ -183,3 +183,48 @@ def test_a_saved_detectors_backbone_is_found_again_or_asked_for() -> None:
         backbone_for("a:b", given, origin="here")
     with pytest.raises(MethodError, match=r"--backbone resnet18 --weights FILE"):
         backbone_for("resnet18:0123456789ab", None, origin="here")
+
+
+@pytest.mark.parametrize(
+    ("name", "stride", "channels"),
+    [
+        ("wide_resnet50_2", 4, 256),
+        ("wide_resnet50_2", 32, 2048),
+        ("efficientnet_b5", 32, 304),
+        ("mobilenet_v2", 32, 160),
+    ],
+)
+def test_maps_at_other_strides_come_from_other_parts_of_the_network(
+    name: str, stride: int, channels: int
+) -> None:
+    backbone = random_backbone(name)
+    deep, one = backbone.maps(torch.zeros(1, 3, 64, 96), (16, stride))
+    assert backbone.channels_at(stride) == one.shape[1] == channels
+    assert one.shape[2:] == (64 // stride, 96 // stride)
+    torch.testing.assert_close(deep, backbone.taps(torch.zeros(1, 3, 64, 96))[1])
+
+
+def test_a_file_without_the_deepest_stages_does_without_them(tmp_path: Path) -> None:
+    whole = random_backbone("resnet18")
+    truncated = save_state(tmp_path / "truncated.pth", whole.net.state_dict())
+    backbone = named_backbone("resnet18", truncated)
+    assert (whole.strides, backbone.strides) == ((4, 8, 16, 32), (4, 8, 16))
+    with pytest.raises(MethodError, match="no feature map at stride 32, only at 4, 8, 16; next"):
+        backbone.maps(torch.zeros(1, 3, 64, 64), (32,))
+
+
+def test_deeper_stages_take_their_weights_from_the_file(tmp_path: Path) -> None:
+    from torchvision.models import resnet18
+
+    source = resnet18(weights=None).eval()
+    backbone = named_backbone("resnet18", save_state(tmp_path / "all.pth", source.state_dict()))
+    pixels = torch.randn(1, 3, 64, 64)
+    (deep,) = backbone.maps(pixels, (32,))
+    with torch.inference_mode():
+        logits = source.fc(deep.mean(dim=(2, 3)))
+        torch.testing.assert_close(logits, source(pixels))
+
+
+def test_a_weight_free_backbone_says_which_strides_it_has() -> None:
+    with pytest.raises(MethodError, match="scattering has no feature map at stride 4, only at 8"):
+        named_backbone("scattering").maps(torch.zeros(1, 3, 64, 64), (4,))
