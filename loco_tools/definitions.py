@@ -5,7 +5,6 @@ A definition is named ("angle") or given as a path ("./my_plans/angle.toml"). A 
 in the current folder's workspace first, then among those shipped with loco-tools.
 """
 
-import shutil
 from pathlib import Path
 
 from loco_tools.errors import DefinitionError, did_you_mean
@@ -53,19 +52,6 @@ def locate(folder: str, name: str, workspace: Path | None = None) -> Path:
             return path
     known = names(folder, workspace)
     raise DefinitionError(f'unknown {KINDS[folder]} "{name}"; {did_you_mean(name, known)}')
-
-
-def copy_workspace(target: Path) -> list[Path]:
-    """Copy the shipped definitions into `target`, leaving files that exist there as they are."""
-    copied = []
-    for folder in KINDS:
-        for source in sorted((shipped_root() / folder).glob("*.*")):
-            destination = target / folder / source.name
-            if source.suffix in {".toml", ".md"} and not destination.exists():
-                destination.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, destination)
-                copied.append(destination)
-    return copied
 
 
 def _roots(workspace: Path | None) -> list[Path]:

@@ -12,6 +12,7 @@ MODULES = {
     "labelstudio": ("httpx", "label_studio_sdk"),
     "station": ("fastapi", "jinja2", "uvicorn"),
     "twin": ("manifold3d", "mitsuba", "scipy", "shapely"),
+    "uvc": ("cv2_enumerate_cameras",),
 }
 """Extra -> the modules that it brings."""
 

@@ -12,16 +12,26 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace `path` by `content` atomically, making its folder when needed."""
+    with file_swapped_in(path) as stream:
+        stream.write(content)
+
+
+@contextlib.contextmanager
+def file_swapped_in(path: Path) -> Iterator[BinaryIO]:
+    """A fresh file beside `path` that takes its place when the block ends without an error.
+
+    Its folder is made when needed. On an error the fresh file is removed and `path` is as it was.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with temporary.open("wb") as stream:
-            stream.write(content)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
@@ -41,12 +51,21 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line to a journal and sync it to the disk before returning."""
+    """Append one line to a journal and sync it to the disk before returning.
+
+    When that fails, on a full disk say, the journal is as it was.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as stream:
-        stream.write(line.encode("utf-8") + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    with path.open("ab", buffering=0) as stream:
+        before = stream.seek(0, os.SEEK_END)
+        try:
+            left = memoryview(line.encode("utf-8") + b"\n")
+            while left:
+                left = left[stream.write(left) :]
+            os.fsync(stream.fileno())
+        except BaseException:
+            stream.truncate(before)
+            raise
 
 
 @contextlib.contextmanager

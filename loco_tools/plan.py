@@ -74,7 +74,10 @@ class Plate(Schema):
 
 
 class Screw(Schema):
-    """A screw standing in a part: x, y of its axis, z of the sheet under its head."""
+    """A screw standing in a part: x, y of its axis, z of the sheet under its head.
+
+    `stands_mm` is how far the head stands off that sheet: 0 for a screw driven home.
+    """
 
     shape: Literal["screw"]
     name: str
@@ -86,6 +89,16 @@ class Screw(Schema):
     head_height_mm: PositiveFloat
     thread_mm: PositiveFloat
     length_mm: PositiveFloat
+    stands_mm: Annotated[float, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _held(self) -> Self:
+        if self.stands_mm >= self.length_mm:
+            raise ValueError(
+                f"stands_mm {self.stands_mm} leaves nothing of screw {self.name!r} of "
+                f"{self.length_mm} mm in the part"
+            )
+        return self
 
     @property
     def area_mm2(self) -> float:
@@ -189,22 +202,37 @@ class Camera(Schema):
 
 
 class Gates(Schema):
-    """When a photograph is good enough; a gate left out is not asked."""
+    """When a photograph is good enough; a gate that is None is not asked.
 
-    sharpness_min_ratio: Annotated[float, Field(gt=0, le=1)] | None = 0.5
-    """Sharpness over that of the view's reference, the first good photograph of the view."""
+    The reference of a view is its first good photograph in the session.
+    """
 
-    saturated_share_max: Annotated[float, Field(ge=0, le=1)] | None = 0.05
-    black_share_max: Annotated[float, Field(ge=0, le=1)] | None = 0.6
-    offset_mm_max: PositiveFloat | None = 8.0
-    """How far the part may lie from where it lies in the view's reference."""
+    contrast_min: Annotated[float, Field(gt=0, le=255)] | None = 20.0
+    """Grey levels by which the part is lighter than the cloth; less is an empty table."""
 
-    angle_deg_max: PositiveFloat | None = 12.0
+    sharpness_min_ratio: Annotated[float, Field(gt=0, le=1)] | None = 0.85
+    """Sharpness over that of the reference."""
+
+    saturated_share_max: Annotated[float, Field(ge=0, le=1)] | None = 0.02
+    """Share of the part's pixels that are at 255 in some channel."""
+
+    black_share_max: Annotated[float, Field(ge=0, le=1)] | None = 0.1
+    """Share of the part's pixels that are at 0 in some channel; the cloth does not count."""
+
+    offset_mm_max: PositiveFloat | None = 10.0
+    """How far the part may lie from where it lies in the reference."""
+
+    angle_deg_max: Annotated[float, Field(gt=0, le=180)] | None = 12.0
+    """How far the part may be turned against the reference."""
+
     motion_px_max: PositiveFloat | None = 0.5
-    """How far the part may move between two frames taken right after each other."""
+    """How far the picture may move between two frames taken right after each other."""
 
-    duplicate_min_difference: Annotated[float, Field(ge=0)] | None = 0.5
-    """Least difference, in multiples of the camera's own noise, to every earlier shot."""
+    duplicate_min_difference: PositiveFloat | None = 2.0
+    """Least difference, in multiples of the camera's own noise, to every other part's photograph.
+
+    A part that was photographed twice differs by about 1, two parts by 4 and more.
+    """
 
 
 class Shots(Schema):

@@ -6,6 +6,7 @@ each error names the file, the place, what was expected and what was found.
 
 import json
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -29,23 +30,23 @@ def read_toml(model: type[Model], path: Path) -> Model:
     Raises:
         DefinitionError: the file cannot be read, is no TOML, or does not fit the model.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DefinitionError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DefinitionError(f"{path}: expected TOML, got a syntax error: {error}") from error
-    return parse(model, content, origin=str(path))
+    return _read(model, path, "TOML", tomllib.loads)
 
 
 def read_json(model: type[Model], path: Path) -> Model:
     """Read one JSON file as `model`; errors as for `read_toml`."""
+    return _read(model, path, "JSON", json.loads)
+
+
+def _read(model: type[Model], path: Path, language: str, loads: Callable[[str], Any]) -> Model:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DefinitionError(f"{path}: cannot be read ({error.strerror})") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DefinitionError(f"{path}: expected JSON, got a syntax error: {error}") from error
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DefinitionError(
+            f"{path}: expected {language}, got a syntax error: {error}"
+        ) from error
     return parse(model, content, origin=str(path))
 
 

@@ -40,7 +40,10 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 def write_maps(class_folder: Path, root: Path, size: tuple[int, int] | None = None) -> Path:
     rng = np.random.default_rng(0)
     for sample in loco_tools.load(class_folder).test:
-        write_map(map_path(root, sample), rng.random(size or sample.size).astype(np.float32))
+        write_map(
+            map_path(root / sample.class_name, sample),
+            rng.random(size or sample.size).astype(np.float32),
+        )
     return root / class_folder.name
 
 

@@ -17,7 +17,7 @@ def write_maps(class_folder: Path, root: Path) -> Path:
     rng = np.random.default_rng(0)
     for sample in loco_tools.load(class_folder).test:
         noise = rng.random(sample.size).astype(np.float32)
-        write_map(map_path(root, sample), noise + sample.ground_truth())
+        write_map(map_path(root / sample.class_name, sample), noise + sample.ground_truth())
     return root / class_folder.name
 
 

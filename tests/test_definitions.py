@@ -63,19 +63,12 @@ def test_an_unknown_name_is_refused_with_the_nearest(
 def test_the_current_workspace_comes_before_the_shipped_definitions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    definitions.copy_workspace(tmp_path)
+    shipped = definitions.locate("capture", "angle")
     own = tmp_path / "capture" / "angle.toml"
-    own.write_text(own.read_text().replace('title = "Angle bracket"', 'title = "My bracket"'))
+    own.parent.mkdir()
+    own.write_text(shipped.read_text().replace('title = "Angle bracket"', 'title = "My bracket"'))
     monkeypatch.chdir(tmp_path)
     assert load_plan("angle").part.title == "My bracket"
-
-
-def test_copying_a_workspace_keeps_what_is_there(tmp_path: Path) -> None:
-    definitions.copy_workspace(tmp_path)
-    mine = tmp_path / "annotations" / "angle.toml"
-    mine.write_text("mine")
-    assert definitions.copy_workspace(tmp_path) == []
-    assert mine.read_text() == "mine"
 
 
 def test_every_photograph_of_a_part_comes_before_the_next_part() -> None:

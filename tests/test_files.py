@@ -24,6 +24,20 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary(
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
 
 
+def test_a_file_is_replaced_only_when_its_block_ends_well(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "export.json"
+    with files.file_swapped_in(target) as stream:
+        stream.writelines([b"one ", b"whole"])
+        assert not target.exists()
+    assert target.read_bytes() == b"one whole"
+
+    with pytest.raises(KeyboardInterrupt), files.file_swapped_in(target) as stream:
+        stream.write(b"half")
+        raise KeyboardInterrupt
+    assert target.read_bytes() == b"one whole"
+    assert list(target.parent.iterdir()) == [target]
+
+
 def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path: Path) -> None:
     target = tmp_path / "angle"
     target.mkdir()

@@ -4,7 +4,6 @@ One file without scripts or links, to open in any browser. Pictures are small JP
 and their number is bounded; what has no picture is still listed.
 """
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -20,7 +19,7 @@ from loco_tools.annotations.photographs import Photograph
 from loco_tools.annotations.regions import Region, Skipped
 from loco_tools.annotations.shapes import Mask
 from loco_tools.annotations.taxonomy import Taxonomy
-from loco_tools.datasets.images import Pixels, read_image
+from loco_tools.datasets.images import Pixels, data_url, read_image
 from loco_tools.errors import AnnotationError
 
 MOST_PICTURES = 400
@@ -195,13 +194,9 @@ def _figure(picture: Pixels, caption: str) -> str:
 
 def _image(picture: Pixels, alternative: str, density: float) -> str:
     """An `img` that shows `density` pixels of the picture on one of the page."""
-    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    done, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    if not done:
-        raise AnnotationError(f"{alternative}: cannot be encoded as JPEG")
-    data = base64.b64encode(encoded.tobytes()).decode("ascii")
+    source = data_url(picture, "jpeg", quality=_JPEG_QUALITY)
     size = f'width="{picture.shape[1] / density:.0f}" height="{picture.shape[0] / density:.0f}"'
-    return f'<img {size} src="data:image/jpeg;base64,{data}" alt="{escape(alternative)}">'
+    return f'<img {size} src="{source}" alt="{escape(alternative)}">'
 
 
 def _swatch(colour: str) -> str:

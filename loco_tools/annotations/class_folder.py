@@ -14,11 +14,10 @@ from loco_tools import files
 from loco_tools.annotations.audit_page import AuditPage
 from loco_tools.annotations.marks import Marks, Outcome
 from loco_tools.annotations.merging import Instance, overlaps
-from loco_tools.annotations.photographs import Photograph
+from loco_tools.annotations.photographs import Photograph, image_bytes
 from loco_tools.annotations.regions import Skipped
 from loco_tools.capture.session import Session
 from loco_tools.datasets.images import encode_png
-from loco_tools.errors import AnnotationError
 
 _KIND_FOLDERS = {
     "good": "good",
@@ -55,7 +54,7 @@ class ClassFolder:
         name = f"{self.counts[parent]:03d}"
         self.counts[parent] += 1
         image = f"{parent}/{name}.png"
-        self._write(image, _checked_bytes(photograph))
+        self._write(image, image_bytes(photograph.path, shot.sha256))
         defects = [
             self._write_mask(f"ground_truth/{kind_folder}/{name}/{number:03d}.png", instance)
             for number, instance in enumerate(found)
@@ -139,22 +138,6 @@ class ClassFolder:
             if verdict is not None and not fits[verdict]:
                 drawn = f"{len(found)} defects are marked" if found else "no defect is marked"
                 self.notes.append(f'{image}: called "{verdict}", and {drawn}')
-
-
-def _checked_bytes(photograph: Photograph) -> bytes:
-    """The image file, if it is the one that was taken."""
-    try:
-        content = photograph.path.read_bytes()
-    except OSError as error:
-        raise AnnotationError(
-            f"{photograph.path}: cannot be read ({error.strerror}); next step: restore it"
-        ) from error
-    if hashlib.sha256(content).hexdigest() != photograph.shot.sha256:
-        raise AnnotationError(
-            f"{photograph.path}: damaged or edited, its SHA-256 is not the one in the session's "
-            "shots.jsonl; next step: restore it from a copy"
-        )
-    return content
 
 
 def _readme(records: Sequence[Session]) -> str:

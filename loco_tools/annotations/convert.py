@@ -20,6 +20,7 @@ from loco_tools.annotations.references import Storages
 from loco_tools.annotations.regions import Skipped
 from loco_tools.annotations.targets import check_spares
 from loco_tools.annotations.taxonomy import Taxonomy, defects_config, load_taxonomy
+from loco_tools.datasets.sidecar import sidecar_path
 from loco_tools.progress import SILENT, Progress
 
 _SAME_SCALE = 0.02
@@ -175,7 +176,7 @@ def convert(
 @contextlib.contextmanager
 def _beside(folder: Path) -> Iterator[tuple[Path, ...]]:
     """Three files to write while the class is built; they take their places after it."""
-    targets = (folder.with_name(f"{folder.name}.jsonl"), audit_path(folder), page_path(folder))
+    targets = (sidecar_path(folder), audit_path(folder), page_path(folder))
     staged = tuple(target.with_name(f".{target.name}.staged") for target in targets)
     try:
         yield staged
@@ -219,7 +220,7 @@ def _report(folder: Path, photographs: Photographs, made: ClassFolder) -> Conver
     return ConversionReport(
         class_name=photographs.class_name,
         folder=folder,
-        sidecar=folder.with_name(f"{folder.name}.jsonl"),
+        sidecar=sidecar_path(folder),
         simulated=any(record.simulated for _, record in photographs.records),
         images=dict(sorted(made.counts.items())),
         defects=dict(sorted(made.defects.items())),

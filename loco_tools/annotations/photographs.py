@@ -1,5 +1,6 @@
 """The photographs that an export speaks of: its sessions, and which task shows which shot."""
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,30 @@ class Photograph:
 
     def __str__(self) -> str:
         return f"{self.record.session}/{self.shot.shot}"
+
+
+def image_bytes(path: Path, sha256: str) -> bytes:
+    """The content of an image file, if it is still the one that was taken.
+
+    Args:
+        path: in its session.
+        sha256: of the content, from the session's journal.
+
+    Raises:
+        AnnotationError: the file cannot be read, or has another content.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise AnnotationError(
+            f"{path}: cannot be read ({error.strerror}); next step: restore it"
+        ) from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise AnnotationError(
+            f"{path}: damaged or edited, its SHA-256 is not the one in the session's shots.jsonl; "
+            "next step: restore it from a copy"
+        )
+    return content
 
 
 def find_sessions(export: Export, given: Sequence[Path]) -> list[Path]:

@@ -4,7 +4,6 @@ The direct export times out on big projects; a snapshot is made by the server at
 then downloaded.
 """
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import SecretStr
 
 from loco_tools import files
 from loco_tools.annotations.server import Project, Server
+from loco_tools.annotations.task_file import is_whole_list
 from loco_tools.errors import LabelStudioError
 from loco_tools.progress import SILENT, Progress
 
@@ -61,10 +61,9 @@ def pull(
         with progress.task(f"export {project}"):
             _wait(server, target, snapshot, timeout_s)
         with progress.task(f"download {project}"):
-            content = _again(lambda: _download(server, target, snapshot), progress)
+            _again(lambda: _download(server, target, snapshot, out), progress)
     finally:
         _tidy(server, target, snapshot, progress)
-    files.write_bytes(out, content)
     return out
 
 
@@ -86,20 +85,17 @@ def _wait(server: Server, project: Project, snapshot: int, timeout_s: float) -> 
         pause = min(pause * 1.5, _LONGEST_POLL_S)
 
 
-def _download(server: Server, project: Project, snapshot: int) -> bytes:
-    """The snapshot, checked to be whole."""
-    content = server.download_snapshot(project, snapshot)
-    try:
-        whole = isinstance(json.loads(content), list)
-    except ValueError:
-        whole = False
-    if not whole:
-        raise LabelStudioError(
-            f"{server.url}: expected a list of tasks as JSON, got {len(content)} bytes that are "
-            "something else or a part of it; next step: pull again",
-            temporary=True,
-        )
-    return content
+def _download(server: Server, project: Project, snapshot: int, out: Path) -> None:
+    """Replace `out` by the snapshot once it is checked to be whole."""
+    with files.file_swapped_in(out) as stream:
+        server.download_snapshot(project, snapshot, stream)
+        stream.flush()
+        if not is_whole_list(Path(stream.name)):
+            raise LabelStudioError(
+                f"{server.url}: expected a list of tasks as JSON, got {stream.tell()} bytes that "
+                "are something else or a part of it; next step: pull again",
+                temporary=True,
+            )
 
 
 def _again(ask: Callable[[], Answer], progress: Progress = SILENT) -> Answer:

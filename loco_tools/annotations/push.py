@@ -5,7 +5,6 @@ what we know it by (`loco_class`, `loco_session`, `loco_shot`, `loco_sha256`; li
 when it shows several), so nothing depends on what the server calls an image.
 """
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from loco_tools.annotations.labelling import IMAGE, labelling_config
+from loco_tools.annotations.photographs import image_bytes
 from loco_tools.annotations.pre_annotations import Proposals, results_of
 from loco_tools.annotations.server import Project, Server, ServerTask
 from loco_tools.annotations.taxonomy import Taxonomy, check_against_plan, load_taxonomy
@@ -223,7 +223,7 @@ class _Source:
     ) -> list[dict[str, Any]]:
         """The data of some tasks, whose images are within the server's reach afterwards."""
         shots = [shot for task in tasks for shot in task.shots]
-        contents = [_content(self.session, shot) for shot in shots]
+        contents = [image_bytes(self.session / shot.file, shot.sha256) for shot in shots]
         if self.local_files is None:
             names = [f"{re.sub(r'[^A-Za-z0-9_-]', '_', shot.shot)}.png" for shot in shots]
             found = iter(server.upload(project, list(zip(names, contents, strict=True))))
@@ -236,22 +236,6 @@ class _Source:
 
 def _local(path: Path) -> str:
     return f"/data/local-files/?d={quote(path.as_posix())}"
-
-
-def _content(session: Path, shot: Shot) -> bytes:
-    path = session / shot.file
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise AnnotationError(
-            f"{path}: cannot be read ({error.strerror}); next step: restore it"
-        ) from error
-    if hashlib.sha256(content).hexdigest() != shot.sha256:
-        raise AnnotationError(
-            f"{path}: damaged or edited, its SHA-256 is not the one in the session's shots.jsonl; "
-            "next step: restore it from a copy"
-        )
-    return content
 
 
 def _project(server: Server, title: str, record: Session, config: str) -> tuple[Project, bool]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -275,13 +275,13 @@ class Server:
         with self._explained(f"ask for snapshot {snapshot}"):
             return str(self._api.projects.exports.get(project.id, snapshot).status)
 
-    def download_snapshot(self, project: Project, snapshot: int) -> bytes:
-        """A completed snapshot as JSON."""
+    def download_snapshot(self, project: Project, snapshot: int, into: BinaryIO) -> None:
+        """Write a completed snapshot as JSON, piece by piece as it comes."""
         with self._explained(f"download snapshot {snapshot}"):
             pieces = self._api.projects.exports.download(
                 project.id, snapshot, export_type="JSON", request_options=_ONCE
             )
-            return b"".join(pieces)
+            into.writelines(pieces)
 
     def delete_snapshot(self, project: Project, snapshot: int) -> None:
         """Remove a snapshot from the server."""

@@ -37,18 +37,44 @@ _PLAIN = re.compile(rb'[^\s,\[\]{}"]++')
 _TASK_KEYS = {"annotations", "data", "annotation_id"}
 
 
+class TooLargeError(AnnotationError):
+    """An export exceeds one of the bounds above, be it whole or not."""
+
+
 def entries(path: Path) -> Iterator[Any]:
     """The tasks of an export in order; a task alone, without a list, is one.
 
     Raises:
-        AnnotationError: the file cannot be read, is no JSON, nests deeper than `MAX_DEPTH`, has an
-            entry of more than `MAX_ENTRY_BYTES`, or holds no tasks.
+        TooLargeError: it nests deeper than `MAX_DEPTH`, has an entry of more than
+            `MAX_ENTRY_BYTES` or `MAX_ENTRY_TOKENS`, or more than `MAX_ENTRIES`.
+        AnnotationError: the file cannot be read, is no JSON, or holds no tasks.
     """
     try:
         with path.open("rb") as stream, _mapped(path, stream.fileno()) as content:
             yield from _Scan(path, content).entries()
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def is_whole_list(path: Path) -> bool:
+    """Whether a file is one JSON list from its beginning to its end, read entry by entry.
+
+    A list beyond the bounds counts as whole as far as it was read.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as stream, _mapped(path, stream.fileno()) as content:
+            scan = _Scan(path, content)
+            listed = scan.is_list()
+            for _ in scan.entries():
+                pass
+    except TooLargeError:
+        return listed
+    except AnnotationError:
+        return False
+    return listed
 
 
 @contextlib.contextmanager
@@ -78,9 +104,13 @@ class _Scan:
         self._at = len(_BOM) if content[:3] == _BOM else 0
         self._released = 0
 
+    def is_list(self) -> bool:
+        """Whether a list begins here, rather than an entry alone."""
+        return self._next() == b"["
+
     def entries(self) -> Iterator[Any]:
         """Every entry of the list, or the one object that there is."""
-        if self._next() != b"[":
+        if not self.is_list():
             yield self._only_task()
         else:
             self._at += 1
@@ -157,11 +187,11 @@ class _Scan:
                 return token.end()
         return len(self._content)
 
-    def _too_deep(self) -> AnnotationError:
+    def _too_deep(self) -> TooLargeError:
         return self._refusal(f"its JSON is nested too deeply; expected at most {MAX_DEPTH} levels")
 
-    def _refusal(self, reason: str) -> AnnotationError:
-        return AnnotationError(f"{self._path}: refused, {reason}")
+    def _refusal(self, reason: str) -> TooLargeError:
+        return TooLargeError(f"{self._path}: refused, {reason}")
 
     def _fault(self, got: str) -> AnnotationError:
         return AnnotationError(

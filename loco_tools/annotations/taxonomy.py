@@ -126,8 +126,9 @@ def _threshold(defect: DefectType, px_per_mm: float | None, plan: Plan | None) -
     if px_per_mm is None:
         raise AnnotationError(
             f'defect "{defect.name}" saturates at an area on the part, but the session has no '
-            "scale; expected px_per_mm in its session.json; next step: calibrate the camera, or "
-            "give the saturation in pixels"
+            "scale; expected px_per_mm in its session.json; next step: loco-tools calibrate "
+            "camera, then loco-tools capture --session NAME --calibration FILE, or give the "
+            "saturation in pixels"
         )
     if isinstance(saturation, Feature):
         if plan is None:

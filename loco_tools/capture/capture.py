@@ -1,30 +1,10 @@
-"""Walking through the shots of a plan with a camera."""
+"""Taking the shots of a plan without anybody watching."""
 
-import datetime
-from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
-from loco_tools import files
-from loco_tools.capture.cameras import Camera, Frame, open_camera
-from loco_tools.capture.quality import measure
-from loco_tools.capture.session import (
-    CameraRecord,
-    Session,
-    Shot,
-    append_shot,
-    mend_journal,
-    progress_of,
-    read_session,
-    read_shots,
-    same_plan,
-    sessions_of,
-    write_session,
-)
-from loco_tools.datasets.images import write_png
+from loco_tools.capture.guide import Candidate, Guide, open_guide
 from loco_tools.errors import CaptureError
-from loco_tools.plan import Plan, PlannedShot
+from loco_tools.plan import Plan
 from loco_tools.progress import SILENT, Progress
 
 
@@ -36,12 +16,15 @@ def capture(
     session: str | None = None,
     new: bool = False,
     seed: int = 0,
+    calibration: Path | None = None,
+    skipped: bool = False,
+    keep_failing: bool = False,
     progress: Progress = SILENT,
 ) -> Path:
     """Take every shot of the plan that its session still lacks.
 
-    Without `session`, the newest unfinished session of the class goes on, and a new one begins
-    when there is none or when `new` is set.
+    A simulated shot that fails a quality gate is kept, and the journal says so: nobody can move a
+    part of the twin. A real one stops the session, unless `keep_failing` is set.
 
     Args:
         plan: what to photograph.
@@ -50,131 +33,73 @@ def capture(
         session: name of the session to begin or to go on with.
         new: begin a new session even if one is unfinished.
         seed: of the parts that the twin renders; real cameras ignore it.
+        calibration: see `open_guide`.
+        skipped: see `open_guide`.
+        keep_failing: keep the shots of real cameras that fail a gate too.
         progress: where to report to.
 
     Returns:
         The session's folder, `captures/<class>/<session>`.
 
     Raises:
-        CaptureError: the camera or the plan is not the one the session began with, or a frame has
-            another size than the plan wants.
+        CaptureError: see `open_guide` and `Guide.shoot`; or a real shot fails a gate.
     """
-    folder = _choose_session(plan, captures / plan.name, session, new=new)
-    with open_camera(camera, plan, seed=seed) as device:
-        record = _open_session(folder, plan, device, seed)
-        _announce(folder, record, progress)
-        _take_missing_shots(folder, record, device, progress)
-    return folder
+    with open_guide(
+        plan,
+        camera=camera,
+        captures=captures,
+        session=session,
+        new=new,
+        seed=seed,
+        calibration=calibration,
+        skipped=skipped,
+    ) as guide:
+        announce(guide, progress)
+        take_missing_shots(guide, keep_failing=keep_failing, progress=progress)
+        return guide.folder
 
 
-def _choose_session(plan: Plan, class_folder: Path, name: str | None, *, new: bool) -> Path:
-    if name is not None:
-        if not name.replace("-", "").replace("_", "").isalnum():
-            raise CaptureError(f'session "{name}": expected letters, digits, - and _ only')
-        if new and (class_folder / name).exists():
-            raise CaptureError(f"{class_folder / name}: exists already; next step: another name")
-        return class_folder / name
-    known = sessions_of(class_folder)
-    unfinished = [folder for folder in known if not progress_of(folder).finished]
-    if unfinished and not new:
-        return unfinished[-1]
-    if known and not new and same_plan(read_session(known[-1]), plan):
-        return known[-1]
-    taken = {path.name for path in known}
-    return class_folder / next(
-        name for i in range(1, 10_000) if (name := f"session-{i:03d}") not in taken
-    )
-
-
-def _open_session(folder: Path, plan: Plan, camera: Camera, seed: int) -> Session:
-    if not (folder / "session.json").is_file():
-        record = _new_session(folder.name, plan, camera, seed)
-        write_session(folder, record)
-        return record
-    record = read_session(folder)
-    if record.camera.identity != camera.identity:
-        raise CaptureError(
-            f"{folder}: was begun with camera {record.camera.identity!r}, got "
-            f"{camera.identity!r}; next step: connect that camera, or begin anew with --new"
-        )
-    if not same_plan(record, plan):
-        raise CaptureError(
-            f"{folder}: was begun with another plan of {plan.name!r}; next step: bring the plan "
-            "back, or begin anew with --new"
-        )
-    if record.seed != (seed if camera.simulated else None):
-        raise CaptureError(
-            f"{folder}: was begun with --seed {record.seed}, got {seed}; next step: use that seed, "
-            "or begin anew with --new"
-        )
-    mend_journal(folder)
-    return record
-
-
-def _new_session(name: str, plan: Plan, camera: Camera, seed: int) -> Session:
-    scales = {view.name: camera.px_per_mm(view.name) for view in plan.views}
-    return Session(
-        session=name,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        loco_tools=version("loco-tools"),
-        simulated=camera.simulated,
-        seed=seed if camera.simulated else None,
-        camera=CameraRecord(
-            identity=camera.identity,
-            requested=plan.camera.requested(),
-            actual=camera.settings(),
-        ),
-        px_per_mm={view: scale for view, scale in scales.items() if scale is not None},
-        plan=plan,
-    )
-
-
-def _announce(folder: Path, record: Session, progress: Progress) -> None:
+def announce(guide: Guide, progress: Progress) -> None:
+    """Say what the session is, who takes it, and where it goes on."""
+    record, far = guide.record, guide.progress()
     source = "SIMULATED by the digital twin" if record.simulated else record.camera.identity
-    far = progress_of(folder)
     begun = f", going on after {far.done}" if far.done else ""
-    progress.note(f"{record.name}: {far.planned} shots, {source}{begun} -> {folder}")
+    progress.note(f"{record.name}: {far.planned} shots, {source}{begun} -> {guide.folder}")
+    if guide.camera.caution:
+        progress.note(guide.camera.caution)
 
 
-def _take_missing_shots(folder: Path, record: Session, camera: Camera, progress: Progress) -> None:
-    done = {shot.shot for shot in read_shots(folder)}
-    planned = list(record.plan.planned_shots())
-    with progress.task(f"capture {record.name}", len(planned)) as advance:
-        advance(sum(shot.shot in done for shot in planned))
-        for shot in planned:
-            if shot.shot not in done:
-                _take(folder, record, camera, shot)
-                advance(1)
+def take_missing_shots(
+    guide: Guide, *, keep_failing: bool = False, progress: Progress = SILENT
+) -> int:
+    """Shoot and accept until nothing is open; see `capture`.
 
+    Returns:
+        How many of the shots fail a quality gate.
 
-def _take(folder: Path, record: Session, camera: Camera, shot: PlannedShot) -> None:
-    frame = camera.frame(shot)
-    _check_size(frame, record.plan)
-    _write_truth(folder, shot, frame)
-    image = folder / "images" / f"{shot.shot}.png"
-    write_png(image, frame.image)
-    append_shot(
-        folder,
-        Shot(
-            **shot._asdict(),
-            file=image.relative_to(folder).as_posix(),
-            sha256=files.sha256_of(image),
-            simulated=camera.simulated,
-            measurements=measure(frame.image),
-        ),
-    )
-
-
-def _check_size(frame: Frame, plan: Plan) -> None:
-    wanted = (plan.camera.height_px, plan.camera.width_px, 3)
-    if frame.image.shape != wanted:
-        raise CaptureError(
-            f"the camera gave a frame of {frame.image.shape} (height, width, channels), the plan "
-            f"wants {wanted}; next step: set the camera's size, or change the plan"
+    Raises:
+        CaptureError: see `Guide.shoot`; or a real shot fails a gate.
+    """
+    failing, far = 0, guide.progress()
+    with progress.task(f"capture {guide.record.name}", far.planned) as advance:
+        advance(far.done + far.skipped)
+        while guide.current is not None:
+            candidate = guide.shoot()
+            if candidate.failed and not (keep_failing or guide.record.simulated):
+                raise _fails(guide, candidate)
+            failing += not candidate.passed
+            guide.accept(override=True, by="unattended")
+            advance(1)
+    if failing:
+        progress.note(
+            f"{failing} shots fail a quality gate and were kept; the journal says which and why"
         )
+    return failing
 
 
-def _write_truth(folder: Path, shot: PlannedShot, frame: Frame) -> None:
-    for number, defect in enumerate(frame.truth):
-        target = folder / "truth" / shot.shot / f"{number}_{defect.name}.png"
-        write_png(target, defect.mask.astype(np.uint8) * 255)
+def _fails(guide: Guide, candidate: Candidate) -> CaptureError:
+    words = "; ".join(verdict.words for verdict in candidate.failed)
+    return CaptureError(
+        f"{guide.folder}: {candidate.shot.shot} fails: {words}; next step: do so and run the "
+        "command again, or keep such shots with --keep-failing"
+    )

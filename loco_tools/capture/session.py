@@ -1,13 +1,16 @@
 """A capture session on disk: `captures/<class>/<session>/`.
 
 `session.json` says under which conditions the photographs were taken, `shots.jsonl` is an
-append-only journal with one line per accepted shot, `images/` holds the photographs. A simulated
-session also has `truth/<shot>/<n>_<defect>.png`, one exact mask (0/255) per defect instance.
+append-only journal, `images/` holds the photographs. A simulated session also has
+`truth/<shot>/<n>_<defect>.png`, one exact mask (0/255) per defect instance.
 
-A shot enters the journal after its image is safely on the disk, so a session that was interrupted
-at any moment lacks at most the shot in flight, and whoever opens it again can go on.
+The journal has one line per accepted shot, and one line (`Mark`) whenever an operator skips a shot
+or takes a shot or a skip back. A shot enters it after its image is safely on the disk, and is taken
+back before its image goes, so a session that was interrupted at any moment lacks at most the shot
+in flight, and whoever opens it again can go on.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,12 +18,16 @@ from typing import Literal
 from pydantic import ValidationError
 
 from loco_tools import files
+from loco_tools.capture.calibration import Calibration
 from loco_tools.errors import CaptureError
 from loco_tools.plan import Kind, Plan, Split
 from loco_tools.schema import Schema, read_json
 
 RECORD = "session.json"
 JOURNAL = "shots.jsonl"
+
+
+OverriddenBy = Literal["operator", "unattended"]
 
 
 class CameraRecord(Schema):
@@ -32,7 +39,11 @@ class CameraRecord(Schema):
 
 
 class Session(Schema):
-    """What `session.json` holds. `px_per_mm` is the scale in the part's plane, by view."""
+    """What `session.json` holds.
+
+    `px_per_mm` is the scale in the part's plane, by view: that of the calibration, or the one that
+    a simulated camera has by construction; empty when nobody knows it.
+    """
 
     schema_version: Literal[1] = 1
     session: str
@@ -42,6 +53,7 @@ class Session(Schema):
     seed: int | None
     camera: CameraRecord
     px_per_mm: dict[str, float]
+    calibration: Calibration | None = None
     plan: Plan
 
     @property
@@ -63,19 +75,38 @@ class Shot(Schema):
     sha256: str
     simulated: bool
     measurements: dict[str, float]
+    overridden: tuple[str, ...] = ()
+    """Quality gates that the photograph failed and that were overridden."""
+
+    overridden_by: OverriddenBy | None = None
+
+    taken: str | None = None
+    """When it was taken, ISO 8601 with the offset; None when it is simulated."""
+
+
+class Mark(Schema):
+    """A line of the journal that is no photograph: the shot was skipped, or is open again."""
+
+    shot: str
+    mark: Literal["skipped", "undone"]
+    reason: str = ""
+
+
+Entry = Shot | Mark
 
 
 @dataclass(frozen=True)
 class Progressed:
-    """How far a session is: shots in the journal, shots in the plan."""
+    """How far a session is: shots in the journal, shots in the plan, shots skipped."""
 
     done: int
     planned: int
+    skipped: int = 0
 
     @property
     def finished(self) -> bool:
-        """Whether every planned shot is in the journal."""
-        return self.done >= self.planned
+        """Whether every planned shot is in the journal or was skipped."""
+        return self.done + self.skipped >= self.planned
 
 
 def read_session(folder: Path) -> Session:
@@ -99,36 +130,62 @@ def write_session(folder: Path, session: Session) -> None:
 
 
 def read_shots(folder: Path) -> list[Shot]:
-    """The accepted shots in the order they were taken.
+    """The accepted shots that still count, in the order they were taken.
 
     A last line without its line end is a shot that was in flight when the power went: it is left
-    out. Two lines for one shot are a retake: the later one counts, at the earlier one's place.
+    out. Two lines for one shot are a retake: the later one counts, at the earlier one's place. A
+    shot that was taken back does not count.
 
     Raises:
         CaptureError: any other line is damaged; the message names it.
     """
-    journal = folder / JOURNAL
+    return [entry for entry in settled(folder).values() if isinstance(entry, Shot)]
+
+
+def settled(folder: Path) -> dict[str, Entry]:
+    """What the journal says of each shot that is not open, by its name: taken, or skipped.
+
+    Raises:
+        CaptureError: as for `read_shots`.
+    """
+    found: dict[str, Entry] = {}
+    for entry in _entries(folder / JOURNAL):
+        if isinstance(entry, Mark) and entry.mark == "undone":
+            found.pop(entry.shot, None)
+        else:
+            found[entry.shot] = entry
+    return found
+
+
+def _entries(journal: Path) -> Iterator[Entry]:
     if not journal.is_file():
-        return []
-    lines = journal.read_bytes().split(b"\n")[:-1]
-    shots: dict[str, Shot] = {}
-    for number, line in enumerate(lines, start=1):
+        return
+    for number, line in enumerate(journal.read_bytes().split(b"\n")[:-1], start=1):
         try:
-            shot = Shot.model_validate_json(line)
+            yield _entry(line)
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
             raise CaptureError(
-                f"{journal}, line {number}: expected a shot, got a damaged line ({fault['msg']}); "
-                "next step: restore the journal from a copy, or remove that line to take the "
-                "shot again"
+                f"{journal}, line {number}: expected a shot or a mark, got a damaged line "
+                f"({fault['msg']}); next step: restore the journal from a copy, or remove that "
+                "line to take the shot again"
             ) from error
-        shots[shot.shot] = shot
-    return list(shots.values())
+
+
+def _entry(line: bytes) -> Entry:
+    # a quote within a text of the line would be escaped
+    return (Mark if b'"mark":' in line else Shot).model_validate_json(line)
+
+
+def append(folder: Path, *entries: Entry) -> None:
+    """Add lines to the journal and sync them to the disk; on a failure it is as it was."""
+    lines = "\n".join(entry.model_dump_json() for entry in entries)
+    files.append_line(folder / JOURNAL, lines)
 
 
 def append_shot(folder: Path, shot: Shot) -> None:
     """Add a shot to the journal and sync it to the disk."""
-    files.append_line(folder / JOURNAL, shot.model_dump_json())
+    append(folder, shot)
 
 
 def mend_journal(folder: Path) -> bool:
@@ -148,11 +205,18 @@ def mend_journal(folder: Path) -> bool:
     return True
 
 
+def clear_unfinished(folder: Path) -> None:
+    """Remove files whose writing broke off; only for whoever holds the session's lock."""
+    for path in folder.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def progress_of(folder: Path) -> Progressed:
-    """How many of the planned shots a session has."""
+    """How many of the planned shots a session has, and how many were skipped."""
     planned = {planned.shot for planned in read_session(folder).plan.planned_shots()}
-    done = {shot.shot for shot in read_shots(folder)}
-    return Progressed(len(done & planned), len(planned))
+    found = [entry for name, entry in settled(folder).items() if name in planned]
+    done = sum(isinstance(entry, Shot) for entry in found)
+    return Progressed(done, len(planned), len(found) - done)
 
 
 def sessions_of(class_folder: Path) -> list[Path]:

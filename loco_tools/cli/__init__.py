@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from loco_tools.cli import benching, dataset, labelling, station
+from loco_tools.cli import benching, calibrating, cameras, dataset, labelling, station
 from loco_tools.errors import LocoToolsError
 from loco_tools.progress import SILENT, RichProgress
 
@@ -29,7 +29,9 @@ def cli(context: click.Context, quiet: bool) -> None:
 
 for command in (
     station.demo,
+    cameras.cameras,
     station.capture,
+    calibrating.calibrate,
     labelling.label,
     labelling.convert,
     dataset.validate,

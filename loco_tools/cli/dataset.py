@@ -5,14 +5,21 @@ from typing import Literal
 
 import click
 
-from loco_tools.cli.printing import EXISTING, PATH, print_figures, print_json
+from loco_tools.cli.printing import (
+    AS_JSON,
+    EXISTING,
+    PATH,
+    print_figures,
+    print_json,
+    print_outcome,
+)
 from loco_tools.errors import DatasetError
 from loco_tools.progress import Progress
 
 
 @click.command()
 @click.argument("path", type=EXISTING)
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@AS_JSON
 @click.pass_obj
 def validate(progress: Progress, /, *, path: Path, as_json: bool) -> None:
     """Report every fault of a dataset class: the file, what was expected, what was found.
@@ -24,10 +31,7 @@ def validate(progress: Progress, /, *, path: Path, as_json: bool) -> None:
     from loco_tools.datasets.validation import validate as find_faults
 
     findings = find_faults(path, progress)
-    if as_json:
-        print_json(findings.as_record())
-    else:
-        click.echo(findings.describe())
+    print_outcome(findings, as_json=as_json)
     if findings.errors:
         raise click.exceptions.Exit(1)
 
@@ -40,7 +44,7 @@ def validate(progress: Progress, /, *, path: Path, as_json: bool) -> None:
 @click.option(
     "--examples", type=click.IntRange(1, 12), default=3, show_default=True, help="Per row."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@AS_JSON
 def show(path: Path, out: Path, examples: int, as_json: bool) -> None:
     """Say what a dataset class holds, and draw a contact sheet of it as PNG and HTML.
 
@@ -67,7 +71,7 @@ def show(path: Path, out: Path, examples: int, as_json: bool) -> None:
 @click.option("--to", type=click.Choice(["hf", "ad", "loco"]), required=True, help="The layout.")
 @click.option("--out", type=PATH, required=True, help="The folder to make.")
 @click.option("--overwrite", is_flag=True, help="Replace an output that is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@AS_JSON
 @click.pass_obj
 def export(
     progress: Progress,
@@ -92,10 +96,7 @@ def export(
     dataset = load(path)
     card = card_text(dataset, progress=progress) if to == "hf" else None
     done = convert_class(dataset, to, out, card=card, overwrite=overwrite, progress=progress)
-    if as_json:
-        print_json(done.as_record())
-    else:
-        click.echo(done.describe())
+    print_outcome(done, as_json=as_json)
 
 
 @click.command()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from loco_tools.cli.printing import EXISTING, PATH, print_outcome
+from loco_tools.cli.printing import AS_JSON, EXISTING, PATH, print_outcome
 from loco_tools.progress import Progress
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 TAXONOMY = click.option(
     "--taxonomy", metavar="NAME", help="By name or path; default: the class's own."
 )
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 
 
 def on_server(command: Command) -> Command:
@@ -162,7 +161,7 @@ def label_pull(
 
 @label.command("simulate")
 @click.argument("session", type=EXISTING)
-@click.option("--taxonomy", metavar="NAME", help="By name or path; default: the class's own.")
+@TAXONOMY
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the annotator's hand.")
 def label_simulate(session: Path, taxonomy: str | None, seed: int) -> None:
     """Let a simulated annotator mark a simulated session, as a Label Studio export.

@@ -1,4 +1,4 @@
-"""How outcomes are printed, and the kinds of arguments that several commands take."""
+"""How outcomes are printed, and the arguments and options that several commands take."""
 
 import json
 import shlex
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 EXISTING = click.Path(exists=True, path_type=Path)
 PATH = click.Path(path_type=Path)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 
 
 def print_json(content: Any) -> None:

@@ -1,10 +1,14 @@
 """Photographing: demo, capture."""
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from loco_tools import extras
 from loco_tools.cli.printing import (
+    AS_JSON,
     PATH,
     end_with,
     print_json,
@@ -12,6 +16,9 @@ from loco_tools.cli.printing import (
     print_results,
 )
 from loco_tools.progress import Progress
+
+if TYPE_CHECKING:
+    from loco_tools.capture.guide import Guide
 
 CAPTURES = Path("captures")
 
@@ -37,14 +44,21 @@ def demo(progress: Progress, out: Path, seed: int) -> None:
 
 @click.command()
 @click.option("--class", "class_name", required=True, metavar="NAME", help="Plan, by name or path.")
-@click.option("--camera", default="twin", show_default=True, help="Only the twin in this version.")
+@click.option("--camera", default="twin", show_default=True, help="As `loco-tools cameras` lists.")
 @click.option("--out", type=PATH, default=CAPTURES, show_default=True, help="Folder of sessions.")
 @click.option("--session", help="Begin this session, or go on with it.")
 @click.option("--new", is_flag=True, help="Begin a new session even if one is unfinished.")
+@click.option("--skipped", is_flag=True, help="Take up the shots again that were skipped.")
+@click.option("--calibration", type=PATH, metavar="FILE", help="What `calibrate camera` wrote.")
+@click.option("--station", is_flag=True, help="Serve a page for a tablet at the rig.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Of the station page.")
+@click.option("--port", type=int, default=8000, show_default=True, help="Of the station page.")
+@click.option("--unattended", is_flag=True, help="Ask nothing, even at a terminal.")
+@click.option("--keep-failing", is_flag=True, help="Unattended, keep shots that fail a gate.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the simulated parts.")
 @click.option("--demo", "small", is_flag=True, help="The plan's small version: fewer, smaller.")
 @click.option("--dry-run", is_flag=True, help="Only list the shots of the plan.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@AS_JSON
 @click.pass_obj
 def capture(
     progress: Progress,
@@ -55,6 +69,13 @@ def capture(
     out: Path,
     session: str | None,
     new: bool,
+    skipped: bool,
+    calibration: Path | None,
+    station: bool,
+    host: str,
+    port: int,
+    unattended: bool,
+    keep_failing: bool,
     seed: int,
     small: bool,
     dry_run: bool,
@@ -62,12 +83,15 @@ def capture(
 ) -> None:
     """Photograph a class as its plan says; run again, it goes on where it stopped.
 
-    Without --camera the digital twin renders the parts, and every record says so.
+    Without --camera the digital twin renders the parts, and every record says so. With a real
+    camera and a terminal, keys shoot, accept, retake, skip and undo. Without a terminal, or with
+    --unattended, every shot is taken in turn; a real one that fails a quality gate ends the run.
 
     Example: loco-tools capture --class angle
     """
-    from loco_tools.capture.capture import capture as take
-    from loco_tools.capture.session import progress_of
+    from loco_tools.capture.capture import announce, take_missing_shots
+    from loco_tools.capture.guide import open_guide
+    from loco_tools.cli.operating import operate
     from loco_tools.plan import load_plan
 
     plan = load_plan(class_name)
@@ -75,17 +99,49 @@ def capture(
     if dry_run:
         print_plan(plan, as_json=as_json)
         return
-    folder = take(
+    with open_guide(
         plan,
         camera=camera,
         captures=out,
         session=session,
         new=new,
         seed=seed,
-        progress=progress,
-    )
-    far = progress_of(folder)
+        calibration=calibration,
+        skipped=skipped,
+    ) as guide:
+        announce(guide, progress)
+        if station:
+            _serve(guide, host, port, progress)
+        elif _someone_is_there(guide, asked=not (unattended or keep_failing or as_json)):
+            operate(guide)
+        else:
+            take_missing_shots(guide, keep_failing=keep_failing, progress=progress)
+        _print_progress(guide, as_json=as_json)
+
+
+def _serve(guide: "Guide", host: str, port: int, progress: Progress) -> None:
+    extras.require("The station page", "station")
+    from loco_tools.capture.station import serve
+
+    serve(guide, host=host, port=port, progress=progress)
+
+
+def _someone_is_there(guide: "Guide", *, asked: bool) -> bool:
+    """Whether an operator can be guided: a real camera, and a terminal to see and to press keys."""
+    return asked and not guide.record.simulated and sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _print_progress(guide: "Guide", *, as_json: bool) -> None:
+    far = guide.progress()
     if as_json:
-        print_json({"session": str(folder), "shots": far.done, "planned": far.planned})
-    else:
-        click.echo(f"{folder}: {far.done} of {far.planned} shots")
+        print_json(
+            {
+                "session": str(guide.folder),
+                "shots": far.done,
+                "planned": far.planned,
+                "skipped": far.skipped,
+            }
+        )
+        return
+    skipped = f", {far.skipped} skipped" if far.skipped else ""
+    click.echo(f"{guide.folder}: {far.done} of {far.planned} shots{skipped}")

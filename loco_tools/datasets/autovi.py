@@ -14,10 +14,9 @@ The tree does not say which defects are logical, so all of them count as structu
 
 from pathlib import Path
 
-from loco_tools.datasets.mvtec_loco import DefectKind, anomalous_samples, good_samples
+from loco_tools.datasets.mvtec_loco import DefectKind, anomalous_samples
 from loco_tools.datasets.sample import DatasetClass
-from loco_tools.datasets.sidecar import with_origins
-from loco_tools.datasets.tree import images_in, subfolders
+from loco_tools.datasets.tree import class_of, images_in, subfolders
 from loco_tools.errors import DatasetError
 
 
@@ -31,18 +30,7 @@ def load(class_dir: Path) -> DatasetClass:
     kinds: dict[str, DefectKind] = {
         path.name: "structural" for path in _defect_folders(class_dir / "test")
     }
-    samples = [
-        *good_samples(class_dir, "test"),
-        *anomalous_samples(class_dir, kinds, masks_in_colour=True),
-    ]
-    return DatasetClass(
-        name=class_dir.name,
-        path=class_dir,
-        layout="autovi",
-        train=with_origins(class_dir, good_samples(class_dir, "train")),
-        validation=with_origins(class_dir, good_samples(class_dir, "validation")),
-        test=with_origins(class_dir, samples),
-    )
+    return class_of(class_dir, "autovi", anomalous_samples(class_dir, kinds, masks_in_colour=True))
 
 
 def _refuse_masks_without_images(class_dir: Path) -> None:

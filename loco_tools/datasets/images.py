@@ -3,8 +3,10 @@
 Every file is treated as hostile: its claimed size is checked before anything is decoded.
 """
 
+import base64
 import zlib
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -90,10 +92,31 @@ def write_png(path: Path, pixels: Pixels) -> None:
 
 def encode_png(pixels: Pixels) -> bytes:
     """(H, W) or RGB (H, W, 3) uint8 as the bytes of a PNG."""
-    ordered = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
-    done, encoded = cv2.imencode(".png", ordered)
+    return _encode(pixels, "png")
+
+
+def data_url(
+    pixels: Pixels, kind: Literal["png", "jpeg", "webp"] = "png", *, quality: int = 90
+) -> str:
+    """An image as the text that a page of HTML shows without another file.
+
+    Args:
+        pixels: (H, W), RGB (H, W, 3) or RGBA (H, W, 4) uint8; JPEG has no alpha.
+        kind: PNG keeps every pixel.
+        quality: of JPEG and WebP, 1 to 100.
+    """
+    content = base64.b64encode(_encode(pixels, kind, quality)).decode("ascii")
+    return f"data:image/{kind};base64,{content}"
+
+
+def _encode(pixels: Pixels, kind: str, quality: int | None = None) -> bytes:
+    order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+    ordered = cv2.cvtColor(pixels, order[pixels.shape[2]]) if pixels.ndim == 3 else pixels
+    options = {"jpeg": cv2.IMWRITE_JPEG_QUALITY, "webp": cv2.IMWRITE_WEBP_QUALITY}
+    chosen = [options[kind], quality] if kind in options and quality is not None else []
+    done, encoded = cv2.imencode(f".{kind}", ordered, chosen)
     if not done:
-        raise DatasetError(f"cannot encode an array of shape {pixels.shape} as PNG")
+        raise DatasetError(f"cannot encode an array of shape {pixels.shape} as {kind.upper()}")
     return encoded.tobytes()
 
 

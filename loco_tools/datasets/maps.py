@@ -19,18 +19,9 @@ from loco_tools.errors import DatasetError
 SUFFIXES = (".tiff", ".tif", ".npy")
 
 
-def map_path(root: Path, sample: Sample) -> Path:
-    """Where the map of a test image belongs: `<root>/<class>/test/<kind folder>/<id>.tiff`."""
-    return root / sample.class_name / "test" / sample.kind_folder / f"{sample.id}.tiff"
-
-
-def find_map(folder: Path, sample: Sample) -> Path | None:
-    """The map of a test image under a class's map folder (which holds `test/`), if there is one.
-
-    Raises:
-        DatasetError: there is more than one, for example `000.tif` and `000.tiff`.
-    """
-    return _maps_in(folder / "test" / sample.kind_folder).get(sample.id)
+def map_path(folder: Path, sample: Sample) -> Path:
+    """Where the map of a test image belongs in a class's map folder (which holds `test/`)."""
+    return folder / "test" / sample.kind_folder / f"{sample.id}.tiff"
 
 
 def find_maps(
@@ -39,7 +30,8 @@ def find_maps(
     """The map of every image of a split under a class's map folder (which holds `test/`).
 
     Raises:
-        DatasetError: images without a map or maps without an image, all named at once.
+        DatasetError: images without a map or maps without an image, all named at once; or an
+            image with more than one, for example `000.tif` and `000.tiff`.
     """
     folder = folder / split
     kind_folders = {sample.kind_folder for sample in samples}

@@ -12,9 +12,8 @@ saturation threshold.
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from loco_tools.datasets.sample import DatasetClass, Defect, Sample, Split
-from loco_tools.datasets.sidecar import with_origins
-from loco_tools.datasets.tree import images_in, read_masks, subfolders
+from loco_tools.datasets.sample import DatasetClass, Defect, Sample
+from loco_tools.datasets.tree import class_of, images_in, read_masks, subfolders
 from loco_tools.errors import DatasetError
 
 
@@ -25,23 +24,10 @@ def load(class_dir: Path) -> DatasetClass:
         DatasetError: an anomalous image has no mask, a mask no image; a mask is damaged, empty or
             of another size than its image; or the sidecar cannot be read.
     """
-    return DatasetClass(
-        name=class_dir.name,
-        path=class_dir,
-        layout="mvtec_ad",
-        train=with_origins(class_dir, _good(class_dir, "train")),
-        validation=with_origins(class_dir, _good(class_dir, "validation")),
-        test=with_origins(class_dir, _test(class_dir)),
-    )
+    return class_of(class_dir, "mvtec_ad", _anomalous(class_dir))
 
 
-def _good(class_dir: Path, split: Split) -> Iterator[Sample]:
-    for stem, path in images_in(class_dir / split / "good").items():
-        yield Sample(stem, class_dir.name, split, "good", "good", path)
-
-
-def _test(class_dir: Path) -> Iterator[Sample]:
-    yield from _good(class_dir, "test")
+def _anomalous(class_dir: Path) -> Iterator[Sample]:
     anomalous = [path for path in subfolders(class_dir / "test") if path.name != "good"]
     marked = [path for path in subfolders(class_dir / "ground_truth") if path.name != "good"]
     for folder in marked:
@@ -51,10 +37,10 @@ def _test(class_dir: Path) -> Iterator[Sample]:
                 "got no such folder; next step: rename one of the two"
             )
     for folder in anomalous:
-        yield from _anomalous(class_dir, folder)
+        yield from _with_defect(class_dir, folder)
 
 
-def _anomalous(class_dir: Path, folder: Path) -> Iterator[Sample]:
+def _with_defect(class_dir: Path, folder: Path) -> Iterator[Sample]:
     images = images_in(folder)
     masks = _masks_of(images, class_dir / "ground_truth" / folder.name)
     read = read_masks((masks[stem], path) for stem, path in images.items())

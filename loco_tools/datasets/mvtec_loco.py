@@ -17,9 +17,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, model_validator
 
-from loco_tools.datasets.sample import DatasetClass, Defect, Sample, Split, Threshold
-from loco_tools.datasets.sidecar import with_origins
-from loco_tools.datasets.tree import ReadMask, images_in, read_masks, subfolders
+from loco_tools.datasets.sample import DatasetClass, Defect, Sample, Threshold
+from loco_tools.datasets.tree import ReadMask, class_of, images_in, read_masks, subfolders
 from loco_tools.errors import DatasetError, DefinitionError
 from loco_tools.schema import Schema, parse
 
@@ -79,15 +78,7 @@ def load(class_dir: Path) -> DatasetClass:
             two positive values or one that is not in the config; or the sidecar cannot be read.
     """
     _refuse_other_kinds(class_dir)
-    samples = [*good_samples(class_dir, "test"), *anomalous_samples(class_dir, KIND_FOLDERS)]
-    return DatasetClass(
-        name=class_dir.name,
-        path=class_dir,
-        layout="mvtec_loco",
-        train=with_origins(class_dir, good_samples(class_dir, "train")),
-        validation=with_origins(class_dir, good_samples(class_dir, "validation")),
-        test=with_origins(class_dir, samples),
-    )
+    return class_of(class_dir, "mvtec_loco", anomalous_samples(class_dir, KIND_FOLDERS))
 
 
 def read_config(path: Path) -> dict[int, DefectType]:
@@ -121,12 +112,6 @@ def read_config(path: Path) -> dict[int, DefectType]:
                 f'{entry.pixel_value} for both "{other.defect_name}" and "{entry.defect_name}"'
             )
     return types
-
-
-def good_samples(class_dir: Path, split: Split) -> Iterator[Sample]:
-    """The good images of one split."""
-    for stem, path in images_in(class_dir / split / "good").items():
-        yield Sample(stem, class_dir.name, split, "good", "good", path)
 
 
 def anomalous_samples(

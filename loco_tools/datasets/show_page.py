@@ -1,12 +1,11 @@
 """The contact sheet as a page of HTML that needs no other file and no network."""
 
-import base64
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
 from loco_tools.datasets.findings import printable
-from loco_tools.datasets.images import encode_png
+from loco_tools.datasets.images import data_url
 from loco_tools.datasets.summary import DEFECT_COLUMNS, Summary
 
 if TYPE_CHECKING:
@@ -68,10 +67,9 @@ def _section(row: "Row") -> str:
 
 
 def _figure(tile: "Tile") -> str:
-    data = base64.b64encode(encode_png(tile.pixels)).decode("ascii")
     height, width = tile.pixels.shape[:2]
     return (
-        f'<figure><img src="data:image/png;base64,{data}" width="{width}" height="{height}" '
+        f'<figure><img src="{data_url(tile.pixels)}" width="{width}" height="{height}" '
         f'alt="{escape(tile.alt)}"><figcaption>{escape(tile.caption)}</figcaption></figure>\n'
     )
 

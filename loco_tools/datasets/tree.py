@@ -1,7 +1,7 @@
-"""What the layouts share: listing the images of a folder, and checking the masks of a class."""
+"""What the layouts share: listing images, checking the masks of a class, joining its samples."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +11,8 @@ import numpy as np
 
 from loco_tools.datasets.images import image_size, read_mask
 from loco_tools.datasets.masks import PackedMask
+from loco_tools.datasets.sample import DatasetClass, Layout, Sample, Split
+from loco_tools.datasets.sidecar import with_origins
 from loco_tools.errors import DatasetError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -53,6 +55,27 @@ def images_in(folder: Path) -> dict[str, Path]:
             )
         found[path.stem] = path
     return found
+
+
+def class_of(class_dir: Path, layout: Layout, anomalous: Iterable[Sample]) -> DatasetClass:
+    """A class with its good images from `<split>/good`, and what its sidecar knows of all of them.
+
+    Raises:
+        DatasetError: as for `images_in` and `with_origins`.
+    """
+    return DatasetClass(
+        name=class_dir.name,
+        path=class_dir,
+        layout=layout,
+        train=with_origins(class_dir, _good(class_dir, "train")),
+        validation=with_origins(class_dir, _good(class_dir, "validation")),
+        test=with_origins(class_dir, [*_good(class_dir, "test"), *anomalous]),
+    )
+
+
+def _good(class_dir: Path, split: Split) -> Iterator[Sample]:
+    for stem, path in images_in(class_dir / split / "good").items():
+        yield Sample(stem, class_dir.name, split, "good", "good", path)
 
 
 class ReadMask(NamedTuple):

@@ -16,7 +16,11 @@ SIGMA_PX = 4.0
 
 
 def anomaly_maps(
-    scores: Tensor, input_size: tuple[int, int], image_sizes: Sequence[tuple[int, int]]
+    scores: Tensor,
+    input_size: tuple[int, int],
+    image_sizes: Sequence[tuple[int, int]],
+    *,
+    sigma_px: float = SIGMA_PX,
 ) -> list[AnomalyMap]:
     """Upsample patch scores to the input size, smooth, and bring each to its image's size.
 
@@ -24,22 +28,30 @@ def anomaly_maps(
         scores: (B, h, w), one score per patch, higher is more anomalous.
         input_size: (H, W) that the detector saw.
         image_sizes: (H, W) of each of the B original images.
+        sigma_px: of the smoothing, in pixels of the input; 0: none.
 
     Returns:
         B maps, (H, W) float32 each. All resizing is bilinear with pixel areas aligned
-        (align_corners False); the Gaussian is SciPy's (sigma 4, truncated at 4 sigma, reflected).
+        (align_corners False); the Gaussian is SciPy's (truncated at 4 sigma, reflected).
     """
+    maps = input_maps(scores, input_size, sigma_px=sigma_px)
+    return [_at_size(one, size) for one, size in zip(maps, image_sizes, strict=True)]
+
+
+def input_maps(
+    scores: Tensor, input_size: tuple[int, int], *, sigma_px: float = SIGMA_PX
+) -> list[AnomalyMap]:
+    """As `anomaly_maps`, at the input size: B maps (H, W) float32."""
     upsampled = functional.interpolate(
         scores[:, None].float(), size=input_size, mode="bilinear", align_corners=False
     )  # (B, 1, H, W)
-    return [
-        _at_size(smooth(one.cpu().numpy()), size)
-        for one, size in zip(upsampled[:, 0], image_sizes, strict=True)
-    ]
+    return [smooth(one.cpu().numpy(), sigma_px) for one in upsampled[:, 0]]
 
 
 def smooth(anomaly_map: AnomalyMap, sigma_px: float = SIGMA_PX) -> AnomalyMap:
     """Gaussian smoothing of (H, W), equal to SciPy's `gaussian_filter(sigma, truncate=4)`."""
+    if sigma_px == 0:
+        return anomaly_map
     taps = 2 * int(4 * sigma_px + 0.5) + 1
     blurred = cv2.GaussianBlur(anomaly_map, (taps, taps), sigma_px, borderType=cv2.BORDER_REFLECT)
     return blurred.astype(np.float32, copy=False)

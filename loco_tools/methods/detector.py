@@ -16,7 +16,7 @@ from torch import Tensor
 from loco_tools.datasets.images import Pixels
 from loco_tools.errors import MethodError, did_you_mean
 from loco_tools.methods import checkpoint
-from loco_tools.methods.anomaly_maps import AnomalyMap, anomaly_maps
+from loco_tools.methods.anomaly_maps import SIGMA_PX, AnomalyMap, anomaly_maps
 from loco_tools.methods.backbones import DEFAULT, Backbone, backbone_for
 from loco_tools.methods.batch import (
     STRIDE_PX,
@@ -87,6 +87,7 @@ class Detector(ABC):
         Config: the method's configuration.
         PRESETS: preset name -> the fields in which it differs from the defaults.
         cuts: where an ensemble may cut this detector.
+        smoothing_px: sigma of the Gaussian over its maps, in pixels of the input; 0: none.
         training_log: one entry per epoch of a fit: epoch, loss, and here and there validation, the
             loss or the mean image score on good validation images.
     """
@@ -95,6 +96,7 @@ class Detector(ABC):
     Config: ClassVar[type[DetectorConfig]]
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]]
     cuts: ClassVar[tuple[str, ...]]
+    smoothing_px: ClassVar[float] = SIGMA_PX
 
     def __init__(self, config: DetectorConfig, *, device: str = "auto") -> None:
         self.config = config
@@ -205,7 +207,9 @@ class Detector(ABC):
     def predict_batch(self, batch: Batch) -> list[Prediction]:
         """The predictions for a batch, which keeps what was computed on the way."""
         scores = self.score_batch(batch)
-        maps = anomaly_maps(scores.patches, self.input_size, batch.sizes)
+        maps = anomaly_maps(
+            scores.patches, self.input_size, batch.sizes, sigma_px=self.smoothing_px
+        )
         return [
             Prediction(score=float(score), map=one)
             for score, one in zip(scores.image, maps, strict=True)

@@ -1,16 +1,22 @@
 """The part on the table: its pieces in their places, before any defect and after one."""
 
+import itertools
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from loco_tools.plan import Part, Plate, Screw
-from loco_tools.twin.pieces import CLEARANCE_MM, Patch, PlateState, ScrewState, blank, outline
+from loco_tools.twin.pieces import CLEARANCE_MM, Patch, PlateState, blank, outline
+from loco_tools.twin.screws import ScrewState, head_reach
 from loco_tools.twin.surface import Points, Surface, bent, from_solid, placement
 
 _SEAT_MM = 0.15
 _SEAT_DEG = 0.35
+_PLAY_MM = 0.3
+_PLAY_DEG = 0.5
+"""How far a screw's head may stand off its height, and lean: nobody turns them in alike."""
 
 
 @dataclass(frozen=True)
@@ -19,12 +25,14 @@ class Assembly:
 
     Attributes:
         ghosts: regions of the mask where something should be and is not.
+        tells: surfaces without which the defect does not show; a view that hides them is good.
         tolerance_mm: how far a missing thing could be from its nominal place; widens its region.
     """
 
     plates: tuple[PlateState, ...]
     screws: tuple[ScrewState, ...]
     ghosts: tuple[Any, ...] = ()
+    tells: tuple[Surface, ...] = ()
     tolerance_mm: float = 0.0
 
     def patches(self) -> list[Patch]:
@@ -57,21 +65,41 @@ class Assembly:
 def assemble(part: Part, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
     """A good part: as planned, with the play that its holes leave and screws turned anyhow."""
     plates = tuple(_seated(plate, part.screws, rng) for plate in part.plates)
-    screws = tuple(ScrewState(screw, turn_deg=rng.uniform(0, 360)) for screw in part.screws)
+    screws = tuple(turned_in(screw, rng) for screw in part.screws)
     return Assembly(plates, screws, tolerance_mm=tolerance_mm)
+
+
+def turned_in(screw: Screw, rng: np.random.Generator, *, marked: bool = False) -> ScrewState:
+    """A screw in its hole; one that stands off its sheet has a little play."""
+    turn, azimuth = (float(value) for value in rng.uniform(0.0, 360.0, 2))
+    lean, raised = float(rng.uniform(0.0, _PLAY_DEG)), float(rng.uniform(-_PLAY_MM, _PLAY_MM))
+    if screw.stands_mm == 0.0:
+        return ScrewState(screw, turn_deg=turn, marked=marked)
+    return ScrewState(
+        screw,
+        turn_deg=turn,
+        lean_deg=lean,
+        lean_azimuth_deg=azimuth,
+        raised_mm=raised,
+        marked=marked,
+    )
+
+
+@lru_cache(maxsize=16)
+def nominal_points(part: Part) -> Points:
+    """Points (N, 3) in mm whose hull holds the part as planned; not to be changed."""
+    points = [_blank_surface(plate).corners.reshape(-1, 3) for plate in part.plates]
+    for screw in part.screws:
+        reach, height = head_reach(screw), screw.stands_mm + screw.head_height_mm
+        centre = np.array([screw.x_mm, screw.y_mm, screw.z_mm])
+        corners = itertools.product((-reach, reach), (-reach, reach), (0.0, height))
+        points.append(centre + np.array(list(corners)))
+    return np.concatenate(points)
 
 
 def extent(part: Part) -> tuple[Points, Points]:
     """The lowest and highest corner (3,) of the nominal part, in mm."""
-    surfaces = [_blank_surface(plate) for plate in part.plates]
-    points = [surface.corners.reshape(-1, 3) for surface in surfaces]
-    for screw in part.screws:
-        reach = screw.head_diameter_mm / 2
-        centre = np.array([screw.x_mm, screw.y_mm, screw.z_mm])
-        points.append(
-            centre + np.array([[-reach, -reach, 0], [reach, reach, screw.head_height_mm]])
-        )
-    every = np.concatenate(points)
+    every = nominal_points(part)
     return every.min(axis=0), every.max(axis=0)
 
 

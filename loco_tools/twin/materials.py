@@ -1,20 +1,23 @@
-"""Finishes as Mitsuba materials, made once per process.
+"""Finishes as Mitsuba materials, with what handling leaves on them.
 
 Textures are laid over the part by its flat coordinates, `TILE_MM` to the tile; each part sees
-another stretch of them.
+another stretch of them. What a finish looks like is made once per process. How rough this part
+came out of production, how dusty it is and where it was touched is its `Wear`: drawn from the
+part's seed alone, so that good and faulty parts have it alike.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from loco_tools.twin import textures
 
-TILE_MM = 64.0
+TILE_MM = 128.0
 CLOTH_TILE_MM = 24.0
 
-_SIZE = 768
+_SIZE = 1024
 _CLOTH_SIZE = 768
 _CLOTH_THREADS = 44
 _CLOTH_REFLECTANCE = 0.030
@@ -24,73 +27,155 @@ _METALS = {
     "yellow_zinc": textures.yellow_zinc,
     "bare_steel": textures.bare_steel,
     "screw": textures.screw_zinc,
+    "zinc_spray": textures.zinc_spray,
 }
+_PAINTS = ("black_paint",)
+_FRESH = ("bare_steel", "zinc_spray", "screw")
+"""What nobody has put a finger on."""
+
+_ALONG = {"brushed": (0.6, 1.25)}
+_DUST = (0.25, 0.5, 1.0)
+_PRINTS = 12.0
+"""Fingerprints per tile, on average; a part shows about a quarter of the tile."""
 
 
-@lru_cache(maxsize=16)
-def material(name: str) -> Any:
-    """The Mitsuba material of a finish, of "bare_steel", "screw", "cloth" or "lint"."""
+class Print(NamedTuple):
+    """A fingerprint: its place as a share of the tile, its turn, how greasy, and whose."""
+
+    x: float
+    y: float
+    turn_deg: float
+    strength: float
+    finger: int
+
+
+@dataclass(frozen=True)
+class Wear:
+    """What differs harmlessly from part to part.
+
+    Attributes:
+        roughness: factor on that of the finish.
+        grain: how much rougher across the rolling direction than along it.
+        dust: index into the degrees of dustiness.
+        prints: the fingerprints.
+    """
+
+    roughness: float = 1.0
+    grain: float = 1.0
+    dust: int = 1
+    prints: tuple[Print, ...] = ()
+
+
+def draw_wear(rng: np.random.Generator) -> Wear:
+    """The wear of one part."""
+    roughness, grain = float(rng.uniform(0.85, 1.2)), float(rng.uniform(1.0, 1.2))
+    dust = int(rng.integers(len(_DUST)))
+    prints = []
+    for _ in range(int(rng.poisson(_PRINTS))):
+        x, y, turn, strength = rng.uniform((0.0, 0.0, 0.0, 0.1), (1.0, 1.0, 360.0, 0.35))
+        prints.append(
+            Print(float(x), float(y), float(turn), float(strength), int(rng.integers(5)))
+        )
+    return Wear(roughness, grain, dust, tuple(prints))
+
+
+@lru_cache(maxsize=12)
+def material(name: str, wear: Wear = Wear()) -> Any:
+    """The Mitsuba material of a finish, of "bare_steel", "screw" or "zinc_spray", so worn."""
     import mitsuba
 
-    makers = {"cloth": _cloth, "lint": _lint, "black_paint": _paint}
-    return mitsuba.load_dict(makers[name]() if name in makers else _metal(name))
-
-
-def _metal(name: str) -> dict[str, Any]:
-    maps = _METALS[name](_SIZE, TILE_MM, _stream(name))
-    cover = _dust_cover() * (0.2 if name == "bare_steel" else 0.5)
-    roughness = maps.roughness + (0.6 - maps.roughness) * cover
-    reflectance = maps.reflectance + (0.4 - maps.reflectance) * cover[..., None]
-    along = {"brushed": (0.6, 1.25)}.get(name, (1.0, 1.0))
-    return _embossed(
-        maps.slopes,
-        {
+    look = _look(name, wear.dust)
+    rough, colour = look.roughness * np.float32(wear.roughness), look.colour
+    if wear.prints and name not in _FRESH:
+        grease = textures.touched(_SIZE, TILE_MM, wear.prints)
+        rough, colour = rough + 0.3 * grease, colour * (1.0 - grease)[..., None]
+    if name in _PAINTS:
+        inner = {
+            "type": "principled",
+            "base_color": _texture(colour),
+            "roughness": _texture(np.clip(rough, 0.2, 0.7)),
+            "specular": 0.5,
+        }
+    else:
+        along, across = _ALONG.get(name, (1.0, wear.grain))
+        rough = np.clip(rough, 0.06, 0.7)
+        inner = {
             "type": "roughconductor",
             "material": "none",
             "distribution": "ggx",
-            "specular_reflectance": _texture(reflectance),
-            "alpha_u": _texture(roughness * along[0]),
-            "alpha_v": _texture(roughness * along[1]),
-        },
+            "specular_reflectance": _texture(colour),
+            "alpha_u": _texture(rough * along),
+            "alpha_v": _texture(rough * across),
+        }
+    return mitsuba.load_dict({"type": "normalmap", "normalmap": look.relief, "bsdf": inner})
+
+
+@lru_cache(maxsize=2)
+def ground(name: str) -> Any:
+    """The Mitsuba material of the "cloth" or of the "lint" on it."""
+    import mitsuba
+
+    if name == "lint":
+        reflectance: dict[str, Any] = {"type": "rgb", "value": [0.25, 0.25, 0.25]}
+    else:
+        weave = textures.weave(_CLOTH_SIZE, _CLOTH_THREADS, _stream("cloth"))
+        tint = np.array([1.0, 0.99, 1.04], dtype=np.float32)
+        reflectance = _texture(weave * tint * _CLOTH_REFLECTANCE)
+    return mitsuba.load_dict({"type": "diffuse", "reflectance": reflectance})
+
+
+class _Look(NamedTuple):
+    """What parts of one finish share: colour (S, S, 3), roughness (S, S), and normals for Mitsuba."""
+
+    colour: textures.Texture
+    roughness: textures.Texture
+    relief: Any
+
+
+@lru_cache(maxsize=16)
+def _look(name: str, dust: int) -> _Look:
+    cover = _dust() * np.float32(_DUST[dust] * (0.4 if name in _FRESH else 1.0))
+    film = cover[..., None]
+    if name in _PAINTS:
+        colour = np.repeat(np.float32(0.017) + np.float32(0.08) * film, 3, axis=2)
+        return _Look(colour, _paint_roughness(name), _relief(name))
+    maps = _maps(name)
+    colour = maps.reflectance + (np.float32(0.4) - maps.reflectance) * film
+    roughness = maps.roughness + (np.float32(0.6) - maps.roughness) * cover
+    return _Look(colour, roughness, _relief(name))
+
+
+@lru_cache(maxsize=8)
+def _relief(name: str) -> Any:
+    import mitsuba
+
+    slopes = (
+        textures.orange_peel(_SIZE, TILE_MM, _stream(name))
+        if name in _PAINTS
+        else _maps(name).slopes
     )
+    return mitsuba.load_dict(_texture(textures.normals(slopes)))
 
 
-def _paint() -> dict[str, Any]:
-    rng = _stream("black_paint")
-    rough = 0.36 + 0.05 * textures.noise(_SIZE, rng, low=2.0, high=TILE_MM / 4)
-    return _embossed(
-        textures.orange_peel(_SIZE, TILE_MM, rng),
-        {
-            "type": "principled",
-            "base_color": _texture(0.017 + 0.08 * np.repeat(_dust_cover()[..., None], 3, axis=2)),
-            "roughness": _texture(np.clip(rough, 0.2, 0.6)),
-            "specular": 0.5,
-        },
-    )
+@lru_cache(maxsize=8)
+def _maps(name: str) -> textures.MetalMaps:
+    return _METALS[name](_SIZE, TILE_MM, _stream(name))
 
 
-def _cloth() -> dict[str, Any]:
-    reflectance = textures.weave(_CLOTH_SIZE, _CLOTH_THREADS, _stream("cloth"))
-    tint = np.array([1.0, 0.99, 1.04], dtype=np.float32)
-    return {"type": "diffuse", "reflectance": _texture(reflectance * tint * _CLOTH_REFLECTANCE)}
+@lru_cache(maxsize=2)
+def _paint_roughness(name: str) -> textures.Texture:
+    rough = textures.noise(_SIZE, _stream(f"{name}/roughness"), low=2.0, high=TILE_MM / 4)
+    return np.asarray(0.36 + 0.05 * rough, dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
-def _dust_cover() -> textures.Texture:
+def _dust() -> textures.Texture:
     return textures.dust(_SIZE, TILE_MM, _stream("dust"))
 
 
 def _stream(name: str) -> np.random.Generator:
     """Textures are the same in every process: their stream depends on their name alone."""
     return np.random.default_rng(list(name.encode()))
-
-
-def _lint() -> dict[str, Any]:
-    return {"type": "diffuse", "reflectance": {"type": "rgb", "value": [0.25, 0.25, 0.25]}}
-
-
-def _embossed(slopes: textures.Texture, inner: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "normalmap", "normalmap": _texture(textures.normals(slopes)), "bsdf": inner}
 
 
 def _texture(values: Any) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from loco_tools.twin.room import no_room, obstacles, place_inside, roomy_plate
 from loco_tools.twin.surface import Points, bend_zone
 
 _TRIES = 200
-_WRONG_SIZE = 1.4
-"""A hole of the wrong size: 7 mm where 5 mm are planned."""
+_WRONG_SIZES = (0.7, 1.3, 1.4, 1.6)
+"""Holes of a wrong size: 3.5, 6.5, 7 or 8 mm where 5 mm are planned."""
 
 
 def cut_corner(assembly: Assembly, rng: np.random.Generator) -> Assembly:
@@ -87,7 +87,8 @@ def scratch(assembly: Assembly, rng: np.random.Generator) -> Assembly:
             continue
         path = path + np.array([x, y])
         along = np.linspace(0.0, 1.0, len(path))
-        size = np.clip(np.minimum(along, 1 - along) * 7.0, 0.12, 1.0) ** 0.6
+        size = np.clip(np.minimum(along / 0.1, (1 - along) / 0.3), 0.12, 1.0) ** 0.7
+        size *= rng.uniform(0.72, 1.0, len(path))
         groove = solids.sweep(path, [(-width, depth), (0.0, -depth), (width, depth)], size)
         section = [(0.0, -0.06), (rim_width, -0.06), (0.4 * rim_width, rim_height)]
         rims = [
@@ -149,25 +150,28 @@ def bent_leg(assembly: Assembly, rng: np.random.Generator) -> Assembly:
 
 
 def missing_hole(assembly: Assembly, rng: np.random.Generator) -> Assembly:
-    """A hole was stuffed and painted over: a barely visible hollow is all that is left."""
+    """A hole was stuffed and painted over: a dull spot and a faint hollow are all that is left."""
     index, hole = _any_hole(assembly, rng, "missing_hole")
     plate = assembly.plates[index].plate
     others = tuple(other for other in plate.holes if other is not hole)
-    radius, sunk = hole.diameter_mm / 2, float(rng.uniform(0.08, 0.15))
-    top = plate.thickness_mm
+    radius, sunk = hole.diameter_mm / 2, float(rng.uniform(0.06, 0.15))
+    slope, overspray = rng.uniform(0.25, 0.6), min(rng.uniform(0.1, 0.4), assembly.tolerance_mm)
+    top, film = plate.thickness_mm, 0.012
     above = [
         (0.0, top - sunk),
-        (radius - 0.35, top - sunk),
-        (radius, top + 0.02),
-        (0.0, top + 0.02),
+        (radius - slope, top - sunk),
+        (radius, top - film),
+        (radius + overspray, top - film),
+        (radius + overspray, top + 0.5),
+        (0.0, top + 0.5),
     ]
-    below = [(0.0, -0.02), (radius, -0.02), (radius - 0.35, sunk), (0.0, sunk)]
+    below = [(r, top - z) for r, z in reversed(above)]
     hollows = [solids.lathe(side).translate([hole.x_mm, hole.y_mm, 0.0]) for side in (above, below)]
     region = _disc(plate, hole.x_mm, hole.y_mm, radius + assembly.tolerance_mm)
     return assembly.with_plate(
         index,
         plate=plate.model_copy(update={"holes": others}),
-        cuts=tuple(hollows),
+        sprayed_cuts=tuple(hollow.as_original() for hollow in hollows),
         regions=(region,),
     )
 
@@ -177,33 +181,30 @@ def additional_hole(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     from shapely.geometry import Point
 
     drill = _any_hole(assembly, rng, "additional_hole")[1].diameter_mm
-    burr = float(rng.uniform(0.2, 0.4))
+    burr, height = float(rng.uniform(0.45, 0.8)), float(rng.uniform(0.5, 0.9))
     index, room = roomy_plate(assembly, rng, "additional_hole", 1.3)
     plate = assembly.plates[index].plate
     x, y = place_inside(room, Point(0, 0).buffer(drill / 2 + burr), rng, "additional_hole")
-    radius, top, height = drill / 2, plate.thickness_mm, float(rng.uniform(0.15, 0.3))
+    radius, top = drill / 2, plate.thickness_mm
     cutter = solids.lathe([(0.0, -1.0), (radius, -1.0), (radius, top + 1), (0.0, top + 1)], 56)
-    ring = solids.lathe(
-        [(radius - 0.02, top - 0.1), (radius + burr, top - 0.1), (radius + 0.06, top + height),
-         (radius - 0.02, top + height)],
-        segments=56,
-    )  # fmt: skip
-    face = _faces(plate, x, rng)
-    ring = face(ring.translate([x, y, -top]))
     cutter = cutter.translate([x, y, 0.0]).as_original()
-    region = _disc(plate, x, y, radius + burr, above_mm=0.02)
+    face = _faces(plate, x, rng)
+    ring = face(_burr(radius, burr, height, rng).translate([x, y, 0.0]))
+    region = face(solids.cylinder(radius + burr, -top - 0.02, height + 0.02).translate([x, y, 0.0]))
     return assembly.with_plate(
         index, bare_cuts=(cutter,), ridges=((ring - cutter).as_original(),), regions=(region,)
     )
 
 
 def wrong_hole_size(assembly: Assembly, rng: np.random.Generator) -> Assembly:
-    """One hole is drilled too wide."""
+    """One hole is drilled too wide, or with too thin a drill."""
     index, hole = _any_hole(assembly, rng, "wrong_hole_size")
     plate = assembly.plates[index].plate
-    wide = hole.model_copy(update={"diameter_mm": hole.diameter_mm * _WRONG_SIZE})
-    holes = tuple(wide if other is hole else other for other in plate.holes)
-    region = _disc(plate, hole.x_mm, hole.y_mm, wide.diameter_mm / 2)
+    factor = float(rng.choice(_WRONG_SIZES))
+    wrong = hole.model_copy(update={"diameter_mm": hole.diameter_mm * factor})
+    holes = tuple(wrong if other is hole else other for other in plate.holes)
+    # of a hole that is too small, the metal where there should be none belongs to the defect
+    region = _disc(plate, hole.x_mm, hole.y_mm, max(wrong.diameter_mm, hole.diameter_mm) / 2)
     changed = plate.model_copy(update={"holes": holes})
     return assembly.with_plate(index, plate=changed, regions=(region,))
 
@@ -230,9 +231,20 @@ def _misfit(defect: str, expected: str) -> DefinitionError:
     )
 
 
-def _disc(plate: Plate, x: float, y: float, radius: float, *, above_mm: float = 0.02) -> Any:
-    top = plate.thickness_mm + above_mm
+def _disc(plate: Plate, x: float, y: float, radius: float) -> Any:
+    top = plate.thickness_mm + 0.02
     return solids.cylinder(radius, -0.02, top).translate([x, y, 0.0]).as_original()
+
+
+def _burr(radius: float, width: float, height: float, rng: np.random.Generator) -> Any:
+    """Metal that the drill pushed out round a hole about the origin, here more and there less."""
+    turn = np.linspace(0.0, 2 * math.pi, 49) + rng.uniform(0.0, 2 * math.pi)
+    waves = 0.72 + 0.16 * np.cos(turn + 1.0) + 0.12 * np.cos(3 * turn + rng.uniform(0.0, 6.0))
+    waves = np.clip(waves + 0.07 * np.cos(11 * turn), 0.35, 1.0)
+    waves[-1] = waves[0]
+    path = (radius - 0.02) * np.column_stack([np.cos(turn), np.sin(turn)])
+    section = [(-0.3, -0.1), (width, -0.1), (0.35 * width, height), (0.1 * width, height)]
+    return solids.sweep(path, section, waves)
 
 
 def _faces(plate: Plate, x: float, rng: np.random.Generator) -> Any:

@@ -12,7 +12,7 @@ from loco_tools.plan import Plan
 from loco_tools.twin import assembly as assemblies
 from loco_tools.twin import defects, scene, sensor
 from loco_tools.twin.assembly import Assembly
-from loco_tools.twin.materials import TILE_MM, material
+from loco_tools.twin.materials import TILE_MM, draw_wear, material
 from loco_tools.twin.pieces import Patch
 from loco_tools.twin.surface import Points, Surface, placement
 from loco_tools.twin.viewpoint import Viewpoint, look
@@ -61,7 +61,7 @@ def render(plan: Plan, seed: int, defect: str | None, view: str) -> Rendering:
             not fit the part.
         MissingExtraError: the extra "twin" is not installed.
     """
-    _load_renderer()
+    load_renderer()
     viewpoint = look(plan.camera, plan.view(view), _centre(plan))
     part, pose = _part(plan, seed, defect)
     patches = part.patches()
@@ -69,18 +69,26 @@ def render(plan: Plan, seed: int, defect: str | None, view: str) -> Rendering:
     radiance = scene.picture(
         viewpoint,
         {**objects, **marked, **_stage(plan, seed, view)},
-        _window(viewpoint, [patch.surface.moved(pose) for patch in patches]),
+        _part_window(plan, viewpoint, [patch.surface for patch in patches], pose),
         samples=plan.twin.samples_per_pixel,
         seed=int(_stream(seed, "paths", view).integers(2**31)),
     )
     image = sensor.develop(radiance, plan.camera, _stream(seed, "sensor", view))
     shining = [patch.surface for patch in patches if patch.marked] + part.regions()
     mask = _mask(viewpoint, [surface.moved(pose) for surface in shining], objects)
+    tells = [surface.moved(pose) for surface in part.tells]
+    if tells and not _mask(viewpoint, tells, {**objects, **marked}).any():
+        mask[:] = False
     found = (RenderedDefect(defect, mask),) if defect is not None and mask.any() else ()
     return Rendering(image, found, viewpoint.px_per_mm)
 
 
-def _load_renderer() -> None:
+def load_renderer() -> None:
+    """Bring Mitsuba up; whoever builds a scene calls this first.
+
+    Raises:
+        MissingExtraError: the extra "twin" is not installed.
+    """
     try:
         import manifold3d
         import mitsuba
@@ -118,11 +126,12 @@ def _centre(plan: Plan) -> Points:
 def _meshes(patches: list[Patch], pose: Points, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """The part's meshes: those that are no defect, and those that are."""
     offset = np.append(_stream(seed, "texture").uniform(0, TILE_MM, 2), 0.0)
+    wear = draw_wear(_stream(seed, "wear"))
     plain: dict[str, Any] = {}
     marked: dict[str, Any] = {}
     for number, patch in enumerate(patches):
         surface = patch.surface.moved(pose).shifted_flat(offset)
-        made = scene.mesh(surface, material(patch.material), TILE_MM)
+        made = scene.mesh(surface, material(patch.material, wear), TILE_MM)
         (marked if patch.marked else plain)[f"piece_{number}"] = made
     return plain, marked
 
@@ -149,7 +158,7 @@ def _mask(
     import mitsuba
 
     mask = np.zeros((viewpoint.height_px, viewpoint.width_px), dtype=bool)
-    window = _window(viewpoint, defect) if defect else None
+    window = _window(viewpoint, _points(defect)) if defect else None
     if window is None:
         return mask
     objects = dict(occluders)
@@ -171,13 +180,33 @@ def _face_on_px(viewpoint: Viewpoint, surfaces: list[Surface]) -> float:
     return area * viewpoint.px_per_mm**2
 
 
-def _window(viewpoint: Viewpoint, surfaces: list[Surface]) -> scene.Window | None:
-    """The part of the picture in which the surfaces lie; None when they are all outside."""
-    points = np.concatenate([surface.corners.reshape(-1, 3) for surface in surfaces])
+def _part_window(
+    plan: Plan, viewpoint: Viewpoint, surfaces: list[Surface], pose: Points
+) -> scene.Window | None:
+    """Where the part is in the picture: the same with and without a defect unless it sticks out.
+
+    The noise of a picture depends on its window, and must not tell good parts from faulty ones.
+    """
+    nominal = assemblies.nominal_points(plan.part) @ pose[:3, :3].T + pose[:3, 3]
+    usual = _window(viewpoint, nominal, margin_px=3)
+    actual = _window(viewpoint, _points([surface.moved(pose) for surface in surfaces]))
+    if usual is None or actual is None:
+        return actual
+    low = np.minimum(usual[:2], actual[:2])
+    high = np.maximum(np.add(usual[:2], usual[2:]), np.add(actual[:2], actual[2:]))
+    return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
+
+
+def _points(surfaces: list[Surface]) -> Points:
+    return np.concatenate([surface.corners.reshape(-1, 3) for surface in surfaces])
+
+
+def _window(viewpoint: Viewpoint, points: Points, *, margin_px: int = 2) -> scene.Window | None:
+    """The part of the picture in which the points (N, 3) lie; None when they are all outside."""
     pixels = viewpoint.project(points)
     limit = np.array([viewpoint.width_px, viewpoint.height_px])
-    low = np.clip(np.floor(pixels.min(axis=0)).astype(int) - 2, 0, limit)
-    high = np.clip(np.ceil(pixels.max(axis=0)).astype(int) + 2, 0, limit)
+    low = np.clip(np.floor(pixels.min(axis=0)).astype(int) - margin_px, 0, limit)
+    high = np.clip(np.ceil(pixels.max(axis=0)).astype(int) + margin_px, 0, limit)
     if (high <= low).any():
         return None
     return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])

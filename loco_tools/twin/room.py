@@ -1,6 +1,5 @@
 """Where on a part there is room for a defect."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from loco_tools.errors import DefinitionError
 from loco_tools.plan import Plate
 from loco_tools.twin.assembly import Assembly, to_plate
 from loco_tools.twin.pieces import PlateState, flat_zones, outline
+from loco_tools.twin.screws import head_reach
 
 _TRIES = 400
 
@@ -28,7 +28,7 @@ def obstacles(assembly: Assembly, state: PlateState) -> Any:
     taken += [_footprint(plate, other.plate) for other in assembly.plates if _above(other, plate)]
     for screw in (state.screw for state in assembly.screws):
         x, y = to_plate(plate, screw.x_mm, screw.y_mm)
-        taken.append(Point(x, y).buffer(screw.head_diameter_mm / math.sqrt(3)))
+        taken.append(Point(x, y).buffer(head_reach(screw)))
     return unary_union(taken)
 
 

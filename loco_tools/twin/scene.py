@@ -55,7 +55,7 @@ def cloth(field_mm: float, low: Points, high: Points, rng: np.random.Generator) 
     height = _folds(x, y, field_mm, rng)
     x, y = x + (low[0] + high[0]) / 2, y + (low[1] + high[1]) / 2
     beside = np.maximum(np.maximum(low[0] - x, x - high[0]), np.maximum(low[1] - y, y - high[1]))
-    rise = np.clip((beside - 0.05 * field_mm) / (0.3 * field_mm), 0.0, 1.0)
+    rise = np.clip((beside - 0.02 * field_mm) / (0.15 * field_mm), 0.0, 1.0)
     height = height * rise**2 * (3 - 2 * rise) - 0.06
     points = np.stack([x, y, height], axis=-1)
     normals = _grid_normals(points)
@@ -63,7 +63,7 @@ def cloth(field_mm: float, low: Points, high: Points, rng: np.random.Generator) 
     turn = math.radians(rng.uniform(0, 360))
     rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
     uv = _quads(points[..., :2]).reshape(-1, 2) @ rotation / materials.CLOTH_TILE_MM + shift
-    return _mesh(_quads(points), _quads(normals), uv, materials.material("cloth"), None)
+    return _mesh(_quads(points), _quads(normals), uv, materials.ground("cloth"), None)
 
 
 def lint(field_mm: float, centre: Points, rng: np.random.Generator) -> Any:
@@ -85,14 +85,15 @@ def lint(field_mm: float, centre: Points, rng: np.random.Generator) -> Any:
     corners = np.concatenate(ribbons)
     normals = np.broadcast_to([0.0, 0.0, 1.0], corners.shape)
     uv = np.zeros((corners.shape[0] * 3, 2))
-    return _mesh(corners, normals, uv, materials.material("lint"), None)
+    return _mesh(corners, normals, uv, materials.ground("lint"), None)
 
 
 def lights(azimuth_deg: float, rng: np.random.Generator) -> dict[str, Any]:
     """Soft boxes as on a rig and the dim room about them, each a little off its usual place.
 
-    They shine from far away, as one sky: a single light source costs the least noise. The rig
-    turns with the view (its azimuth), as if the part were turned before a fixed camera.
+    They shine from far away, as one sky: a single light source costs the least noise, and no lamp
+    stands in the way of a low camera. Camera and lamps are one rig: a view's azimuth is the turn
+    of the table with cloth and part on it, its elevation the tilt of the camera's arm.
     """
     import mitsuba
 
@@ -248,15 +249,17 @@ def _mesh(corners: Points, normals: Points, uv: Points, bsdf: Any, emitter: Any)
 
 
 def _folds(x: Points, y: Points, field_mm: float, rng: np.random.Generator) -> Points:
-    """A few long soft ridges, most a few millimetres high."""
+    """A few long soft ridges, some millimetres high, and the creases of folding."""
     height = np.zeros_like(x)
-    for _ in range(9):
+    for number in range(11):
         turn = rng.uniform(0, math.pi)
         along = (x * math.cos(turn) + y * math.sin(turn)) / field_mm
         across = (-x * math.sin(turn) + y * math.cos(turn)) / field_mm
         ridge = across - rng.uniform(-0.9, 0.9) + 0.12 * np.sin(3 * along + rng.uniform(0, 6))
-        width = rng.uniform(0.04, 0.15)
-        height += rng.uniform(0.6, 2.6) * np.exp(-((ridge / width) ** 2)) * field_mm / 130
+        crease = number >= 8
+        width = rng.uniform(0.012, 0.022) if crease else rng.uniform(0.03, 0.08)
+        tall = rng.uniform(1.0, 2.0) if crease else rng.uniform(2.5, 6.5)
+        height += tall * np.exp(-((ridge / width) ** 2)) * field_mm / 130
     return height
 
 

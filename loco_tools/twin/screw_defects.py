@@ -11,15 +11,23 @@ import numpy as np
 
 from loco_tools.errors import DefinitionError
 from loco_tools.plan import Screw
-from loco_tools.twin import solids
-from loco_tools.twin.assembly import Assembly, from_plate, to_plate
-from loco_tools.twin.pieces import ScrewState, outline
+from loco_tools.twin.assembly import Assembly, from_plate, to_plate, turned_in
+from loco_tools.twin.pieces import outline
+from loco_tools.twin.screws import ScrewState, side_between, standing_place
+
+_LENGTHS_MM = (6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 25.0, 30.0, 35.0, 40.0, 50.0)
+"""Lengths that screws are sold in, ISO 4017 and ISO 7045."""
+
+_LENGTH_OFF_MM = (4.0, 9.0)
+"""How much too long or too short a wrong screw is: less is not seen, more is no mistake."""
+
+_LEAST_SHANK_MM = 4.0
 
 
 def missing_screw(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     """A screw is not there; its hole is."""
     index = _any_screw(assembly, rng, "missing_screw")
-    ghost = _place_of_head(assembly.screws[index].screw, assembly.tolerance_mm)
+    ghost = standing_place(assembly.screws[index].screw, assembly.tolerance_mm)
     return replace(assembly.without_screw(index), ghosts=(ghost,))
 
 
@@ -35,26 +43,36 @@ def misplaced_screw(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     index = _any_screw(assembly, rng, "misplaced_screw")
     screw = assembly.screws[index].screw
     moved = _in_free_hole(assembly, screw, rng, "misplaced_screw")
-    ghost = _place_of_head(screw, assembly.tolerance_mm)
+    ghost = standing_place(screw, assembly.tolerance_mm)
     return replace(assembly.with_screw(index, moved), ghosts=(ghost,))
 
 
 def wrong_screw(assembly: Assembly, rng: np.random.Generator) -> Assembly:
-    """A screw with the other kind of head."""
+    """A screw with the other kind of head, or of another length where its length can be seen."""
     index = _any_screw(assembly, rng, "wrong_screw")
     state = assembly.screws[index]
+    lengths = _wrong_lengths(state.screw)
+    if lengths and rng.random() < 0.5:
+        return _of_length(assembly, index, float(rng.choice(lengths)))
     other = _other_kind(state.screw, [s.screw for s in assembly.screws])
     return assembly.with_screw(index, replace(state, screw=other, marked=True))
 
 
 def bent_screw(assembly: Assembly, rng: np.random.Generator) -> Assembly:
-    """A screw was hit before it was driven home: it leans, and its thread shows."""
+    """A screw was hit: its shank is bent. One that was driven home has been pulled out as well."""
     index = _any_screw(assembly, rng, "bent_screw")
-    lean, azimuth = rng.uniform(17.0, 26.0), rng.uniform(0.0, 360.0)
     state = assembly.screws[index]
-    out = rng.uniform(0.5, 0.8) * state.screw.thread_mm
-    leaning = replace(state, lean_deg=lean, lean_azimuth_deg=azimuth, raised_mm=out, marked=True)
-    return assembly.with_screw(index, leaning)
+    bend, azimuth = rng.uniform(17.0, 34.0), rng.uniform(0.0, 360.0)
+    out = max(rng.uniform(0.6, 0.9) * state.screw.thread_mm - state.stands_mm, 0.0)
+    bent = replace(
+        state,
+        lean_deg=0.0,
+        lean_azimuth_deg=float(azimuth),
+        raised_mm=state.raised_mm + float(out),
+        bend_deg=float(bend),
+        marked=True,
+    )
+    return assembly.with_screw(index, bent)
 
 
 def swapped_pieces(assembly: Assembly, rng: np.random.Generator) -> Assembly:
@@ -97,8 +115,41 @@ def _in_free_hole(
     if not places:
         raise _misfit(defect, f"a free hole for a thread of {like.thread_mm} mm")
     x, y, z = places[int(rng.integers(len(places)))]
-    screw = like.model_copy(update={"x_mm": x, "y_mm": y, "z_mm": z})
-    return ScrewState(screw, turn_deg=float(rng.uniform(0, 360)), marked=True)
+    # turned in as deep as the others, so that its end is as far down as theirs
+    stands = like.stands_mm + like.z_mm - z if like.stands_mm else 0.0
+    place = {"x_mm": x, "y_mm": y, "z_mm": z, "stands_mm": max(stands, 0.0)}
+    return turned_in(like.model_copy(update=place), rng, marked=True)
+
+
+def _wrong_lengths(screw: Screw) -> list[float]:
+    """Lengths that differ enough to be seen; none for a screw whose head sits on its sheet."""
+    if screw.stands_mm == 0.0:
+        return []
+    least, most = _LENGTH_OFF_MM
+    return [
+        length
+        for length in _LENGTHS_MM
+        if least <= abs(length - screw.length_mm) <= most
+        and screw.stands_mm + length - screw.length_mm >= _LEAST_SHANK_MM
+    ]
+
+
+def _of_length(assembly: Assembly, index: int, length_mm: float) -> Assembly:
+    """One screw of another length, turned in as deep: its head stands higher or lower.
+
+    The defect is that screw and the place where its head belongs; a view along the screw does not
+    tell its length, so there must be something to see of the side that is too much or missing.
+    """
+    state = assembly.screws[index]
+    right = state.screw
+    stands = right.stands_mm + length_mm - right.length_mm
+    wrong = right.model_copy(update={"length_mm": length_mm, "stands_mm": stands})
+    low, high = sorted((right.stands_mm, stands))
+    return replace(
+        assembly.with_screw(index, replace(state, screw=wrong, marked=True)),
+        ghosts=(standing_place(right, 0.0),),
+        tells=(side_between(right, low, high),),
+    )
 
 
 def _free_holes(assembly: Assembly, like: Screw) -> list[tuple[float, float, float]]:
@@ -155,10 +206,3 @@ def _other_kind(screw: Screw, known: list[Screw]) -> Screw:
     return screw.model_copy(
         update={"head": head, "head_diameter_mm": across, "head_height_mm": height}
     )
-
-
-def _place_of_head(screw: Screw, tolerance_mm: float) -> Any:
-    """Where a head should be: the circle about it, wider by the tolerance."""
-    reach = screw.head_diameter_mm / (math.sqrt(3) if screw.head == "hex" else 2)
-    disc = solids.cylinder(reach + tolerance_mm, 0.0, 0.05)
-    return disc.translate([screw.x_mm, screw.y_mm, screw.z_mm]).as_original()

@@ -3,6 +3,7 @@
 Every texture tiles: its left edge continues its right one. Values are linear, not sRGB.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,6 +97,15 @@ def screw_zinc(size: int, tile_mm: float, rng: np.random.Generator) -> MetalMaps
     return _metal(level[..., None] * tint, 0.17 + 0.02 * smudge, _slopes_of(smudge, 0.012))
 
 
+def zinc_spray(size: int, tile_mm: float, rng: np.random.Generator) -> MetalMaps:
+    """Zinc from a spray can: as bright as the plating, duller, without its grains."""
+    cloud = noise(size, rng, low=tile_mm / 16, high=tile_mm / 3)
+    grit = noise(size, rng, low=tile_mm / 2, high=tile_mm * 3)
+    level = 0.53 + 0.02 * cloud + 0.015 * grit
+    tint = np.array([0.99, 1.0, 1.01], dtype=np.float32)
+    return _metal(level[..., None] * tint, 0.34 + 0.02 * cloud, _slopes_of(grit, 0.05))
+
+
 def orange_peel(size: int, tile_mm: float, rng: np.random.Generator) -> Texture:
     """Slopes (S, S, 2) of sprayed paint."""
     waves = noise(size, rng, low=tile_mm / 3, high=tile_mm * 1.5)
@@ -111,6 +121,41 @@ def dust(size: int, tile_mm: float, rng: np.random.Generator) -> Texture:
     spread = _blurred(specks, 0.75)
     film = np.clip(noise(size, rng, low=2.0, high=tile_mm / 2), 0.0, None) * 0.025
     return np.asarray(np.clip(spread / spread.max() * 0.8 + film, 0.0, 1.0))
+
+
+def touched(
+    size: int, tile_mm: float, prints: Sequence[tuple[float, float, float, float, int]]
+) -> Texture:
+    """Grease (S, S) that fingerprints leave, at most 0.5.
+
+    Args:
+        size: S, in pixels.
+        tile_mm: what the texture spans.
+        prints: for each its place (x, y) as a share of the tile, turn in degrees, strength, finger.
+    """
+    grease = np.zeros((size, size), dtype=np.float32)
+    for x, y, turn_deg, strength, finger in prints:
+        mark = fingerprint(size / tile_mm, turn_deg, np.random.default_rng([finger, 31]))
+        rows = (int(y * size) + np.arange(len(mark)))[:, None] % size
+        columns = (int(x * size) + np.arange(len(mark)))[None] % size
+        grease[rows, columns] += np.float32(strength) * mark
+    return np.minimum(grease, np.float32(0.5))
+
+
+def fingerprint(px_per_mm: float, turn_deg: float, rng: np.random.Generator) -> Texture:
+    """A loop of ridges (N, N) in 0-1, about 13 x 17 mm, patchy as a light touch leaves it."""
+    reach = 9.5
+    count = int(2 * reach * px_per_mm)
+    y, x = np.mgrid[0:count, 0:count] / px_per_mm - reach
+    cos, sin = np.cos(np.radians(turn_deg)), np.sin(np.radians(turn_deg))
+    x, y = x * cos + y * sin, y * cos - x * sin
+    warp = noise(count, rng, low=0.5, high=3.0)
+    core_x, core_y = rng.uniform(-1.5, 1.5, 2)
+    loops = np.hypot((x - core_x) * 1.25, np.where(y > core_y, 0.75, 0.45) * (y - core_y))
+    ridges = 0.5 + 0.5 * np.cos(2 * np.pi * (loops + 0.35 * warp) / 0.5)
+    inside = 1 / (1 + np.exp((np.hypot(x / 6.3, y / 8.2) - 0.9) * 14))
+    patchy = np.clip(0.75 + 0.4 * noise(count, rng, low=1.0, high=6.0), 0.1, 1.2)
+    return np.asarray(inside * patchy * (0.35 + 0.65 * ridges), dtype=np.float32)
 
 
 def weave(size: int, threads: int, rng: np.random.Generator) -> Texture:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loco_tools.annotations import task_file
-from loco_tools.annotations.task_file import entries
+from loco_tools.annotations.task_file import entries, is_whole_list
 from loco_tools.errors import AnnotationError
 
 JSON = st.recursive(
@@ -82,6 +82,30 @@ def test_what_is_no_list_of_entries_is_explained(
 ) -> None:
     with pytest.raises(AnnotationError, match=message):
         list(entries(file_with(tmp_path, content)))
+
+
+@pytest.mark.parametrize(
+    ("content", "whole"),
+    [
+        ('[{"id": 1, "data": {}}]', True),
+        (" [] ", True),
+        ('[{"id": 1, "da', False),
+        ('[{"id": 1}', False),
+        ('{"id": 1, "data": {}}', False),
+        ('{"detail": "Not found."}', False),
+        ("<html>Welcome</html>", False),
+        ("", False),
+    ],
+)
+def test_only_a_list_with_its_end_is_whole(tmp_path: Path, content: str, whole: bool) -> None:
+    assert is_whole_list(file_with(tmp_path, content)) == whole
+
+
+def test_a_list_beyond_the_bounds_is_no_part_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_file, "MAX_ENTRIES", 3)
+    assert is_whole_list(file_with(tmp_path, "[1,2,3,4]"))
 
 
 def test_brackets_and_quotes_inside_of_texts_are_no_structure(tmp_path: Path) -> None:

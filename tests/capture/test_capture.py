@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loco_tools.capture import capture as capture_module
+from loco_tools.capture import guide as guide_module
 from loco_tools.capture.cameras import Camera, Frame, TrueDefect
 from loco_tools.capture.capture import capture
 from loco_tools.capture.session import (
@@ -67,7 +67,7 @@ def plan() -> Plan:
 @pytest.fixture
 def use_camera(monkeypatch: pytest.MonkeyPatch) -> UseCamera:
     def use(camera: Camera) -> Camera:
-        monkeypatch.setattr(capture_module, "open_camera", lambda *args, **named: camera)
+        monkeypatch.setattr(guide_module, "open_camera", lambda *args, **named: camera)
         return camera
 
     return use

@@ -1,9 +1,12 @@
+import base64
+import io
+
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from loco_tools.datasets.images import read_image, read_mask, write_png
+from loco_tools.datasets.images import data_url, read_image, read_mask, write_png
 from loco_tools.errors import DatasetError
 
 
@@ -37,6 +40,20 @@ def test_what_follows_the_end_of_a_png_does_not_matter(png):
 
 def test_pillow_and_we_see_the_same_pixels(png):
     assert np.array_equal(read_image(png), np.asarray(Image.open(png)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels", "furthest"),
+    [("png", 3, 0), ("png", 4, 0), ("jpeg", 3, 12), ("webp", 4, 12)],
+)
+def test_a_data_url_holds_the_picture(kind, channels, furthest):
+    pixels = np.full((40, 60, channels), 128, np.uint8)
+    pixels[..., :3] = (200, 40, 90)
+    head, content = data_url(pixels, kind).split(",")
+    assert head == f"data:image/{kind};base64"
+    shown = Image.open(io.BytesIO(base64.b64decode(content)))
+    assert shown.format == kind.upper()
+    assert np.abs(np.asarray(shown).astype(int) - pixels).max() <= furthest
 
 
 def test_masks_in_colour_are_read_only_on_request(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 import loco_tools
-from loco_tools.datasets.maps import find_map, find_maps, map_path, read_map, write_map
+from loco_tools.datasets.maps import find_maps, map_path, read_map, write_map
 from loco_tools.errors import DatasetError
 
 MAP = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
@@ -97,7 +97,7 @@ def test_a_pickle_is_not_opened(tmp_path):
 def test_maps_lie_in_the_official_layout(make_loco_class):
     sample = loco_tools.load(make_loco_class()).test[-1]
     expected = Path("maps/plate/test/structural_anomalies/001.tiff")
-    assert map_path(Path("maps"), sample) == expected
+    assert map_path(Path("maps/plate"), sample) == expected
 
 
 @pytest.mark.parametrize("suffix", [".tiff", ".tif", ".TIF", ".TIFF", ".npy"])
@@ -106,7 +106,7 @@ def test_a_map_is_found_with_any_suffix(make_loco_class, tmp_path, suffix):
     path = (tmp_path / "test/structural_anomalies/001").with_suffix(suffix)
     path.parent.mkdir(parents=True)
     path.touch()
-    assert find_map(tmp_path, sample) == path
+    assert find_maps(tmp_path, [sample]) == {sample: path}
 
 
 def test_two_maps_of_one_image_are_refused(make_loco_class, tmp_path):
@@ -114,12 +114,12 @@ def test_two_maps_of_one_image_are_refused(make_loco_class, tmp_path):
     for name in ("000.tif", "000.tiff"):
         write_map(tmp_path / "test/good" / name, MAP)
     with pytest.raises(DatasetError, match=r"000\.tiff: expected one map per image, got 000\.tif"):
-        find_map(tmp_path, sample)
+        find_maps(tmp_path, [sample])
 
 
 def test_missing_maps_are_all_named_at_once(make_loco_class, tmp_path):
     test = loco_tools.load(make_loco_class(good=12)).test
-    write_map(map_path(tmp_path, test[0]), MAP)
+    write_map(map_path(tmp_path / "plate", test[0]), MAP)
     with pytest.raises(DatasetError, match="each of 16 test images") as caught:
         find_maps(tmp_path / "plate", test)
     assert "got none for 15: good/001, good/002, " in str(caught.value)
@@ -129,7 +129,7 @@ def test_missing_maps_are_all_named_at_once(make_loco_class, tmp_path):
 def test_surplus_maps_are_named(make_loco_class, tmp_path):
     test = loco_tools.load(make_loco_class()).test
     for sample in test:
-        write_map(map_path(tmp_path, sample), MAP)
+        write_map(map_path(tmp_path / "plate", sample), MAP)
     folder = tmp_path / "plate/test"
     write_map(folder / "good/777.tiff", MAP)
     write_map(folder / "crack/000.tiff", MAP)

@@ -40,7 +40,7 @@ def write_maps(tmp_path: Path) -> Callable[..., Path]:
     ) -> Path:
         root = root or tmp_path / "maps"
         for sample in dataset.test:
-            write_map(map_path(root, sample), map_of(sample))
+            write_map(map_path(root / sample.class_name, sample), map_of(sample))
         for sample in dataset.validation if validation else ():
             path = root / dataset.name / "validation/good" / f"{sample.id}.tiff"
             write_map(path, map_of(sample))

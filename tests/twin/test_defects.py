@@ -21,7 +21,7 @@ def make_assembly(plan: Plan, seed: int = 1) -> Assembly:
 
 
 def volume(assembly: Assembly, index: int = 0) -> float:
-    return float(assembly.plates[index]._solid()[0].volume())
+    return float(assembly.plates[index]._solid().volume())
 
 
 @pytest.mark.parametrize("name", ["flat_connector", "angle", "composite_part"])
@@ -34,7 +34,7 @@ def test_damage_leaves_one_sound_piece_of_metal(make_plan: MakePlan) -> None:
     for defect in ("edge_damage", "cut_corner", "deep_scratch", "missing_hole", "additional_hole"):
         for seed in range(6):
             bad = damaged(good, defect, np.random.default_rng(seed))
-            assert len(bad.plates[0]._solid()[0].decompose()) == 1
+            assert len(bad.plates[0]._solid().decompose()) == 1
             assert bad.regions()
 
 

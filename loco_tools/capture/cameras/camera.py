@@ -2,7 +2,7 @@
 
 import abc
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from loco_tools.plan import PlannedShot
 
 Settings = dict[str, float | str]
 """Settings by name, with the unit in the name: see `loco_tools.plan.Camera.requested`."""
+
+Device = TypeVar("Device")
 
 _RELATIVE = {"exposure_us": 0.02, "white_balance_k": 0.02}
 _ABSOLUTE = {
@@ -42,16 +44,20 @@ class Frame:
 class Camera(abc.ABC):
     """A camera, used as a context manager: entering connects, leaving releases the device.
 
-    The constructor touches no device. `connect` claims it, applies the settings of the plan, reads
-    them back and refuses on a mismatch; on any failure it releases the device before it raises, so
-    that another try can work.
+    A backend is built from its address, what follows the kind in the string that `--camera` takes,
+    and a plan; the constructor touches no device. `connect` claims it, applies the settings of the
+    plan, reads them back and refuses on a mismatch; on any failure it releases the device before
+    it raises, so that another try can work. Without a plan the device's settings are left as they
+    are: this is how `loco-tools cameras` looks at a camera.
 
     `identity` is known after `connect`, is stable over replugging and restarts, and is the string
     that `--camera` takes; a session goes on only with the camera that it began with. It never
-    holds a password. `simulated` frames are marked as such in every record.
+    holds a password. `caution` says in words what this identity cannot tell apart, if anything.
+    `simulated` frames are marked as such in every record.
     """
 
     identity: str
+    caution: str | None = None
     simulated: bool = False
 
     @abc.abstractmethod
@@ -138,3 +144,16 @@ def refuse_mismatch(identity: str, requested: Settings, actual: Settings) -> Non
             f"camera {identity} did not take its settings: {'; '.join(found)}; next step: give the "
             "plan values that the camera has, or switch off its automatic modes"
         )
+
+
+def connected(device: Device | None, identity: str) -> Device:
+    """What a backend holds while it is connected.
+
+    Raises:
+        CaptureError: it holds nothing, because it is not connected.
+    """
+    if device is None:
+        raise CaptureError(
+            f"camera {identity} is not connected; next step: use it within a with block"
+        )
+    return device

@@ -3,32 +3,48 @@
 import hashlib
 
 from loco_tools import twin
-from loco_tools.capture.cameras.camera import Camera, Frame, Settings, TrueDefect
-from loco_tools.plan import Plan, PlannedShot
+from loco_tools.capture.cameras.camera import Camera, Frame, Settings, TrueDefect, connected
+from loco_tools.errors import CaptureError
+from loco_tools.extras import require
+from loco_tools.plan import Plan, PlannedShot, load_plan
+
+SHOWN = "flat_connector"
+"""The plan whose parts the twin shows when it is given none."""
 
 
 class TwinCamera(Camera):
     """A simulated camera over a simulated table.
 
     Args:
-        plan: what to render.
+        address: nothing; there is one twin.
+        plan: what to render; without one, the small version of a plan that comes along.
         seed: with it, every part of the plan looks the same in every session.
     """
 
     identity = "twin"
     simulated = True
 
-    def __init__(self, plan: Plan, *, seed: int) -> None:
-        self._plan = plan
+    def __init__(self, address: str, plan: Plan | None, *, seed: int) -> None:
+        if address:
+            raise CaptureError(f'camera "twin:{address}": expected "twin", there is only one')
+        self._plan = plan or load_plan(SHOWN).for_demo()
         self._seed = seed
+        self._table: Plan | None = None
 
     def connect(self) -> None:
-        """See `Camera.connect`; there is nothing to claim."""
+        """See `Camera.connect`; there is nothing to claim.
+
+        Raises:
+            MissingExtraError: the renderer is not installed.
+        """
+        require("the digital twin", "twin")
+        self._table = self._plan
 
     def frame(self, shot: PlannedShot) -> Frame:
         """See `Camera.frame`. All views of one part show the same part."""
-        seed = part_seed(self._seed, self._plan.name, shot.part)
-        rendering = twin.render(self._plan, seed, shot.defect, shot.view)
+        table = connected(self._table, self.identity)
+        seed = part_seed(self._seed, table.name, shot.part)
+        rendering = twin.render(table, seed, shot.defect, shot.view)
         truth = tuple(TrueDefect(defect.name, defect.mask) for defect in rendering.defects)
         return Frame(rendering.image, truth)
 
@@ -38,6 +54,7 @@ class TwinCamera(Camera):
 
     def close(self) -> None:
         """See `Camera.close`; there is nothing to release."""
+        self._table = None
 
     def px_per_mm(self, view: str) -> float:
         """See `Camera.px_per_mm`; known by construction, the same in every view."""

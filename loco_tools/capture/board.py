@@ -1,0 +1,252 @@
+"""The calibration board: a chessboard with a marker in every white square (ChArUco).
+
+Each marker says which square it is, so a picture may show any part of the board. The board's id,
+"11x17-15-11-4X4_100", is printed on the sheet and is what `--board` takes: squares across and down,
+length of a square and of a marker in mm, dictionary of the markers.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PositiveFloat, model_validator
+
+from loco_tools.datasets.images import Pixels
+from loco_tools.errors import CaptureError, DefinitionError, did_you_mean
+from loco_tools.schema import Schema, parse
+
+if TYPE_CHECKING:
+    from cv2.aruco import CharucoBoard, Dictionary
+
+DICTIONARIES = tuple(
+    f"{bits}X{bits}_{count}" for bits in (4, 5, 6, 7) for count in (50, 100, 250, 1000)
+)
+"""Dictionaries of markers by their names in OpenCV: bits along a side, number of markers."""
+
+_ID = re.compile(r"(\d+)x(\d+)-([\d.]+)-([\d.]+)-(\w+)")
+_DRAWN_PX_PER_MM = 20
+_LEAST_CORNERS = 12
+_LEAST_SPREAD = 3
+"""Corners have to lie on this many rows and columns of the board."""
+
+
+_SURE_MARKERS = 6
+"""So many markers are no chance find in a picture of something else."""
+
+
+class BoardError(CaptureError):
+    """A photograph of the board is of no use; another one may be."""
+
+
+class Board(Schema):
+    """A ChArUco board; the default one fits a sheet of A4."""
+
+    squares_across: Annotated[int, Field(ge=4, le=60)] = 11
+    squares_down: Annotated[int, Field(ge=4, le=60)] = 17
+    square_mm: PositiveFloat = 15.0
+    marker_mm: PositiveFloat = 11.0
+    dictionary: str = "4X4_100"
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.dictionary not in DICTIONARIES:
+            hint = did_you_mean(self.dictionary, DICTIONARIES)
+            raise ValueError(f'unknown dictionary "{self.dictionary}"; {hint}')
+        if not 0.4 <= self.marker_mm / self.square_mm <= 0.9:
+            raise ValueError(
+                f"expected markers of 0.4 to 0.9 of a square, got {self.marker_mm:g} mm in squares "
+                f"of {self.square_mm:g} mm"
+            )
+        if self.squares_across * self.squares_down // 2 > int(self.dictionary.split("_")[1]):
+            raise ValueError(
+                f"dictionary {self.dictionary} has too few markers for {self.squares_across} x "
+                f"{self.squares_down} squares, which need one for every second square"
+            )
+        return self
+
+    @property
+    def id(self) -> str:
+        """The board in one word, as `--board` takes it."""
+        return (
+            f"{self.squares_across}x{self.squares_down}-{self.square_mm:g}-{self.marker_mm:g}-"
+            f"{self.dictionary}"
+        )
+
+    @property
+    def size_mm(self) -> tuple[float, float]:
+        """Width and height of the printed pattern."""
+        return self.squares_across * self.square_mm, self.squares_down * self.square_mm
+
+    def describe(self) -> str:
+        """The board in words, as the sheet has them."""
+        return (
+            f"{self.squares_across} x {self.squares_down} squares of {self.square_mm:g} mm, "
+            f"markers of {self.marker_mm:g} mm, dictionary {self.dictionary}"
+        )
+
+
+def board_of(identifier: str) -> Board:
+    """The board of an id.
+
+    Raises:
+        CaptureError: no board can have that id.
+
+    >>> board_of("11x17-15-11-4X4_100").size_mm
+    (165.0, 255.0)
+    """
+    found = _ID.fullmatch(identifier)
+    names = ("squares_across", "squares_down", "square_mm", "marker_mm", "dictionary")
+    if found is None:
+        raise CaptureError(
+            f"board {identifier!r}: expected squares, their length, that of the markers and their "
+            f"dictionary; next step: use the id that is printed on the sheet, such as {Board().id}"
+        )
+    try:
+        values = dict(zip(names, found.groups(), strict=True))
+        return parse(Board, values, origin=f"board {identifier!r}")
+    except DefinitionError as error:
+        raise CaptureError(
+            f"{error}; next step: use the id that is printed on the sheet, such as {Board().id}"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Corners:
+    """Inner corners of the board in a picture.
+
+    Attributes:
+        ids: (N,) number of each corner on the board, row by row.
+        pixels: (N, 2) float64, x right and y down; (0, 0) is the centre of the first pixel.
+        size: height and width of the picture.
+    """
+
+    ids: NDArray[np.int64]
+    pixels: NDArray[np.float64]
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def draw(board: Board) -> Pixels:
+    """The pattern (H, W) uint8 at 20 pixels per mm, black 0 and white 255."""
+    across, down = (round(side * _DRAWN_PX_PER_MM) for side in board.size_mm)
+    return np.asarray(_opencv(board).generateImage((across, down)), dtype=np.uint8)
+
+
+def corners_mm(board: Board, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Where corners lie on the board: (N, 3) in mm, x right, y down, z = 0."""
+    return np.asarray(_opencv(board).getChessboardCorners(), dtype=np.float64)[ids]
+
+
+def find(board: Board, image: Pixels) -> Corners:
+    """Every corner of the board that a picture (H, W, 3) uint8 RGB shows, perhaps none.
+
+    Corners too near the picture's edge to be measured well are left out.
+    """
+    import cv2
+
+    grey = _grey(image)
+    settings = cv2.aruco.CharucoParameters()
+    settings.minMarkers = 1  # at the picture's edge, one of a corner's two markers is often cut off
+    detector = cv2.aruco.CharucoDetector(_opencv(board), settings)
+    rough, ids, _, _ = detector.detectBoard(grey)
+    if ids is None or len(ids) < 4:
+        return _none(*grey.shape)
+    numbers = np.asarray(ids, dtype=np.int64).ravel()
+    return _refined(board, grey, numbers, np.asarray(rough, dtype=np.float32).reshape(-1, 2))
+
+
+def check_enough(board: Board, image: Pixels, corners: Corners) -> None:
+    """Refuse a picture that shows too little of the board to place it.
+
+    Raises:
+        BoardError: the message says what is seen instead.
+    """
+    if len(corners) == 0 and (other := _other_board(board, image)):
+        raise BoardError(
+            f"this is not the board {board.id}: {other}; next step: give --board as it is printed "
+            "on the sheet"
+        )
+    across = board.squares_across - 1
+    rows, columns = (len(set(part.tolist())) for part in np.divmod(corners.ids, across))
+    if len(corners) < _LEAST_CORNERS or min(rows, columns) < _LEAST_SPREAD:
+        raise BoardError(
+            f"expected at least {_LEAST_CORNERS} corners of the board on {_LEAST_SPREAD} rows and "
+            f"columns, found {len(corners)}; next step: bring more of the board into the picture, "
+            "in focus and without glare"
+        )
+
+
+def _refined(
+    board: Board, grey: Pixels, ids: NDArray[np.int64], rough: NDArray[np.float32]
+) -> Corners:
+    """Corners to a hundredth of a pixel.
+
+    OpenCV's own refinement leaves them half a pixel off (seen in 4.12). The window must not reach
+    into the markers, so its half width is a fraction of the gap about them.
+    """
+    import cv2
+
+    height, width = grey.shape
+    gap = (board.square_mm - board.marker_mm) / 2 * _least_scale(board, ids, rough)
+    half = int(np.clip(round(0.9 * gap), 2, 9))
+    limit = np.array([width, height]) - half - 2
+    inside = ((rough > half) & (rough < limit)).all(axis=1)
+    if not inside.any():
+        return _none(height, width)
+    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 60, 1e-4)
+    fine = cv2.cornerSubPix(grey, rough[inside][:, None].copy(), (half, half), (-1, -1), stop)
+    return Corners(ids[inside], np.asarray(fine, dtype=np.float64)[:, 0], (height, width))
+
+
+def _grey(image: Pixels) -> Pixels:
+    import cv2
+
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+
+
+def _none(height: int, width: int) -> Corners:
+    return Corners(np.empty(0, np.int64), np.empty((0, 2)), (height, width))
+
+
+def _least_scale(board: Board, ids: NDArray[np.int64], pixels: NDArray[np.float32]) -> float:
+    """Pixels per mm in the direction in which the board looks shortest, roughly."""
+    places = corners_mm(board, ids)[:, :2]
+    spread, shown = places - places.mean(axis=0), pixels - pixels.mean(axis=0)
+    affine = np.linalg.lstsq(spread, shown, rcond=None)[0]
+    return float(np.linalg.svd(affine, compute_uv=False)[-1])
+
+
+def _other_board(board: Board, image: Pixels) -> str | None:
+    """What a picture shows that has markers, but not those of this board."""
+    import cv2
+
+    grey = _grey(image)
+    seen = {}
+    for name in DICTIONARIES:
+        _, ids, _ = cv2.aruco.ArucoDetector(_dictionary(name)).detectMarkers(grey)
+        seen[name] = 0 if ids is None else len(ids)
+    most = max(seen, key=lambda name: seen[name])
+    if seen[most] < _SURE_MARKERS:
+        return None
+    # the smaller dictionaries of a kind begin the larger ones
+    if seen[board.dictionary] == seen[most]:
+        return f"its markers are of dictionary {board.dictionary}, but arranged otherwise"
+    return f"its markers are of dictionary {most}"
+
+
+def _opencv(board: Board) -> "CharucoBoard":
+    import cv2
+
+    shape = (board.squares_across, board.squares_down)
+    dictionary = _dictionary(board.dictionary)
+    return cv2.aruco.CharucoBoard(shape, board.square_mm, board.marker_mm, dictionary)
+
+
+def _dictionary(name: str) -> "Dictionary":
+    import cv2
+
+    return cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, f"DICT_{name}"))

@@ -1,0 +1,186 @@
+"""What is known about a camera at its rig: its lens, and the scale of each view.
+
+`loco-tools calibrate camera` writes it as one JSON file, `loco-tools capture --calibration FILE`
+puts it into the session, and the conversion turns areas in mm2 into pixels with it.
+
+Scale: `px_per_mm` is that of a small ruler which lies in the part's plane, where the part lies, and
+is seen square on: parallel to the sensor. In an oblique view a ruler that leans away looks shorter;
+`area_px2_per_mm2` says how many pixels one mm2 of the plane itself covers. The lens's distortion at
+that place is part of both, since photographs are kept as they were taken. The digital twin means
+the same by its scale.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from loco_tools import files
+from loco_tools.capture.board import Board
+from loco_tools.errors import CaptureError
+from loco_tools.plan import Plan, View
+from loco_tools.schema import Schema, read_json
+
+Vector = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
+
+
+class Sheet(Schema):
+    """The board as it is printed and lies in the views.
+
+    Attributes:
+        printed_scale: how long the sheet's millimetre really is, by its line of 100 mm.
+        plane_offset_mm: how far the part's plane lies above the sheet when that lies flat; negative
+            when it lies below, as the table under a thick board does.
+    """
+
+    board: Board = Board()
+    printed_scale: PositiveFloat = 1.0
+    plane_offset_mm: float = 0.0
+
+
+class Lens(Schema):
+    """The camera matrix and the distortion, as OpenCV means them: pixel (0, 0) is a centre.
+
+    `focal_std_px` is the standard deviation of the focal length that the frames leave open.
+    """
+
+    focal_px: tuple[PositiveFloat, PositiveFloat]
+    principal_point_px: tuple[float, float]
+    distortion: Annotated[tuple[float, ...], Field(min_length=5, max_length=5)]
+    """k1, k2, p1, p2, k3."""
+
+    focal_std_px: PositiveFloat
+
+
+class ViewScale(Schema):
+    """The part's plane as one view sees it.
+
+    The pose takes points of the board (x right and y down the sheet from its first square's corner,
+    z into it, in mm) to the camera's coordinates.
+    """
+
+    view: View
+    rotation_vector: Vector
+    translation_mm: Vector
+    px_per_mm: PositiveFloat
+    area_px2_per_mm2: PositiveFloat
+
+    def describe(self) -> str:
+        """The scale in one line, with what tells that the board lay as the plan has it."""
+        return (
+            f"{self.view.name}: {self.px_per_mm:.4f} px per mm, the board seen from an elevation "
+            f"of {self.elevation_deg():.0f} degrees (plan: {self.view.elevation_deg:.0f})"
+        )
+
+    def elevation_deg(self) -> float:
+        """From how high above its plane the camera looks at the board: 90 is straight down."""
+        import cv2
+
+        rotation = cv2.Rodrigues(np.array(self.rotation_vector))[0]
+        return float(np.degrees(np.arcsin(abs(rotation[2, 2]))))
+
+
+class UsedFrame(Schema):
+    """A photograph of the board: how many of its corners were found, and how far off they fit."""
+
+    frame: str
+    corners: PositiveInt
+    error_px: float
+
+
+class Calibration(Schema):
+    """What `calibration.json` holds.
+
+    Attributes:
+        camera: identity, as `--camera` takes it.
+        settings: those in effect, read back from the camera; empty when it was not connected.
+        reprojection_error_px: root mean square over all corners of all frames.
+    """
+
+    schema_version: Literal[1] = 1
+    created: str
+    loco_tools: str
+    class_name: str
+    camera: str
+    simulated: bool
+    settings: dict[str, float | str]
+    width_px: PositiveInt
+    height_px: PositiveInt
+    sheet: Sheet
+    lens: Lens
+    reprojection_error_px: float
+    frames: tuple[UsedFrame, ...] = Field(min_length=1)
+    views: tuple[ViewScale, ...] = Field(min_length=1)
+
+    def px_per_mm(self) -> dict[str, float]:
+        """The scale of each view by its name."""
+        return {scale.view.name: scale.px_per_mm for scale in self.views}
+
+    def describe(self) -> str:
+        """A few lines for a person."""
+        simulated = " (SIMULATED)" if self.simulated else ""
+        focal = " x ".join(f"{focal:.1f}" for focal in self.lens.focal_px)
+        return "\n".join(
+            [
+                f"{self.camera}{simulated}: {len(self.frames)} photographs of the board",
+                f"  reprojection error {self.reprojection_error_px:.3f} px",
+                f"  focal length {focal} px, known to {self.lens.focal_std_px:.1f} px",
+                *(f"  {scale.describe()}" for scale in self.views),
+            ]
+        )
+
+    def as_record(self) -> dict[str, Any]:
+        """The same as plain data for JSON."""
+        return self.model_dump(mode="json")
+
+    def check_fits(self, plan: Plan, camera: str) -> None:
+        """Refuse to use it for another camera, another picture size or other views.
+
+        Args:
+            plan: what is to be photographed.
+            camera: identity of the camera that will do it.
+
+        Raises:
+            CaptureError: it does not fit.
+        """
+        size = (self.width_px, self.height_px)
+        wanted = (plan.camera.width_px, plan.camera.height_px)
+        if self.camera != camera:
+            raise _unfit(f"is of camera {self.camera!r}, the session's is {camera!r}")
+        if size != wanted:
+            raise _unfit(f"is of {_by(size)} px, the plan's pictures have {_by(wanted)} px")
+        known = {scale.view.name: scale.view for scale in self.views}
+        changed = [view.name for view in plan.views if known.get(view.name) != view]
+        if changed:
+            raise _unfit(f"does not know the plan's view {', '.join(changed)} as it is now")
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Read what `loco-tools calibrate camera` wrote.
+
+    Raises:
+        CaptureError: there is no such file.
+        DefinitionError: the file is damaged.
+    """
+    if not path.is_file():
+        raise CaptureError(
+            f"{path}: no such calibration; next step: loco-tools calibrate camera --class NAME "
+            f"--out {path}"
+        )
+    return read_json(Calibration, path)
+
+
+def write_calibration(path: Path, calibration: Calibration) -> None:
+    """Write a calibration, atomically."""
+    files.write_text(path, calibration.model_dump_json(indent=2) + "\n")
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
+
+
+def _unfit(why: str) -> CaptureError:
+    return CaptureError(
+        f"the calibration {why}; next step: calibrate this camera with loco-tools calibrate camera"
+    )

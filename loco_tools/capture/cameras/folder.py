@@ -1,0 +1,137 @@
+"""A folder of images as a camera: it replays what another camera has taken."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from loco_tools.capture.cameras.camera import (
+    Camera,
+    Frame,
+    Settings,
+    connected,
+    refuse_mismatch,
+)
+from loco_tools.capture.cameras.replay import DIGITS, ShotOrder, find_source, refuse_swapped
+from loco_tools.datasets.images import image_size, read_image
+from loco_tools.errors import CaptureError, DatasetError
+from loco_tools.plan import Plan, PlannedShot
+
+SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff"})
+
+HEAD_BYTES = 65_536
+"""How much of each image the digest reads: enough to tell photographs apart, quick on many."""
+
+
+class FolderCamera(Camera):
+    """Replays the images of a folder; files of other kinds and subfolders are left out.
+
+    When an image is named after a shot of the plan (`p0003-top.png`), each shot gets the image of
+    its name: the `images/` of a session can be replayed. Otherwise the plan's n-th shot gets the
+    n-th image, sorted by name. A shot that is taken again gets the same image again.
+
+    Args:
+        address: the folder, with or without the digest of its images.
+        plan: see `Camera`.
+    """
+
+    def __init__(self, address: str, plan: Plan | None) -> None:
+        self.identity = f"folder:{address}"
+        self._address = address
+        self._plan = plan
+        self._order = ShotOrder(plan)
+        self._images: tuple[Path, ...] | None = None
+        self._settings: Settings = {}
+
+    def connect(self) -> None:
+        """See `Camera.connect`. Reads the headers of all images and the beginning of each file."""
+        folder, expected = find_source(self._address, Path.is_dir)
+        images = _images_in(folder)
+        digest = _digest(images)
+        refuse_swapped(folder, digest, expected)
+        sizes = [_size(image) for image in images]
+        if self._plan:
+            for image, size in zip(images, sizes, strict=True):
+                refuse_mismatch(str(image), self._plan.camera.requested(), size)
+            _refuse_ambiguous(images, self._order.planned)
+        self.identity = f"folder:{folder}#{digest}"
+        self._settings = sizes[0]
+        self._images = images
+
+    def frame(self, shot: PlannedShot) -> Frame:
+        """See `Camera.frame`.
+
+        Raises:
+            CaptureError: the shot has no image, or its image is damaged.
+        """
+        image = self._image_of(shot, connected(self._images, self.identity))
+        try:
+            return Frame(read_image(image))
+        except DatasetError as error:
+            raise CaptureError(str(error)) from error
+
+    def settings(self) -> Settings:
+        """See `Camera.settings`: the size alone."""
+        return dict(self._settings)
+
+    def close(self) -> None:
+        """See `Camera.close`."""
+        self._images = None
+
+    def _image_of(self, shot: PlannedShot, images: Sequence[Path]) -> Path:
+        by_name = {image.stem: image for image in images}
+        if self._order.planned & by_name.keys():
+            if shot.shot not in by_name:
+                raise CaptureError(
+                    f"{self.identity}: its images are named after shots, but none after shot "
+                    f"{shot.shot}; next step: skip the shot, or add the image and begin anew"
+                )
+            return by_name[shot.shot]
+        number = self._order.number(shot)
+        if number >= len(images):
+            raise CaptureError(
+                f"{self.identity}: no image left: shot {shot.shot} wants number {number + 1}, the "
+                f"folder holds {len(images)}; next step: add images and begin a new session"
+            )
+        return images[number]
+
+
+def _images_in(folder: Path) -> tuple[Path, ...]:
+    images = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+    )
+    if not images:
+        raise CaptureError(
+            f"{folder}: expected images ({', '.join(sorted(SUFFIXES))}), found none; next step: "
+            "give the folder that holds them"
+        )
+    return tuple(images)
+
+
+def _size(image: Path) -> Settings:
+    try:
+        height, width = image_size(image)
+    except DatasetError as error:
+        raise CaptureError(str(error)) from error
+    return {"width_px": width, "height_px": height}
+
+
+def _digest(images: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for image in images:
+        with image.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+        digest.update(f"{image.name}\0{image.stat().st_size}\0".encode())
+        digest.update(hashlib.sha256(head).digest())
+    return digest.hexdigest()[:DIGITS]
+
+
+def _refuse_ambiguous(images: Sequence[Path], planned: frozenset[str]) -> None:
+    stems = [image.stem for image in images]
+    twice = sorted(stem for stem in planned & set(stems) if stems.count(stem) > 1)
+    if twice:
+        raise CaptureError(
+            f"{images[0].parent}: expected one image for shot {twice[0]}, found "
+            f"{stems.count(twice[0])}; next step: keep one of them"
+        )

@@ -1,0 +1,122 @@
+"""Reading a live capture on a thread of its own, so that its buffers never hold old frames."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import cv2
+
+from loco_tools.errors import CaptureError
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(eq=False)
+class _Request:
+    job: Callable[[cv2.VideoCapture], Any]
+    frames_left: int
+    not_before_s: float
+    answer: Future[Any]
+
+    def ripe(self, now_s: float) -> bool:
+        return self.frames_left == 0 and now_s >= self.not_before_s
+
+
+class FrameReader:
+    """Grabs frames as they come and throws them away, but for those that somebody asks for.
+
+    The capture belongs to the thread: it alone touches it, and it releases it when it ends. A
+    driver that hangs therefore hangs the thread and not its user, whose request runs out of time.
+
+    Args:
+        capture: open; from now on used by the reader alone.
+        name: of the camera, for messages.
+    """
+
+    def __init__(self, capture: cv2.VideoCapture, name: str) -> None:
+        self._capture = capture
+        self._name = name
+        self._lock = threading.Lock()
+        self._requests: list[_Request] = []
+        self._fault: CaptureError | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"frames of {name}", daemon=True)
+        self._thread.start()
+
+    def ask(
+        self,
+        job: Callable[[cv2.VideoCapture], Answer],
+        *,
+        timeout_s: float,
+        discard: int = 0,
+        settle_s: float = 0.0,
+    ) -> Answer:
+        """Run `job` on the capture right after it has grabbed a frame; blocks for its answer.
+
+        Args:
+            job: reads the grabbed frame or a property.
+            timeout_s: how long to wait, `settle_s` included.
+            discard: how many frames to let pass before.
+            settle_s: for how long, besides, to let frames pass.
+
+        Raises:
+            CaptureError: no such frame came in time, or the device is lost.
+        """
+        answer: Future[Answer] = Future()
+        request = _Request(job, discard, time.monotonic() + settle_s, answer)
+        with self._lock:
+            if self._fault:
+                raise CaptureError(str(self._fault)) from self._fault
+            self._requests.append(request)
+        try:
+            return answer.result(timeout_s)
+        except TimeoutError:
+            raise CaptureError(
+                f"camera {self._name} gave no frame within {timeout_s:g} s; next step: check its "
+                "cable, its power, and whether another program uses it"
+            ) from None
+
+    def close(self, *, timeout_s: float) -> None:
+        """Stop, and wait at most `timeout_s` until the device is released."""
+        self._stop.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        fault = CaptureError(f"camera {self._name} was closed")
+        try:
+            while not self._stop.is_set():
+                if not self._capture.grab():
+                    raise CaptureError(f"camera {self._name} stopped giving frames")
+                for request in self._due():
+                    self._serve(request)
+        except (CaptureError, cv2.error) as error:
+            fault = CaptureError(str(error))
+        finally:
+            self._capture.release()
+            self._end(fault)
+
+    def _due(self) -> list[_Request]:
+        """The requests that the frame just grabbed answers; they are taken off the list."""
+        now_s = time.monotonic()
+        with self._lock:
+            due = [request for request in self._requests if request.ripe(now_s)]
+            self._requests = [request for request in self._requests if request not in due]
+            for request in self._requests:
+                request.frames_left = max(0, request.frames_left - 1)
+        return due
+
+    def _serve(self, request: _Request) -> None:
+        try:
+            request.answer.set_result(request.job(self._capture))
+        except (CaptureError, cv2.error) as error:
+            request.answer.set_exception(CaptureError(str(error)))
+
+    def _end(self, fault: CaptureError) -> None:
+        with self._lock:
+            self._fault = fault
+            unanswered, self._requests = self._requests, []
+        for request in unanswered:
+            request.answer.set_exception(fault)

@@ -1,0 +1,111 @@
+"""What USB cameras and network cameras share: fresh frames, time limits, reconnecting."""
+
+import abc
+from collections.abc import Callable
+from typing import TypeVar
+
+import cv2
+
+from loco_tools.capture.cameras.camera import (
+    Camera,
+    Frame,
+    Settings,
+    connected,
+    refuse_mismatch,
+)
+from loco_tools.capture.cameras.frame_reader import FrameReader
+from loco_tools.capture.cameras.opencv_capture import retrieved
+from loco_tools.capture.cameras.reconnecting import WAITS_S, refuse_other, with_reconnect
+from loco_tools.datasets.images import Pixels
+from loco_tools.plan import Camera as Wanted
+from loco_tools.plan import Plan, PlannedShot
+
+Answer = TypeVar("Answer")
+
+
+class LiveCamera(Camera):
+    """A camera that sends frames all the time, whether or not somebody looks.
+
+    Attributes:
+        timeout_s: how long a frame may take.
+        discard: how many frames pass before the one that counts: those that may have been exposed
+            before it was asked for.
+        settle_s: for how long, besides, frames pass: the unknown delay of coding and network.
+        waits_s: how long to wait before each try to get the device back.
+    """
+
+    timeout_s = 5.0
+    discard = 2
+    settle_s = 0.0
+    waits_s: tuple[float, ...] = WAITS_S
+
+    def __init__(self, plan: Plan | None) -> None:
+        self._plan = plan
+        self._reader: FrameReader | None = None
+        self._began_with: tuple[str, Settings] | None = None
+
+    @abc.abstractmethod
+    def _open(self) -> cv2.VideoCapture:
+        """The device, open and at the plan's settings; sets `identity`; released on a failure."""
+
+    @abc.abstractmethod
+    def _read_settings(self, capture: cv2.VideoCapture) -> Settings: ...
+
+    def _requested(self, wanted: Wanted) -> Settings:
+        return wanted.requested()
+
+    def connect(self) -> None:
+        """See `Camera.connect`; returns after the first frame came."""
+        self.close()
+        capture = self._open()
+        self._reader = FrameReader(capture, self.identity)
+        try:
+            settings = self.settings()
+            if self._plan:
+                refuse_mismatch(self.identity, self._requested(self._plan.camera), settings)
+            self._began_with = self._began_with or (self.identity, settings)
+            refuse_other(self._began_with, (self.identity, settings))
+        except BaseException:
+            self.close()
+            raise
+
+    def frame(self, shot: PlannedShot) -> Frame:
+        """See `Camera.frame`."""
+        del shot
+        return Frame(self._ask_again(self._fresh))
+
+    def preview(self, shot: PlannedShot) -> Pixels:
+        """See `Camera.preview`: the next frame that comes, which may have been on its way."""
+        del shot
+        return self._ask_again(lambda: self._ask(retrieved))
+
+    def settings(self) -> Settings:
+        """See `Camera.settings`; blocks until the next frame.
+
+        Raises:
+            CaptureError: the device is lost.
+        """
+        return self._ask(self._read_settings)
+
+    def close(self) -> None:
+        """See `Camera.close`."""
+        if self._reader:
+            self._reader.close(timeout_s=self.timeout_s)
+        self._reader = None
+
+    def _fresh(self) -> Pixels:
+        return self._ask(retrieved, discard=self.discard, settle_s=self.settle_s)
+
+    def _ask(
+        self,
+        job: Callable[[cv2.VideoCapture], Answer],
+        *,
+        discard: int = 0,
+        settle_s: float = 0.0,
+    ) -> Answer:
+        reader = connected(self._reader, self.identity)
+        return reader.ask(job, timeout_s=self.timeout_s, discard=discard, settle_s=settle_s)
+
+    def _ask_again(self, take: Callable[[], Pixels]) -> Pixels:
+        connected(self._reader, self.identity)
+        return with_reconnect(take, self.connect, identity=self.identity, waits_s=self.waits_s)

@@ -1,0 +1,116 @@
+"""A video file as a camera: it replays a recording frame by frame."""
+
+from pathlib import Path
+
+import cv2
+
+from loco_tools.capture.cameras.camera import (
+    Camera,
+    Frame,
+    Settings,
+    connected,
+    refuse_mismatch,
+)
+from loco_tools.capture.cameras.opencv_capture import opened, retrieved, size_and_codec
+from loco_tools.capture.cameras.replay import DIGITS, ShotOrder, find_source, refuse_swapped
+from loco_tools.datasets.images import Pixels
+from loco_tools.errors import CaptureError
+from loco_tools.files import sha256_of
+from loco_tools.plan import Plan, PlannedShot
+
+
+class VideoFileCamera(Camera):
+    """Replays a video file: the plan's n-th shot gets the n-th frame.
+
+    The file holds one frame per shot, in the order of the plan. A shot that is taken again gets
+    the same frame again. After the last frame there is an error, never a repetition.
+
+    Args:
+        address: the file, with or without the digest of its content.
+        plan: see `Camera`.
+    """
+
+    def __init__(self, address: str, plan: Plan | None) -> None:
+        self.identity = f"opencv:{address}"
+        self._address = address
+        self._plan = plan
+        self._order = ShotOrder(plan)
+        self._film: _Film | None = None
+
+    def connect(self) -> None:
+        """See `Camera.connect`. Reads the whole file once, for its digest."""
+        self.close()
+        file, expected = find_source(self._address, Path.is_file)
+        digest = sha256_of(file)[:DIGITS]
+        refuse_swapped(file, digest, expected)
+        film = _Film(file)
+        try:
+            if self._plan:
+                refuse_mismatch(str(file), self._plan.camera.requested(), film.settings)
+        except CaptureError:
+            film.close()
+            raise
+        self.identity = f"opencv:{file}#{digest}"
+        self._film = film
+
+    def frame(self, shot: PlannedShot) -> Frame:
+        """See `Camera.frame`.
+
+        Raises:
+            CaptureError: the video is damaged or ends before the shot's frame.
+        """
+        return Frame(connected(self._film, self.identity).frame(self._order.number(shot)))
+
+    def settings(self) -> Settings:
+        """See `Camera.settings`: size, frame rate and codec of the file."""
+        return dict(connected(self._film, self.identity).settings)
+
+    def close(self) -> None:
+        """See `Camera.close`."""
+        if self._film:
+            self._film.close()
+        self._film = None
+
+
+class _Film:
+    """An open video file. It is read forwards; for an earlier frame it is opened again.
+
+    Jumping to a frame by its number is no option: many codecs land beside it.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._last: Pixels | None = None
+        self._rewind()
+        self.settings: Settings = {
+            **size_and_codec(self._capture),
+            "frames_per_s": round(self._capture.get(cv2.CAP_PROP_FPS), 3),
+        }
+
+    def frame(self, number: int) -> Pixels:
+        """Frame `number`, counted from 0, as (H, W, 3) uint8 RGB."""
+        if self._last is not None and number == self._grabbed - 1:
+            return self._last.copy()
+        if number < self._grabbed:
+            self._rewind()
+        while self._grabbed <= number:
+            if not self._capture.grab():
+                raise CaptureError(
+                    f"{self._file}: ended after {self._grabbed} frames, this shot wants frame "
+                    f"{number + 1}; next step: give a video with one frame per shot"
+                )
+            self._grabbed += 1
+        self._last = retrieved(self._capture)
+        return self._last.copy()
+
+    def close(self) -> None:
+        self._capture.release()
+
+    def _rewind(self) -> None:
+        self._grabbed = 0
+        self._capture = opened(str(self._file), cv2.CAP_FFMPEG)
+        if not self._capture.isOpened():
+            raise CaptureError(
+                f"{self._file}: expected a video file, this one cannot be opened; next step: "
+                "give a video, or a folder of images as folder:DIR"
+            )

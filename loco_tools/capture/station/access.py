@@ -1,0 +1,160 @@
+"""Who may ask the station: the right host, the right origin, the right token.
+
+A page elsewhere must neither see the pictures nor press the buttons, even if it is open in the
+same browser. So the Host header has to be this station (against DNS rebinding), what changes
+something has to come from the station's own page, as JSON (against forged requests), and at any
+address other than loopback each request has to carry the token.
+"""
+
+import hmac
+import ipaddress
+import socket
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_OPENING = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta http-equiv="refresh" content="0; url=/"><title>Opening the station</title>
+<p><a href="/">Open the station</a></p></html>
+"""
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""What every answer carries."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where the station listens, and the token that it wants; None wants none."""
+
+    host: str
+    port: int
+    token: str | None
+
+    @property
+    def cookie(self) -> str:
+        """Name of the cookie; browsers do not keep those of two ports apart."""
+        return f"loco_station_{self.port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this computer can reach that address."""
+    if host == "localhost":
+        return True
+    address = _address(host)
+    return address is not None and address.is_loopback
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether that stands for all addresses of this computer."""
+    address = _address(host)
+    return address is not None and address.is_unspecified
+
+
+class Guarded:
+    """An application that answers only requests that may ask, with `HEADERS` on every answer."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; see the ASGI specification."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        answer = verdict(Request(scope), self._access)
+        await (answer or self._app)(scope, receive, send_guarded)
+
+
+def verdict(request: Request, access: Access) -> Response | None:
+    """The answer to a request that may not ask, or that brings its token; None lets it in."""
+    if not _host_is_known(request.headers.get("host", ""), access):
+        return _refused(421, "This is not the address of the station.")
+    if request.method not in ("GET", "HEAD") and not _is_own_page(request.headers):
+        return _refused(403, "Only the station's own page may do this.")
+    if access.token is None or _is_token(request.cookies.get(access.cookie, ""), access.token):
+        return None
+    if _is_token(_from_header(request), access.token):
+        return None
+    if request.method == "GET" and _is_token(_from_address(request), access.token):
+        return _let_in(access)
+    return _refused(
+        401, "The station wants its token: open the address that it printed when it started."
+    )
+
+
+def _let_in(access: Access) -> Response:
+    """Put the token into a cookie and open the page without it."""
+    # not a redirect: after a link in a chat, a browser would send the strict cookie only from here
+    answer = HTMLResponse(_OPENING)
+    answer.set_cookie(access.cookie, access.token or "", httponly=True, samesite="strict", path="/")
+    return answer
+
+
+def _host_is_known(header: str, access: Access) -> bool:
+    try:
+        name = urlsplit(f"//{header}").hostname
+    except ValueError:
+        return False
+    if not name:
+        return False
+    if _address(name) is not None:
+        # an address cannot be rebound; but loopback answers as loopback alone
+        return not is_loopback(access.host) or is_loopback(name)
+    if is_loopback(access.host):
+        return name == "localhost"
+    own = socket.gethostname().lower()
+    return name in {access.host.lower(), "localhost", own, f"{own}.local", socket.getfqdn().lower()}
+
+
+def _is_own_page(headers: Headers) -> bool:
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    site = headers.get("sec-fetch-site", "same-origin")
+    origin = headers.get("origin")
+    own = origin is None or urlsplit(origin).netloc == headers.get("host")
+    return kind == "application/json" and site == "same-origin" and own
+
+
+def _is_token(given: str, token: str) -> bool:
+    return hmac.compare_digest(given.encode(), token.encode())
+
+
+def _from_header(request: Request) -> str:
+    kind, _, value = request.headers.get("authorization", "").partition(" ")
+    return value if kind.lower() == "bearer" else ""
+
+
+def _from_address(request: Request) -> str:
+    return parse_qs(request.url.query).get("token", [""])[0]
+
+
+def _refused(status: int, words: str) -> Response:
+    return PlainTextResponse(words + "\n", status)
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

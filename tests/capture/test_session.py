@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import pytest
+
+from loco_tools.capture.session import (
+    JOURNAL,
+    Mark,
+    Shot,
+    append,
+    mend_journal,
+    read_shots,
+    settled,
+)
+from loco_tools.errors import CaptureError
+
+
+def shot(name: str, sha256: str = "0") -> Shot:
+    part, view = name.split("-")
+    return Shot(
+        shot=name,
+        split="train",
+        kind="good",
+        defect=None,
+        part=part,
+        view=view,
+        file=f"images/{name}.png",
+        sha256=sha256,
+        simulated=False,
+        measurements={},
+    )
+
+
+def names(folder: Path) -> list[str]:
+    return [taken.shot for taken in read_shots(folder)]
+
+
+def test_a_shot_that_was_taken_back_does_not_count_until_it_is_taken_again(tmp_path: Path) -> None:
+    append(tmp_path, shot("p0-top"), shot("p1-top"), Mark(shot="p0-top", mark="undone"))
+    assert names(tmp_path) == ["p1-top"]
+    append(tmp_path, shot("p0-top", "1"))
+    assert names(tmp_path) == ["p1-top", "p0-top"]
+    assert read_shots(tmp_path)[1].sha256 == "1"
+
+
+def test_a_skipped_shot_is_settled_and_no_photograph(tmp_path: Path) -> None:
+    skip = Mark(shot="p0-top", mark="skipped", reason='a "mark": in words')
+    append(tmp_path, skip, shot("p1-top"))
+    assert names(tmp_path) == ["p1-top"]
+    assert settled(tmp_path)["p0-top"] == skip
+    append(tmp_path, Mark(shot="p0-top", mark="undone"))
+    assert "p0-top" not in settled(tmp_path)
+
+
+def test_journals_of_the_first_version_are_read(tmp_path: Path) -> None:
+    old = shot("p0-top").model_dump_json(exclude={"overridden", "overridden_by", "taken"})
+    (tmp_path / JOURNAL).write_text(old + "\n")
+    assert read_shots(tmp_path) == [shot("p0-top")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"shot": "p0-top", "mark": "lost"}',
+        '{"shot": "p0-top", "mark": "undone", "why": "?"}',
+        '{"mark": "undone"}',
+        "not JSON",
+        '"mark": ',
+        "",
+    ],
+)
+def test_a_mark_that_cannot_be_read_is_named(tmp_path: Path, line: str) -> None:
+    append(tmp_path, shot("p0-top"))
+    with (tmp_path / JOURNAL).open("a") as journal:
+        journal.write(line + "\n")
+    with pytest.raises(
+        CaptureError, match=r"shots\.jsonl, line 2: expected a shot or a mark, got a damaged line"
+    ):
+        read_shots(tmp_path)
+
+
+def test_a_torn_mark_is_cut_off(tmp_path: Path) -> None:
+    append(tmp_path, shot("p0-top"))
+    with (tmp_path / JOURNAL).open("a") as journal:
+        journal.write('{"shot": "p0-top", "mark": "und')
+    assert names(tmp_path) == ["p0-top"]
+    assert mend_journal(tmp_path)
+    assert not mend_journal(tmp_path)
+    append(tmp_path, shot("p1-top"))
+    assert names(tmp_path) == ["p0-top", "p1-top"]
