@@ -243,6 +243,7 @@ class Shots(Schema):
     defect: str | None = None
     parts: PositiveInt
     demo_parts: Annotated[int, Field(ge=0)]
+    full_parts: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -253,11 +254,12 @@ class Shots(Schema):
         return self
 
 
-class Demo(Schema):
-    """How `loco-tools demo` shrinks the plan."""
+class Size(Schema):
+    """Another size of the pictures, and of the table that they span when it is given."""
 
     width_px: PositiveInt
     height_px: PositiveInt
+    field_mm: PositiveFloat | None = None
 
 
 class Twin(Schema):
@@ -289,7 +291,10 @@ class Plan(Schema):
     views: tuple[View, ...] = Field(min_length=1)
     shots: tuple[Shots, ...] = Field(min_length=1)
     gates: Gates = Gates()
-    demo: Demo
+    demo: Size
+    full: Size | None = None
+    """Size of the pictures of a full-size class; `full_parts` of each entry of `shots` are taken."""
+
     twin: Twin = Twin()
 
     @model_validator(mode="after")
@@ -334,11 +339,30 @@ class Plan(Schema):
 
     def for_demo(self) -> "Plan":
         """The same class with smaller pictures and fewer parts, as its `demo` table says."""
-        scaled = {"width_px": self.demo.width_px, "height_px": self.demo.height_px}
+        return self._sized(self.demo, [shots.demo_parts for shots in self.shots])
+
+    def for_full(self) -> "Plan":
+        """The same class with larger pictures and as many parts as a published class has.
+
+        Raises:
+            DefinitionError: the plan has no `full` table.
+        """
+        if self.full is None:
+            raise DefinitionError(
+                f"{self.name}: expected a table [full] with width_px and height_px for a full-size "
+                "class, got none; next step: add it, and full_parts to each entry of shots"
+            )
+        return self._sized(self.full, [shots.full_parts for shots in self.shots])
+
+    def _sized(self, size: Size, parts: list[int]) -> "Plan":
         shots = tuple(
-            s.model_copy(update={"parts": s.demo_parts}) for s in self.shots if s.demo_parts
+            entry.model_copy(update={"parts": count})
+            for entry, count in zip(self.shots, parts, strict=True)
+            if count
         )
-        camera = self.camera.model_copy(update=scaled)
+        if not shots:
+            raise DefinitionError(f"{self.name}: none of its shots asks for a part at this size")
+        camera = self.camera.model_copy(update=size.model_dump(exclude_none=True))
         return self.model_copy(update={"camera": camera, "shots": shots})
 
 

@@ -20,10 +20,12 @@ from loco_tools.schema import Schema, parse
 if TYPE_CHECKING:
     from cv2.aruco import CharucoBoard, Dictionary
 
-DICTIONARIES = tuple(
-    f"{bits}X{bits}_{count}" for bits in (4, 5, 6, 7) for count in (50, 100, 250, 1000)
-)
-"""Dictionaries of markers by their names in OpenCV: bits along a side, number of markers."""
+_BITS = (4, 5, 6, 7)
+DICTIONARIES = tuple(f"{bits}X{bits}_{count}" for bits in _BITS for count in (50, 100, 250, 1000))
+"""Dictionaries of markers by their names in OpenCV: bits along a side, number of markers.
+
+The smaller ones of a kind begin the larger ones.
+"""
 
 _ID = re.compile(r"(\d+)x(\d+)-([\d.]+)-([\d.]+)-(\w+)")
 _DRAWN_PX_PER_MM = 20
@@ -221,21 +223,22 @@ def _least_scale(board: Board, ids: NDArray[np.int64], pixels: NDArray[np.float3
 
 
 def _other_board(board: Board, image: Pixels) -> str | None:
-    """What a picture shows that has markers, but not those of this board."""
+    """What board a picture shows instead, as far as its markers tell; None without a board."""
     import cv2
 
     grey = _grey(image)
-    seen = {}
-    for name in DICTIONARIES:
-        _, ids, _ = cv2.aruco.ArucoDetector(_dictionary(name)).detectMarkers(grey)
-        seen[name] = 0 if ids is None else len(ids)
-    most = max(seen, key=lambda name: seen[name])
+    seen: dict[str, int] = {}
+    for bits in _BITS:
+        detector = cv2.aruco.ArucoDetector(_dictionary(f"{bits}X{bits}_1000"))
+        _, ids, _ = detector.detectMarkers(grey)
+        seen[f"{bits}X{bits}"] = 0 if ids is None else len(ids)
+    most = max(seen, key=lambda bits: seen[bits])
     if seen[most] < _SURE_MARKERS:
         return None
-    # the smaller dictionaries of a kind begin the larger ones
-    if seen[board.dictionary] == seen[most]:
-        return f"its markers are of dictionary {board.dictionary}, but arranged otherwise"
-    return f"its markers are of dictionary {most}"
+    own = board.dictionary.split("_")[0]
+    if seen[own] == seen[most]:
+        return f"its markers are of a dictionary {own}, but arranged otherwise"
+    return f"its markers are of a dictionary {most}"
 
 
 def _opencv(board: Board) -> "CharucoBoard":

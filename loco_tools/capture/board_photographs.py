@@ -64,7 +64,11 @@ def in_folder(folder: Path, plan: Plan) -> Iterator[Photograph]:
     """
     if not folder.is_dir():
         raise CaptureError(f"{folder}: no such folder; next step: --images FOLDER")
-    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    images = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
     views = {view.name for view in plan.views}
     missing = sorted(views - {path.stem for path in images})
     if missing:

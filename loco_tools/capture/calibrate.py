@@ -112,12 +112,12 @@ class _Gathered:
         corners = find(self._board, photograph.image)
         check_enough(self._board, photograph.image, corners)
         seen = Seen(photograph.name, corners, photograph.view)
-        self._refuse_twin(seen)
+        self._refuse_same_pose(seen)
         if self._keep is not None:
             write_png(self._keep / f"{Path(photograph.name).stem}.png", photograph.image)
         self.seen.append(seen)
 
-    def _refuse_twin(self, new: Seen) -> None:
+    def _refuse_same_pose(self, new: Seen) -> None:
         """Flat boards may lie alike: two views may differ by a turn of the part alone."""
         for old in self.seen:
             if new.view is None and _shift(old, new) < _LEAST_SHIFT * new.corners.size[1]:

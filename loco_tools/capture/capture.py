@@ -19,6 +19,7 @@ def capture(
     calibration: Path | None = None,
     skipped: bool = False,
     keep_failing: bool = False,
+    limit: int | None = None,
     progress: Progress = SILENT,
 ) -> Path:
     """Take every shot of the plan that its session still lacks.
@@ -36,6 +37,7 @@ def capture(
         calibration: see `open_guide`.
         skipped: see `open_guide`.
         keep_failing: keep the shots of real cameras that fail a gate too.
+        limit: take at most so many shots now; another call goes on after them.
         progress: where to report to.
 
     Returns:
@@ -55,7 +57,7 @@ def capture(
         skipped=skipped,
     ) as guide:
         announce(guide, progress)
-        take_missing_shots(guide, keep_failing=keep_failing, progress=progress)
+        take_missing_shots(guide, keep_failing=keep_failing, limit=limit, progress=progress)
         return guide.folder
 
 
@@ -70,9 +72,13 @@ def announce(guide: Guide, progress: Progress) -> None:
 
 
 def take_missing_shots(
-    guide: Guide, *, keep_failing: bool = False, progress: Progress = SILENT
+    guide: Guide,
+    *,
+    keep_failing: bool = False,
+    limit: int | None = None,
+    progress: Progress = SILENT,
 ) -> int:
-    """Shoot and accept until nothing is open; see `capture`.
+    """Shoot and accept until nothing is open, or `limit` shots are taken; see `capture`.
 
     Returns:
         How many of the shots fail a quality gate.
@@ -80,15 +86,16 @@ def take_missing_shots(
     Raises:
         CaptureError: see `Guide.shoot`; or a real shot fails a gate.
     """
-    failing, far = 0, guide.progress()
+    taken, failing, far = 0, 0, guide.progress()
     with progress.task(f"capture {guide.record.name}", far.planned) as advance:
         advance(far.done + far.skipped)
-        while guide.current is not None:
+        while guide.current is not None and taken != limit:
             candidate = guide.shoot()
             if candidate.failed and not (keep_failing or guide.record.simulated):
                 raise _fails(guide, candidate)
             failing += not candidate.passed
             guide.accept(override=True, by="unattended")
+            taken += 1
             advance(1)
     if failing:
         progress.note(

@@ -12,6 +12,7 @@ happens to the process afterwards.
 
 import contextlib
 import datetime
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -296,6 +297,7 @@ class Guide:
         planned, image = candidate.shot, self.folder / _image_of(candidate.shot.shot)
         _write_truth(self.folder, planned, candidate.frame)
         write_png(image, candidate.frame.image)
+        _sync_folder(image.parent)
         overridden = tuple(verdict.gate for verdict in candidate.failed)
         shot = Shot(
             **planned._asdict(),
@@ -362,6 +364,17 @@ class Guide:
 
 def _image_of(shot: str) -> Path:
     return Path("images") / f"{shot}.png"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the disk keep the new names in a folder, not only what the files hold."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _now() -> str:

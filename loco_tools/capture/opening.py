@@ -66,8 +66,8 @@ def open_session(
 ) -> Session:
     """The record of the session that a connected camera is to go on with, written when it is new.
 
-    What a session that was killed left half-written is cleared away. A session that was begun without a
-    calibration takes one on later.
+    What a session that was killed left half-written is cleared away. A session that was begun
+    without a calibration takes one on later.
 
     Raises:
         CaptureError: camera, plan, seed, settings or calibration are not those that the session
@@ -129,10 +129,20 @@ def _refuse_another(folder: Path, record: Session, plan: Plan, camera: Camera, s
             f"{folder}: was begun with another plan of {plan.name!r}; next step: bring the plan "
             "back, or begin anew with --new"
         )
+    _refuse_another_renderer(folder, record, camera)
     if record.seed != (seed if camera.simulated else None):
         raise CaptureError(
             f"{folder}: was begun with --seed {record.seed}, got {seed}; next step: use that seed, "
             "or begin anew with --new"
+        )
+
+
+def _refuse_another_renderer(folder: Path, record: Session, camera: Camera) -> None:
+    begun, now = record.camera.actual.get("renderer"), camera.settings().get("renderer")
+    if begun is not None and begun != now:
+        raise CaptureError(
+            f"{folder}: was begun with the renderer's variant {begun}, got {now}, which draws "
+            f"other noise; next step: set LOCO_TOOLS_TWIN_VARIANT={begun}, or begin anew with --new"
         )
 
 

@@ -139,7 +139,7 @@ def calibrate_camera(
         tilted=frames,
         max_error_px=max_error_px,
         keep=keep,
-        ask=_ask if sys.stdin.isatty() else None,
+        ask=wait_for_a_key if sys.stdin.isatty() else None,
         seed=seed,
         progress=progress,
     )
@@ -151,7 +151,7 @@ def calibrate_camera(
         click.echo(f"{target}; next step: {use} --calibration {target}")
 
 
-def _ask(words: str) -> bool:
-    """Any key takes the photograph, Q gives up."""
+def wait_for_a_key(words: str) -> bool:
+    """Say what to do and wait: any key takes the photograph, Q gives up."""
     click.echo(f"{words} [any key: take it, Q: give up]", err=True)
     return click.getchar().lower() != "q"

@@ -56,6 +56,8 @@ def print_figures(metrics: dict[str, Any]) -> None:
 
 
 def print_plan(plan: "Plan", *, as_json: bool) -> None:
+    from loco_tools.twin import estimated_s
+
     shots = list(plan.planned_shots())
     if as_json:
         print_json([shot._asdict() for shot in shots])
@@ -63,6 +65,9 @@ def print_plan(plan: "Plan", *, as_json: bool) -> None:
     camera = plan.camera
     click.echo(f"{plan.part.title}: {plan.part.bought_as}")
     click.echo(f"{len(shots)} shots of {camera.width_px} x {camera.height_px} px")
+    minutes = estimated_s(plan) * len(shots) / 60
+    took = f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
+    click.echo(f"the twin would render them in about {took} on this machine")
     for line in plan.shots:
         condition = line.defect or "good"
         click.echo(f"  {line.split:<11} {line.parts:>3} parts x {len(plan.views)}  {condition}")

@@ -57,6 +57,8 @@ def demo(progress: Progress, out: Path, seed: int) -> None:
 @click.option("--keep-failing", is_flag=True, help="Unattended, keep shots that fail a gate.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the simulated parts.")
 @click.option("--demo", "small", is_flag=True, help="The plan's small version: fewer, smaller.")
+@click.option("--full", is_flag=True, help="The plan's full-size version, as published classes.")
+@click.option("--limit", type=click.IntRange(min=1), help="Unattended, stop after so many shots.")
 @click.option("--dry-run", is_flag=True, help="Only list the shots of the plan.")
 @AS_JSON
 @click.pass_obj
@@ -78,6 +80,8 @@ def capture(
     keep_failing: bool,
     seed: int,
     small: bool,
+    full: bool,
+    limit: int | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -86,6 +90,7 @@ def capture(
     Without --camera the digital twin renders the parts, and every record says so. With a real
     camera and a terminal, keys shoot, accept, retake, skip and undo. Without a terminal, or with
     --unattended, every shot is taken in turn; a real one that fails a quality gate ends the run.
+    A full-size class takes hours to render: with --limit it is done in pieces, one per run.
 
     Example: loco-tools capture --class angle
     """
@@ -94,8 +99,12 @@ def capture(
     from loco_tools.cli.operating import operate
     from loco_tools.plan import load_plan
 
+    if small and full:
+        raise click.UsageError("--demo and --full exclude each other")
+    if station and limit:
+        raise click.UsageError("--limit is for runs without an operator, --station has one")
     plan = load_plan(class_name)
-    plan = plan.for_demo() if small else plan
+    plan = plan.for_demo() if small else plan.for_full() if full else plan
     if dry_run:
         print_plan(plan, as_json=as_json)
         return
@@ -112,10 +121,10 @@ def capture(
         announce(guide, progress)
         if station:
             _serve(guide, host, port, progress)
-        elif _someone_is_there(guide, asked=not (unattended or keep_failing or as_json)):
+        elif _someone_is_there(guide, asked=not (unattended or limit or keep_failing or as_json)):
             operate(guide)
         else:
-            take_missing_shots(guide, keep_failing=keep_failing, progress=progress)
+            take_missing_shots(guide, keep_failing=keep_failing, limit=limit, progress=progress)
         _print_progress(guide, as_json=as_json)
 
 

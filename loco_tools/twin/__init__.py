@@ -5,9 +5,13 @@
 
     rendering = twin.render(load_plan("angle"), seed=7, defect="bent_leg", view="inside")
 
+`load_plan("angle").for_full()` gives the size of a full-size class.
+
 Nothing heavy is imported before the first call of `render`; it needs the extra "twin".
 """
 
+from loco_tools.twin.estimate import estimated_s
 from loco_tools.twin.rendering import RenderedDefect, Rendering, render
+from loco_tools.twin.variants import variant
 
-__all__ = ["RenderedDefect", "Rendering", "render"]
+__all__ = ["RenderedDefect", "Rendering", "estimated_s", "render", "variant"]

@@ -2,8 +2,8 @@
 
     python -m loco_tools.twin.contact_sheet --out data_cards/images [--class angle]
 
-One picture per class: a row per condition, the good part first, and a column per view (two parts
-where there is one view). The mask is outlined; "not visible" stands where a view hides the defect.
+One picture per class: all views of a part beside each other, the good part first, then one per
+defect. The mask is outlined; "not visible" stands where a view hides the defect.
 """
 
 import io
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from loco_tools import files
-from loco_tools.annotations.taxonomy import load_taxonomy
 from loco_tools.definitions import names
 from loco_tools.plan import Plan, load_plan
 from loco_tools.twin.rendering import Rendering, render
@@ -29,12 +28,11 @@ Pixels = NDArray[np.uint8]
 """A picture (H, W, 3), RGB."""
 
 
-def contact_sheet(plan: Plan, defects: list[str], *, width_px: int = 400, seed: int = 7) -> Pixels:
-    """All views of a good part and of a part with each defect.
+def contact_sheet(plan: Plan, *, width_px: int = 400, seed: int = 7) -> Pixels:
+    """All views of a good part and of a part with each defect that the plan wants photographed.
 
     Args:
         plan: of the class.
-        defects: their names, in the order of the sheet.
         width_px: of one picture; it is rendered at the plan's size, which says how noisy it is.
         seed: of the good part; each further part has the next one.
 
@@ -45,10 +43,14 @@ def contact_sheet(plan: Plan, defects: list[str], *, width_px: int = 400, seed: 
         DefinitionError: a defect does not fit the part.
         MissingExtraError: the extra "twin" is not installed.
     """
+    defects = list(dict.fromkeys(shots.defect for shots in plan.shots if shots.defect))
     height_px = round(width_px * plan.camera.height_px / plan.camera.width_px)
+    # where a part fills little of a row, two parts show how a defect varies
+    parts = 1 if len(plan.views) > 2 else 2
+    rows = [None, *(defect for defect in defects for _ in range(parts))]
     cells = [
-        [_cell(plan, parts, view.name, defect, (width_px, height_px)) for view in plan.views]
-        for parts, defect in enumerate([None, *defects], start=seed)
+        [_cell(plan, part, view.name, defect, (width_px, height_px)) for view in plan.views]
+        for part, defect in enumerate(rows, start=seed)
     ]
     columns = 4 // len(plan.views) if len(plan.views) < 3 else 1
     return _laid_out(_heading(plan), [_side_by_side(row) for row in cells], columns)
@@ -69,12 +71,11 @@ def _heading(plan: Plan) -> str:
     return f"{plan.part.title}: simulated photographs. Views: {views}. Outlined: the defect's mask."
 
 
-def _cell(
-    plan: Plan, seed: int, view: str, defect: str | None, size: tuple[int, int]
-) -> Pixels:
+def _cell(plan: Plan, seed: int, view: str, defect: str | None, size: tuple[int, int]) -> Pixels:
     """One picture with its caption below."""
     rendering = render(plan, seed, defect, view)
-    picture = cv2.resize(rendering.image, size, interpolation=cv2.INTER_AREA)
+    resized = cv2.resize(rendering.image, size, interpolation=cv2.INTER_AREA)
+    picture = np.asarray(resized, dtype=np.uint8)
     _outline(picture, rendering)
     sheet = Image.new("RGB", (size[0], size[1] + _CAPTION), _PAPER)
     sheet.paste(Image.fromarray(picture), (0, 0))
@@ -87,7 +88,9 @@ def _cell(
 def _outline(picture: Pixels, rendering: Rendering) -> None:
     height, width = picture.shape[:2]
     for found in rendering.defects:
-        mask = cv2.resize(found.mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_AREA)
+        mask = cv2.resize(
+            found.mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_AREA
+        )
         # a little outside, so that the line hides nothing of the defect
         wide = cv2.dilate(mask, np.ones((5, 5), np.uint8))
         lines, _ = cv2.findContours(wide, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -126,8 +129,7 @@ def _write(
 def _main(out: Path, chosen: tuple[str, ...], width_px: int) -> None:
     """Render the contact sheets of the twin."""
     for name in chosen or names("capture"):
-        defects = [defect.name for defect in load_taxonomy(name).defects]
-        sheet = contact_sheet(load_plan(name), defects, width_px=width_px)
+        sheet = contact_sheet(load_plan(name), width_px=width_px)
         files.write_bytes(out / f"{name}.jpg", jpeg(sheet))
         click.echo(f"{out / name}.jpg: {sheet.shape[1]} x {sheet.shape[0]} px")
 

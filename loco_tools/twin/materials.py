@@ -35,7 +35,7 @@ _FRESH = ("bare_steel", "zinc_spray", "screw")
 
 _ALONG = {"brushed": (0.6, 1.25)}
 _DUST = (0.25, 0.5, 1.0)
-_PRINTS = 12.0
+_PRINTS = 10.0
 """Fingerprints per tile, on average; a part shows about a quarter of the tile."""
 
 
@@ -73,9 +73,7 @@ def draw_wear(rng: np.random.Generator) -> Wear:
     prints = []
     for _ in range(int(rng.poisson(_PRINTS))):
         x, y, turn, strength = rng.uniform((0.0, 0.0, 0.0, 0.1), (1.0, 1.0, 360.0, 0.35))
-        prints.append(
-            Print(float(x), float(y), float(turn), float(strength), int(rng.integers(5)))
-        )
+        prints.append(Print(float(x), float(y), float(turn), float(strength), int(rng.integers(5))))
     return Wear(roughness, grain, dust, tuple(prints))
 
 
@@ -87,7 +85,7 @@ def material(name: str, wear: Wear = Wear()) -> Any:
     look = _look(name, wear.dust)
     rough, colour = look.roughness * np.float32(wear.roughness), look.colour
     if wear.prints and name not in _FRESH:
-        grease = textures.touched(_SIZE, TILE_MM, wear.prints)
+        grease = _grease(wear.prints)
         rough, colour = rough + 0.3 * grease, colour * (1.0 - grease)[..., None]
     if name in _PAINTS:
         inner = {
@@ -124,8 +122,13 @@ def ground(name: str) -> Any:
     return mitsuba.load_dict({"type": "diffuse", "reflectance": reflectance})
 
 
+@lru_cache(maxsize=2)
+def _grease(prints: tuple[Print, ...]) -> textures.Texture:
+    return textures.touched(_SIZE, TILE_MM, prints)
+
+
 class _Look(NamedTuple):
-    """What parts of one finish share: colour (S, S, 3), roughness (S, S), and normals for Mitsuba."""
+    """What parts of one finish share: colour (S, S, 3), roughness (S, S), and normals."""
 
     colour: textures.Texture
     roughness: textures.Texture

@@ -15,12 +15,12 @@ from loco_tools.twin.assembly import Assembly
 from loco_tools.twin.materials import TILE_MM, draw_wear, material
 from loco_tools.twin.pieces import Patch
 from loco_tools.twin.surface import Points, Surface, placement
+from loco_tools.twin.variants import variant
 from loco_tools.twin.viewpoint import Viewpoint, look
 
-_VARIANT = "scalar_rgb"
 _MASK_SAMPLES = 16
-_GLIMPSE = 0.08
-"""A defect that shows less than this share of itself, edge on or behind something, is hidden."""
+_GLIMPSE = 0.16
+"""A defect that shows less than this share of its size, edge on or behind something, is hidden."""
 
 _YAW_DEG = 4.0
 _OFFSET = 0.022
@@ -73,7 +73,8 @@ def render(plan: Plan, seed: int, defect: str | None, view: str) -> Rendering:
         samples=plan.twin.samples_per_pixel,
         seed=int(_stream(seed, "paths", view).integers(2**31)),
     )
-    image = sensor.develop(radiance, plan.camera, _stream(seed, "sensor", view))
+    balance = sensor.white_balance(_stream(seed, "balance"))
+    image = sensor.develop(radiance, plan.camera, _stream(seed, "sensor", view), balance)
     shining = [patch.surface for patch in patches if patch.marked] + part.regions()
     mask = _mask(viewpoint, [surface.moved(pose) for surface in shining], objects)
     tells = [surface.moved(pose) for surface in part.tells]
@@ -88,6 +89,7 @@ def load_renderer() -> None:
 
     Raises:
         MissingExtraError: the extra "twin" is not installed.
+        DefinitionError: the variant asked for by the environment is unknown.
     """
     try:
         import manifold3d
@@ -96,8 +98,8 @@ def load_renderer() -> None:
     except ImportError as error:
         raise MissingExtraError("The digital twin", "twin") from error
     del manifold3d, shapely
-    if mitsuba.variant() != _VARIANT:
-        mitsuba.set_variant(_VARIANT)
+    if mitsuba.variant() != variant():
+        mitsuba.set_variant(variant())
         mitsuba.set_log_level(mitsuba.LogLevel.Error)  # it comments on every odd sample count
 
 

@@ -16,11 +16,25 @@ _VIGNETTING = 0.16
 """Light lost in the far corner of the picture."""
 
 
-def develop(radiance: Points, camera: Camera, rng: np.random.Generator) -> NDArray[np.uint8]:
+def white_balance(rng: np.random.Generator) -> Points:
+    """Gains (3,) of a camera balanced a little too warm or too cold, as at the start of a day."""
+    warmth, green = rng.normal(0.0, 0.02), rng.normal(0.0, 0.006)
+    return np.array([1.0 + warmth, 1.0 + green, 1.0 - warmth])
+
+
+def develop(
+    radiance: Points, camera: Camera, rng: np.random.Generator, balance: Points | None = None
+) -> NDArray[np.uint8]:
     """The picture (H, W, 3) uint8 RGB that a camera makes of linear radiance (H, W, 3).
 
     Radiance 1 saturates the sensor at an exposure of 12 ms and no gain. Photon noise follows the
     square root of the light, as electrons do; gain amplifies it.
+
+    Args:
+        radiance: (H, W, 3).
+        camera: exposure and gain.
+        rng: of focus and noise; another one for every shot.
+        balance: gains (3,) of red, green and blue; none: neutral.
     """
     gain = 10 ** (camera.gain_db / 20)
     exposure = camera.exposure_us / _NOMINAL_EXPOSURE_US
@@ -29,8 +43,7 @@ def develop(radiance: Points, camera: Camera, rng: np.random.Generator) -> NDArr
     electrons = np.clip(light, 0.0, 8.0) * _FULL_WELL_E
     noise = rng.standard_normal(light.shape) * np.sqrt(electrons + _READ_NOISE_E**2)
     level = np.clip((electrons + noise) / _FULL_WELL_E * gain, 0.0, None)
-    balance = 1.0 + rng.normal(0.0, 0.012, 3)
-    return _to_bytes(_toned(level * balance))
+    return _to_bytes(_toned(level if balance is None else level * balance))
 
 
 def _toned(level: Points) -> Points:

@@ -1,8 +1,16 @@
 """Calibration with boards that the twin renders: all that is true is known."""
 
+import os
+import pty
+import subprocess
+import sys
+import termios
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
+import click
 import cv2
 import numpy as np
 import pytest
@@ -13,10 +21,13 @@ from loco_tools.capture.board import Board, board_of, draw
 from loco_tools.capture.calibrate import calibrate
 from loco_tools.capture.calibration import Calibration, Sheet, read_calibration, write_calibration
 from loco_tools.capture.cameras import Camera, Frame
+from loco_tools.cli.calibrating import wait_for_a_key
 from loco_tools.datasets.images import Pixels, read_image, write_png
 from loco_tools.errors import CaptureError
-from loco_tools.plan import Plan, PlannedShot, load_plan
+from loco_tools.plan import Plan, PlannedShot, View, load_plan
+from loco_tools.twin.assembly import extent
 from loco_tools.twin.board import photograph
+from loco_tools.twin.viewpoint import look
 
 pytest.importorskip("mitsuba", reason="the extra twin is not installed")
 
@@ -109,18 +120,26 @@ def check_scales(calibration: Calibration) -> None:
         assert scale == pytest.approx(PX_PER_MM, rel=0.005)
 
 
+def true_area_scale(plan: Plan, view: View) -> float:
+    """Pixels that a mm2 of the table covers below the middle of the part."""
+    low, high = extent(plan.part)
+    x, y, _ = (low + high) / 2
+    corners = np.array([[x, y, 0.0], [x + 1, y, 0.0], [x, y + 1, 0.0]])
+    here, right, up = look(plan.camera, view, (low + high) / 2).project(corners)
+    return abs(float(np.linalg.det(np.stack([right - here, up - here]))))
+
+
 def test_the_twins_own_boards_give_its_scale_and_focal_length(plan: Plan) -> None:
-    calibration = calibrate(plan, tilted=8)
+    calibration = calibrate(plan, tilted=6)
     check_scales(calibration)
     assert calibration.simulated
     assert calibration.camera == "twin"
     assert calibration.lens.focal_px == pytest.approx((FOCAL_PX, FOCAL_PX), rel=0.01)
     assert calibration.reprojection_error_px < 0.4
-    assert len(calibration.frames) == 11
+    assert len(calibration.frames) == 9
     for scale in calibration.views:
         assert scale.elevation_deg() == pytest.approx(scale.view.elevation_deg, abs=1.0)
-        foreshortened = PX_PER_MM**2 * np.sin(np.radians(scale.view.elevation_deg))
-        assert scale.area_px2_per_mm2 == pytest.approx(foreshortened, rel=0.01)
+        assert scale.area_px2_per_mm2 == pytest.approx(true_area_scale(plan, scale.view), rel=0.01)
 
 
 def test_a_folder_of_boards_is_a_camera(plan: Plan, boards: Path) -> None:
@@ -188,6 +207,15 @@ def test_an_operator_who_gives_up_leaves_nothing_but_the_photographs(
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["top.png"]
 
 
+def test_any_key_but_q_takes_a_photograph(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = iter(" \rqQ")
+    monkeypatch.setattr(click, "getchar", lambda: next(keys))
+    assert [wait_for_a_key("Lay the board flat.") for _ in range(4)] == [True, True, False, False]
+    assert "Lay the board flat. [any key: take it, Q: give up]" in capsys.readouterr().err
+
+
 def test_a_real_camera_without_an_operator_is_refused(
     plan: Plan, use_camera: Callable[[list[Pixels]], None]
 ) -> None:
@@ -226,7 +254,7 @@ def test_another_size_than_the_plans_is_refused(plan: Plan, boards: Path) -> Non
 
 def test_another_board_is_refused(plan: Plan, boards: Path) -> None:
     sheet = Sheet(board=board_of("11x17-15-11-5X5_100"))
-    with pytest.raises(CaptureError, match=r"not the board .*of dictionary 4X4"):
+    with pytest.raises(CaptureError, match=r"not the board .*of a dictionary 4X4"):
         calibrate(plan, images=boards, sheet=sheet)
 
 
@@ -300,3 +328,46 @@ def test_the_commands_print_a_board_and_write_a_calibration(
     assert cli.run([*arguments, "--out", "second.json"]) == 1
     assert "none for top" in capsys.readouterr().err
     assert not (tmp_path / "second.json").exists()
+
+
+def press_when_asked(terminal: int, stderr: IO[str], key: bytes) -> list[str]:
+    """Press a key for every question; returns what was said."""
+    said = []
+    for line in stderr:
+        said.append(line)
+        if "any key" in line:
+            while termios.tcgetattr(terminal)[3] & termios.ICANON:
+                time.sleep(0.01)  # not waiting for a single key yet
+            os.write(terminal, key)
+    return said
+
+
+def test_at_a_terminal_each_key_takes_a_photograph_with_a_real_backend(
+    boards: Path, tmp_path: Path
+) -> None:
+    names = [*("top", "inside", "outside"), *(f"{number:02d}" for number in range(1, 9))]
+    film = cv2.VideoWriter(
+        str(tmp_path / "boards.avi"), cv2.VideoWriter.fourcc(*"FFV1"), 10, (WIDTH, HEIGHT)
+    )
+    for name in names:
+        film.write(np.ascontiguousarray(read_image(boards / f"{name}.png")[..., ::-1]))
+    film.release()
+    terminal, theirs = pty.openpty()
+    arguments = ["calibrate", "camera", "--class", "angle", "--demo", "--frames", "8"]
+    program = [sys.executable, "-c", "from loco_tools.cli import main; main()"]
+    with subprocess.Popen(
+        [*program, *arguments, "--camera", "opencv:boards.avi"],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    ) as process:
+        said = press_when_asked(terminal, process.stderr, b" ")
+        printed = process.stdout.read()
+    os.close(terminal)
+    os.close(theirs)
+    assert process.returncode == 0, said
+    assert len(said) == len(names)
+    assert "11 photographs of the board" in printed
+    check_scales(read_calibration(tmp_path / "captures" / "angle" / "calibration.json"))

@@ -1,4 +1,6 @@
 import os
+import select
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ from loco_tools.datasets.images import Pixels, write_png
 from loco_tools.plan import Plan, load_plan
 
 pty = pytest.importorskip("pty", reason="needs a terminal as Unix has it")
+termios = pytest.importorskip("termios", reason="needs a terminal as Unix has it")
 
 
 class Terminal:
@@ -34,13 +37,20 @@ class Terminal:
         os.close(other)
 
     def press(self, key: str) -> None:
+        """Press a key once the program waits for one: what was typed before that is dropped."""
+        end = time.monotonic() + 30
+        while termios.tcgetattr(self._side)[3] & termios.ICANON:
+            assert time.monotonic() < end, f"no key was asked for after {self._seen!r}"
+            time.sleep(0.01)
         os.write(self._side, key.encode())
 
     def wait_for(self, words: str) -> str:
         """What was printed up to and with `words`, since the last call."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 30
         while words not in self._seen:
             assert time.monotonic() < end, f"{words!r} did not come after {self._seen!r}"
+            if not select.select([self._side], [], [], 1)[0]:
+                continue
             try:
                 self._seen += os.read(self._side, 4096).decode()
             except OSError:  # the process has ended
@@ -48,8 +58,14 @@ class Terminal:
         found, _, self._seen = self._seen.partition(words)
         return found + words
 
-    def end(self) -> int:
+    def interrupt(self) -> None:
+        self._process.send_signal(signal.SIGINT)
+
+    def quit(self) -> None:
         self.press("q")
+
+    def end(self) -> int:
+        """Wait for the end, and give the exit code."""
         code = self._process.wait(timeout=60)
         os.close(self._side)
         return code
@@ -116,6 +132,7 @@ def test_an_operator_walks_through_a_session_with_the_keys(
     terminal.press("a")
     terminal.wait_for(f"[2/{planned}] Mount part 5")
 
+    terminal.quit()
     assert terminal.end() == 0
     folder = tmp_path / "captures" / "flat_connector" / "session-001"
     assert [shot.shot for shot in read_shots(folder)] == ["p0000-top", "p0003-top"]
@@ -153,3 +170,16 @@ def test_failing_shots_are_kept_when_asked_for_and_recorded_as_overridden(
         ((), None),
         ((), None),
     ]
+
+
+def test_the_station_page_is_served_until_ctrl_c(photographs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fastapi", reason="needs the extra station")
+    pytest.importorskip("uvicorn", reason="needs the extra station")
+    terminal = Terminal(
+        "capture", "--class", "flat_connector", "--demo", "--out", str(tmp_path / "captures"),
+        "--camera", f"folder:{photographs}", "--station", "--port", "0",
+    )  # fmt: skip
+    terminal.wait_for("Station: http://127.0.0.1:")
+    terminal.interrupt()
+    terminal.wait_for("session-001: 0 of ")
+    assert terminal.end() == 0

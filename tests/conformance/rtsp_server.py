@@ -1,6 +1,7 @@
 """An RTSP server for tests, run by the system's Python: PORT FOLDER_OF_PNG FRAMES_PER_S.
 
-Shows the files 000.png, 001.png, ... of the folder again and again.
+Shows the files 000.png, 001.png, ... of the folder again and again. With --check it only says, by
+its exit code, whether everything that it needs is installed.
 """
 
 import sys
@@ -11,8 +12,11 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
-port, folder, rate = sys.argv[1:4]
 Gst.init(None)
+if sys.argv[1] == "--check":
+    needed = ("multifilesrc", "pngdec", "rtph264pay", "x264enc")
+    sys.exit(None in [Gst.ElementFactory.find(name) for name in needed])
+port, folder, rate = sys.argv[1:4]
 server = GstRtspServer.RTSPServer.new()
 server.set_address("127.0.0.1")
 server.set_service(port)

@@ -7,7 +7,6 @@ test can read which frame it got and whether red is red.
 import base64
 import functools
 import http.server
-import shutil
 import socket
 import subprocess
 import threading
@@ -23,6 +22,7 @@ BLOCK_PX = 8
 FRAMES_PER_S = 20
 COLOURS = ((220, 20, 20), (20, 220, 20), (20, 20, 220))
 SYSTEM_PYTHON = "/usr/bin/python3"  # has gi, which no virtual environment has
+RTSP_SERVER = Path(__file__).with_name("rtsp_server.py")
 
 
 def stamped(number: int, size: tuple[int, int] = SIZE) -> np.ndarray:
@@ -116,11 +116,11 @@ class MjpegServer:
 
 @functools.cache
 def rtsp_is_possible() -> bool:
-    """Whether GStreamer's RTSP server is installed."""
-    if not Path(SYSTEM_PYTHON).exists() or shutil.which("ffmpeg") is None:
+    """Whether GStreamer's RTSP server and what it needs are installed."""
+    if not Path(SYSTEM_PYTHON).exists():
         return False
-    check = "import gi; gi.require_version('GstRtspServer', '1.0')"
-    return subprocess.call([SYSTEM_PYTHON, "-c", check], stderr=subprocess.DEVNULL) == 0
+    check = [SYSTEM_PYTHON, str(RTSP_SERVER), "--check"]
+    return subprocess.call(check, stderr=subprocess.DEVNULL) == 0
 
 
 class RtspServer:
@@ -129,9 +129,8 @@ class RtspServer:
     def __init__(self, frames: Path, *, port: int = 0) -> None:
         self.port = port or _free_port()
         self.url = f"rtsp://127.0.0.1:{self.port}/live"
-        script = Path(__file__).with_name("rtsp_server.py")
         self._process = subprocess.Popen(
-            [SYSTEM_PYTHON, str(script), str(self.port), str(frames), str(FRAMES_PER_S)],
+            [SYSTEM_PYTHON, str(RTSP_SERVER), str(self.port), str(frames), str(FRAMES_PER_S)],
             stdout=subprocess.PIPE,
         )
         assert self._process.stdout is not None

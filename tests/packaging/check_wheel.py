@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+ICONS = ("loco_tools/capture/station/static/icon.svg",)
 EXPECTED = ("capture/angle.toml", "annotations/angle.toml", "data_cards/angle.md")
 
 
@@ -35,7 +36,7 @@ def check_content(wheel: Path) -> None:
     """Every package and definition is in the wheel; no image and no test is."""
     names = zipfile.ZipFile(wheel).namelist()
     missing = [n for n in EXPECTED if f"loco_tools/_definitions/{n}" not in names]
-    images = [n for n in names if n.endswith((".png", ".jpg", ".jpeg", ".svg"))]
+    images = [n for n in names if n.endswith((".png", ".jpg", ".jpeg", ".svg")) and n not in ICONS]
     strays = [n for n in names if n.split("/")[0] == "tests"]
     if missing or images or strays:
         sys.exit(f"{wheel.name}: missing {missing}, images {images}, strays {strays}")

@@ -3,9 +3,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from loco_tools.annotations.taxonomy import load_taxonomy
+from loco_tools.annotations.taxonomy import AreaMm2, load_taxonomy
 from loco_tools.errors import DefinitionError
-from loco_tools.plan import Plan
+from loco_tools.plan import Plan, Screw
 
 pytest.importorskip("manifold3d")
 pytest.importorskip("shapely")
@@ -52,7 +52,7 @@ def test_a_missing_hole_adds_metal_and_an_additional_one_takes_it_away(
 def test_covers_get_clearance_holes_under_their_screws(make_plan: MakePlan) -> None:
     plates = make_assembly(make_plan("composite_part")).plates
     assert [len(state.clearances) for state in plates] == [4, 2, 2]
-    assert {diameter for state in plates for _, _, diameter in state.clearances} == {5.3}
+    assert {diameter for state in plates for _, _, diameter in state.clearances} == {6.3}
 
 
 def test_a_misplaced_screw_leaves_as_many_screws_as_before(make_plan: MakePlan) -> None:
@@ -62,18 +62,66 @@ def test_a_misplaced_screw_leaves_as_many_screws_as_before(make_plan: MakePlan) 
     moved = [state.screw for state in bad.screws if state.marked]
     assert len(moved) == 1
     assert (moved[0].x_mm, abs(moved[0].y_mm), moved[0].z_mm) == (0.0, 18.0, 2.0)
+    # as deep as the others: flush with the underside
+    assert moved[0].z_mm + moved[0].stands_mm == moved[0].length_mm
     assert len(bad.ghosts) == 1
 
 
-def test_a_wrong_screw_has_the_other_head(make_plan: MakePlan) -> None:
-    good = make_assembly(make_plan("composite_part"))
-    bad = damaged(good, "wrong_screw", np.random.default_rng(2))
-    changed = [
-        (before.screw.head, after.screw.head)
-        for before, after in zip(good.screws, bad.screws, strict=True)
-        if after.marked
+def wrong_screws(plan: Plan, seeds: int) -> list[tuple[Screw, Screw, Assembly]]:
+    """The right screw, the one that sits there, and the assembly, for some draws."""
+    good, found = make_assembly(plan), []
+    for seed in range(seeds):
+        bad = damaged(good, "wrong_screw", np.random.default_rng(seed))
+        found += [
+            (before.screw, after.screw, bad)
+            for before, after in zip(good.screws, bad.screws, strict=True)
+            if after.marked
+        ]
+    assert len(found) == seeds
+    return found
+
+
+def test_a_wrong_screw_has_the_other_head_or_another_length(make_plan: MakePlan) -> None:
+    heads, lengths = set(), set()
+    for right, wrong, bad in wrong_screws(make_plan("composite_part"), 24):
+        assert (right.head != wrong.head) != (right.length_mm != wrong.length_mm)
+        assert bool(bad.tells) == (right.length_mm != wrong.length_mm)
+        heads.add((right.head, wrong.head))
+        lengths.add(wrong.length_mm - right.length_mm)
+        # whatever it is, it is turned in until it is flush with the underside
+        assert wrong.z_mm + wrong.stands_mm == wrong.length_mm
+    assert {("hex", "pan"), ("pan", "hex")} <= heads
+    assert min(lengths) <= -4.0
+    assert max(lengths) >= 4.0
+
+
+def test_a_wrong_screw_that_is_driven_home_has_another_head(make_plan: MakePlan) -> None:
+    plan = make_plan("composite_part")
+    pieces = [
+        piece.model_dump() | ({"stands_mm": 0.0} if piece.shape == "screw" else {})
+        for piece in plan.part.pieces
     ]
-    assert changed in ([("hex", "pan")], [("pan", "hex")])
+    part = {"title": "P", "bought_as": "p", "pieces": pieces}
+    home = make_plan("composite_part", part=part)
+    for right, wrong, _ in wrong_screws(home, 8):
+        assert right.head != wrong.head
+        assert right.length_mm == wrong.length_mm
+
+
+def test_bent_screws_bend_in_every_direction_and_never_sink_into_their_sheet(
+    make_plan: MakePlan,
+) -> None:
+    good = make_assembly(make_plan("composite_part"))
+    directions = set()
+    for seed in range(12):
+        bad = damaged(good, "bent_screw", np.random.default_rng(seed))
+        (bent,) = [state for state in bad.screws if state.marked]
+        assert 17.0 <= bent.bend_deg <= 34.0
+        directions.add(int(bent.lean_azimuth_deg // 90))
+        surface = bent.patches()[0].surface
+        head = surface.flat[..., 2].min(axis=1) > 0.01
+        assert surface.corners[head][..., 2].min() > bent.screw.z_mm
+    assert directions == {0, 1, 2, 3}
 
 
 def test_swapped_covers_keep_their_screws(make_plan: MakePlan) -> None:
@@ -83,12 +131,46 @@ def test_swapped_covers_keep_their_screws(make_plan: MakePlan) -> None:
     assert [s.plate.at_mm[0] for s in bad.plates] == [0.0, 36.0, -36.0]
 
 
-def test_the_bent_leg_is_off_by_nine_to_sixteen_degrees(make_plan: MakePlan) -> None:
+def test_the_bent_leg_is_off_by_nine_to_sixteen_degrees_either_way(make_plan: MakePlan) -> None:
     good = make_assembly(make_plan("angle"))
+    off = []
     for seed in range(8):
         fold = damaged(good, "bent_leg", np.random.default_rng(seed)).plates[0].plate.fold
         assert fold is not None
-        assert 9.0 <= abs(fold.angle_deg - 90.0) <= 16.0
+        off.append(fold.angle_deg - 90.0)
+    assert all(9.0 <= abs(angle) <= 16.0 for angle in off)
+    assert min(off) < 0 < max(off)
+
+
+@pytest.mark.parametrize("name", ["flat_connector", "angle"])
+def test_wrong_holes_are_too_wide_or_too_narrow_by_at_least_the_ring_that_saturates(
+    name: str, make_plan: MakePlan
+) -> None:
+    good = make_assembly(make_plan(name))
+    saturation = load_taxonomy(name).defect("wrong_hole_size").saturation
+    assert isinstance(saturation, AreaMm2)
+    sizes = set()
+    for seed in range(24):
+        bad = damaged(good, "wrong_hole_size", np.random.default_rng(seed))
+        pairs = zip(good.plates[0].plate.holes, bad.plates[0].plate.holes, strict=True)
+        ((right, wrong),) = [(a, b) for a, b in pairs if a != b]
+        assert right.feature == "hole"
+        assert abs(wrong.area_mm2 - right.area_mm2) >= saturation.area_mm2
+        sizes.add(round(wrong.diameter_mm, 1))
+    assert sizes == {3.5, 6.5, 7.0, 8.0}
+
+
+def test_a_stuffed_hole_is_painted_over_on_both_faces_and_no_further_than_its_mask(
+    make_plan: MakePlan,
+) -> None:
+    good = make_assembly(make_plan())
+    bad = damaged(good, "missing_hole", np.random.default_rng(3))
+    (spray,) = [p.surface for p in bad.plates[0].patches() if p.material == "zinc_spray"]
+    low, high = np.asarray(bad.plates[0].regions[0].bounding_box()).reshape(2, 3)
+    points = spray.corners.reshape(-1, 3)
+    assert (points[:, :2] >= low[:2]).all()
+    assert (points[:, :2] <= high[:2]).all()
+    assert {round(z) for z in (points[:, 2].min(), points[:, 2].max())} == {0, 2}
 
 
 def test_a_part_without_room_for_a_defect_is_refused(make_plan: MakePlan) -> None:

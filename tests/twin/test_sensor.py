@@ -1,7 +1,7 @@
 import numpy as np
 
 from loco_tools.plan import Camera
-from loco_tools.twin.sensor import develop
+from loco_tools.twin.sensor import develop, white_balance
 
 
 def make_camera(**changes: float) -> Camera:
@@ -39,3 +39,21 @@ def test_the_corners_are_darker_than_the_middle() -> None:
 def test_the_same_stream_gives_the_same_bytes() -> None:
     first, second = (develop(grey(0.3), make_camera(), np.random.default_rng(7)) for _ in "ab")
     assert (first == second).all()
+
+
+def test_a_balance_shifts_the_colour_of_grey_and_nothing_else() -> None:
+    warm = np.array([1.05, 1.0, 0.95])
+    red, green, blue = (
+        develop(grey(0.3), make_camera(), np.random.default_rng(1), warm)[20:28, 28:36, k].mean()
+        for k in range(3)
+    )
+    assert red > green + 2 > blue + 4
+    neutral = develop(grey(0.3), make_camera(), np.random.default_rng(1))
+    assert abs(neutral[20:28, 28:36, 1].mean() - green) < 0.01
+
+
+def test_balances_are_warm_or_cold_by_a_few_percent() -> None:
+    drawn = np.array([white_balance(np.random.default_rng(seed)) for seed in range(200)])
+    np.testing.assert_allclose(drawn.mean(axis=0), 1.0, atol=0.006)
+    assert 0.012 < drawn[:, 0].std() < 0.03
+    assert np.corrcoef(drawn[:, 0], drawn[:, 2])[0, 1] < -0.99

@@ -12,6 +12,7 @@ from loco_tools.twin import textures
         textures.yellow_zinc,
         textures.bare_steel,
         textures.screw_zinc,
+        textures.zinc_spray,
     ],
 )
 def test_metals_reflect_between_nothing_and_all_and_tile_without_a_seam(finish: object) -> None:

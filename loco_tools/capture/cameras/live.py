@@ -60,7 +60,7 @@ class LiveCamera(Camera):
         capture = self._open()
         self._reader = FrameReader(capture, self.identity)
         try:
-            settings = self.settings()
+            settings = self._ask(self._read_settings)
             if self._plan:
                 refuse_mismatch(self.identity, self._requested(self._plan.camera), settings)
             self._began_with = self._began_with or (self.identity, settings)
@@ -80,12 +80,8 @@ class LiveCamera(Camera):
         return self._ask_again(lambda: self._ask(retrieved))
 
     def settings(self) -> Settings:
-        """See `Camera.settings`; blocks until the next frame.
-
-        Raises:
-            CaptureError: the device is lost.
-        """
-        return self._ask(self._read_settings)
+        """See `Camera.settings`; blocks until the next frame, and reconnects as `frame` does."""
+        return self._ask_again(lambda: self._ask(self._read_settings))
 
     def close(self) -> None:
         """See `Camera.close`."""
@@ -106,6 +102,6 @@ class LiveCamera(Camera):
         reader = connected(self._reader, self.identity)
         return reader.ask(job, timeout_s=self.timeout_s, discard=discard, settle_s=settle_s)
 
-    def _ask_again(self, take: Callable[[], Pixels]) -> Pixels:
+    def _ask_again(self, take: Callable[[], Answer]) -> Answer:
         connected(self._reader, self.identity)
         return with_reconnect(take, self.connect, identity=self.identity, waits_s=self.waits_s)

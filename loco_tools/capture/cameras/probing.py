@@ -74,7 +74,7 @@ def look_at(identity: str, *, asked: bool = True) -> CameraReport:
         camera = open_camera(identity, None, seed=0)
         with camera:
             return _describe(camera, camera.frame(LOOK).image, asked=asked)
-    except LocoToolsError as error:
+    except (LocoToolsError, OSError) as error:
         name = public_name(identity)
         return CameraReport(camera=name, ok=False, asked=asked, error=str(error))
 

@@ -49,8 +49,11 @@ class TwinCamera(Camera):
         return Frame(rendering.image, truth)
 
     def settings(self) -> Settings:
-        """See `Camera.settings`; the twin obeys the plan to the letter."""
-        return self._plan.camera.requested()
+        """See `Camera.settings`; the twin obeys the plan to the letter.
+
+        `renderer` is the variant of the renderer: another one gives other bytes.
+        """
+        return self._plan.camera.requested() | {"renderer": twin.variant()}
 
     def close(self) -> None:
         """See `Camera.close`; there is nothing to release."""

@@ -41,9 +41,7 @@ def make_app(desk: Desk, access: Access) -> Guarded:
 
 
 def _add_page(app: FastAPI, desk: Desk) -> None:
-    pages = Environment(
-        loader=PackageLoader(_PACKAGE), autoescape=True, undefined=StrictUndefined
-    )
+    pages = Environment(loader=PackageLoader(_PACKAGE), autoescape=True, undefined=StrictUndefined)
     page = pages.get_template("station.html")
 
     @app.get("/")

@@ -148,9 +148,7 @@ class Desk:
     def _do(self, action: Action, wish: Wish) -> None:
         self._refuse_stale(action, wish)
         self._refuse_failed(action, wish)
-        self.state = self.state.model_copy(
-            update={"busy": True, "version": self.state.version + 1}
-        )
+        self.state = self.state.model_copy(update={"busy": True, "version": self.state.version + 1})
         try:
             self._act(action, wish)
             self._action_fault = None

@@ -51,7 +51,7 @@ def serve(
         host: address to listen on. Any other than loopback needs a token.
         port: 0 takes a free one.
         token: what a browser has to show; made up when the address needs one and none is given.
-        progress: is told the address, and how far the session is at the end.
+        progress: is told the address, and the end.
 
     Raises:
         CaptureError: the port cannot be opened, or the token is too short.
@@ -64,9 +64,8 @@ def serve(
     ):
         progress.note(f"Station: {station.url}  (Ctrl-C ends it)")
         threading.Event().wait()
-    far = guide.progress()
-    state = "finished" if far.finished else "run the same command again to go on"
-    progress.note(f"Station ended: {far.done} of {far.planned} shots taken; {state}")
+    more = "" if guide.progress().finished else "; run the same command again to go on"
+    progress.note(f"Station ended{more}")
 
 
 @contextlib.contextmanager

@@ -60,7 +60,11 @@ class CandidateState(Schema):
 
 
 class CurrentState(Schema):
-    """The shot to take now. `keeps` says that its part is on the table already."""
+    """The shot to take now.
+
+    `keeps` says that its part is on the table already, `looks` where the camera stands;
+    `reference` is the address of the picture of the view's reference, None when there is none.
+    """
 
     shot: str
     part: int
@@ -163,7 +167,6 @@ def _current(
     views = [view.name for view in guide.record.plan.views]
     same_part = (step for step in steps if step.shot.part == shot.part)
     reference = guide.reference(shot.view)
-    entry = journal.get(reference.stem) if reference else None
     return CurrentState(
         shot=shot.shot,
         part=parts.index(shot.part) + 1,
@@ -173,8 +176,14 @@ def _current(
         view=_words(shot.view),
         view_number=views.index(shot.view) + 1,
         looks=_looks(guide.record.plan.view(shot.view)),
-        reference=entry.sha256[:12] if isinstance(entry, Shot) else None,
+        reference=_picture_of(journal.get(reference.stem) if reference else None),
     )
+
+
+def _picture_of(entry: Entry | None) -> str | None:
+    if not isinstance(entry, Shot):
+        return None
+    return f"shots/{entry.shot}/picture?content={entry.sha256[:12]}"
 
 
 def _candidate(candidate: Candidate | None, turn: int) -> CandidateState | None:

@@ -152,19 +152,13 @@ function drawPicture() {
   if (candidate !== null) setSource(at("photograph"), `photograph/${candidate.number}`);
   at("live").hidden = candidate !== null || state.phase === "finished";
   runLive();
-  const reference = state.current === null ? null : referenceOf(state.current);
+  const reference = state.current === null ? null : state.current.reference;
   at("ghost-toggle").disabled = reference === null;
   at("ghost-words").textContent = reference === null ? "no reference yet" : "";
   at("ghost").hidden = !(ghosted && reference !== null && state.phase === "aim");
   if (reference !== null) setSource(at("ghost"), reference);
   at("ghost").style.opacity = at("ghost-opacity").value / 100;
   at("ghost-toggle").setAttribute("aria-pressed", String(ghosted));
-}
-
-function referenceOf(current) {
-  return current.reference === null
-    ? null
-    : `references/${encodeURIComponent(current.shot)}?content=${current.reference}`;
 }
 
 function runLive() {
