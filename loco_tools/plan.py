@@ -155,7 +155,10 @@ class Part(Schema):
 
 
 class View(Schema):
-    """Where the camera looks from: elevation 90 is straight down, azimuth turns about the part."""
+    """Where the camera looks from: elevation 90 is straight down, azimuth turns about the part.
+
+    On a rig with one camera the azimuth is the turn of the table; the lamps stay with the camera.
+    """
 
     name: str
     azimuth_deg: float = 0.0
@@ -293,7 +296,7 @@ class Plan(Schema):
     gates: Gates = Gates()
     demo: Size
     full: Size | None = None
-    """Size of the pictures of a full-size class; `full_parts` of each entry of `shots` are taken."""
+    """Size of the pictures of a full-size class, which takes `full_parts` of every shots entry."""
 
     twin: Twin = Twin()
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,22 +19,6 @@ from loco_tools.files import sha256_of
 
 CLI = [sys.executable, "-c", "from loco_tools.cli import main; main()"]
 FAST = ["--methods", "patchcore", "--backbone", "scattering", "--size", "64"]
-
-
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 96 KiB; mounting one needs an administrator on Linux."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    if not mounted:
-        pytest.skip("cannot mount a small file system here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def write_maps(class_folder: Path, root: Path, size: tuple[int, int] | None = None) -> Path:

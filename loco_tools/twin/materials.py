@@ -77,7 +77,7 @@ def draw_wear(rng: np.random.Generator) -> Wear:
     return Wear(roughness, grain, dust, tuple(prints))
 
 
-@lru_cache(maxsize=12)
+@lru_cache(maxsize=6)
 def material(name: str, wear: Wear = Wear()) -> Any:
     """The Mitsuba material of a finish, of "bare_steel", "screw" or "zinc_spray", so worn."""
     import mitsuba
@@ -135,7 +135,7 @@ class _Look(NamedTuple):
     relief: Any
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=6)
 def _look(name: str, dust: int) -> _Look:
     cover = _dust() * np.float32(_DUST[dust] * (0.4 if name in _FRESH else 1.0))
     film = cover[..., None]

@@ -2,6 +2,7 @@
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -63,8 +64,7 @@ def render(plan: Plan, seed: int, defect: str | None, view: str) -> Rendering:
     """
     load_renderer()
     viewpoint = look(plan.camera, plan.view(view), _centre(plan))
-    part, pose = _part(plan, seed, defect)
-    patches = part.patches()
+    part, pose, patches = _part(plan, seed, defect)
     objects, marked = _meshes(patches, pose, seed)
     radiance = scene.picture(
         viewpoint,
@@ -108,8 +108,12 @@ def _stream(seed: int, *names: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32("/".join(names).encode())])
 
 
-def _part(plan: Plan, seed: int, defect: str | None) -> tuple[Assembly, Points]:
-    """The part and where it lies: a (4, 4) motion about its middle."""
+@lru_cache(maxsize=2)
+def _part(plan: Plan, seed: int, defect: str | None) -> tuple[Assembly, Points, list[Patch]]:
+    """The part, where it lies (a (4, 4) motion about its middle), and what is visible of it.
+
+    Kept, since the next view mostly shows the same part.
+    """
     part = assemblies.assemble(plan.part, _stream(seed, "part"), plan.twin.tolerance_mm)
     if defect is not None:
         part = defects.damaged(part, defect, _stream(seed, "defect", defect))
@@ -117,7 +121,7 @@ def _part(plan: Plan, seed: int, defect: str | None) -> tuple[Assembly, Points]:
     dx, dy = rng.uniform(-1.0, 1.0, 2) * _OFFSET * plan.camera.field_mm
     x, y, _ = _centre(plan)
     turned = placement(x + dx, y + dy, 0.0, rng.uniform(-_YAW_DEG, _YAW_DEG))
-    return part, turned @ placement(-x, -y, 0.0, 0.0)
+    return part, turned @ placement(-x, -y, 0.0, 0.0), part.patches()
 
 
 def _centre(plan: Plan) -> Points:

@@ -148,13 +148,15 @@ def picture(
 
     The cloth about it gets a quarter: it is dark and matt, and its noise does not show.
     """
+    import mitsuba
+
     few = max(1, samples // 4)
-    whole = _render(viewpoint, objects, few, seed, depth=_PATH_DEPTH, window=None)
+    scene = _loaded(_sensor(viewpoint, few, None), objects, depth=_PATH_DEPTH)
+    whole = _rendered(scene, scene.sensors()[0], seed)
     if window is not None and samples > few:
         x, y, width, height = window
-        more = _render(
-            viewpoint, objects, samples - few, seed + 1, depth=_PATH_DEPTH, window=window
-        )
+        closer = mitsuba.load_dict(_sensor(viewpoint, samples - few, window))
+        more = _rendered(scene, closer, seed + 1)
         here = whole[y : y + height, x : x + width]
         here += (more - here) * (1 - few / samples)
     return whole
@@ -168,30 +170,28 @@ def coverage(
     samples: int,
 ) -> Points:
     """Share (h, w) of each pixel of the window in which something that shines is seen directly."""
-    seen = _render(viewpoint, objects, samples, 0, depth=1, window=window)
-    return np.asarray(seen[..., 0])
+    scene = _loaded(_sensor(viewpoint, samples, window), objects, depth=1)
+    return np.asarray(_rendered(scene, scene.sensors()[0], 0)[..., 0])
 
 
-def _render(
-    viewpoint: Viewpoint,
-    objects: dict[str, Any],
-    samples: int,
-    seed: int,
-    *,
-    depth: int,
-    window: Window | None,
-) -> Points:
+def _loaded(sensor: dict[str, Any], objects: dict[str, Any], *, depth: int) -> Any:
     import mitsuba
 
-    scene = mitsuba.load_dict(
+    return mitsuba.load_dict(
         {
             "type": "scene",
             "integrator": {"type": "path", "max_depth": depth, "block_size": _BLOCK_PX},
-            "sensor": _sensor(viewpoint, samples, window),
+            "sensor": sensor,
             **objects,
         }
     )
-    return np.asarray(mitsuba.render(scene, seed=mitsuba.UInt32(seed)), dtype=np.float64)
+
+
+def _rendered(scene: Any, sensor: Any, seed: int) -> Points:
+    import mitsuba
+
+    radiance = mitsuba.render(scene, sensor=sensor, seed=mitsuba.UInt32(seed))
+    return np.array(radiance, dtype=np.float64)
 
 
 def _sensor(viewpoint: Viewpoint, samples: int, window: Window | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import math
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,9 +42,15 @@ def develop(
     sharpness = _BLUR_PX * rng.uniform(0.9, 1.25)
     light = _blurred(radiance, sharpness) * _vignette(*radiance.shape[:2])[..., None] * exposure
     electrons = np.clip(light, 0.0, 8.0) * _FULL_WELL_E
-    noise = rng.standard_normal(light.shape) * np.sqrt(electrons + _READ_NOISE_E**2)
+    noise = rng.standard_normal(light.shape) * noise_deviation(light) * _FULL_WELL_E
     level = np.clip((electrons + noise) / _FULL_WELL_E * gain, 0.0, None)
     return _to_bytes(_toned(level if balance is None else level * balance))
+
+
+def noise_deviation(light: Points) -> Points:
+    """Deviation of the sensor's noise at that much light, both in shares of saturation."""
+    electrons = np.clip(light, 0.0, 8.0) * _FULL_WELL_E
+    return np.asarray(np.sqrt(electrons + _READ_NOISE_E**2) / _FULL_WELL_E)
 
 
 def _toned(level: Points) -> Points:
@@ -67,14 +74,6 @@ def _vignette(height: int, width: int) -> Points:
 
 
 def _blurred(image: Points, sigma: float) -> Points:
-    reach = max(1, math.ceil(3 * sigma))
-    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    taps /= taps.sum()
-    for axis in (0, 1):
-        pads = [(reach, reach) if k == axis else (0, 0) for k in range(3)]
-        padded = np.pad(image, pads, mode="edge")
-        length = image.shape[axis]
-        image = sum(
-            tap * np.take(padded, np.arange(k, k + length), axis=axis) for k, tap in enumerate(taps)
-        )
-    return image
+    size = 2 * math.ceil(3 * sigma) + 1
+    blurred = cv2.GaussianBlur(image, (size, size), sigma, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(blurred)

@@ -10,7 +10,6 @@ LOCO_TOOLS_TWIN_VARIANT=scalar_rgb (or llvm_ad_rgb) chooses one without a trial.
 """
 
 import contextlib
-import glob
 import hashlib
 import json
 import os
@@ -39,13 +38,10 @@ first, second = (twin.render(plan, 1, "scratch", "top") for _ in range(2))
 if not first.image.any() or first.image.tobytes() != second.image.tobytes():
     raise SystemExit("the same arguments did not give the same bytes")
 """
-_LIBRARIES = (
-    "/usr/lib/*/libLLVM*",
-    "/usr/lib/llvm-*/lib/libLLVM*",
-    "/usr/lib64/libLLVM*",
-    "/usr/local/lib/libLLVM*",
-    "/opt/homebrew/opt/llvm*/lib/libLLVM*",
-)
+_LIBRARIES = {
+    "/usr": ("lib/*/libLLVM*", "lib/llvm-*/lib/libLLVM*", "lib64/libLLVM*", "local/lib/libLLVM*"),
+    "/opt": ("homebrew/opt/llvm*/lib/libLLVM*",),
+}
 
 
 def variant() -> str:
@@ -94,12 +90,19 @@ def _trial() -> tuple[bool, str]:
     except (OSError, subprocess.TimeoutExpired) as error:
         return False, str(error)[:500]
     said = done.stderr.decode("utf-8", "replace").strip()
-    return done.returncode == 0, f"exit code {done.returncode}" + (f": {said[:500]}" if said else "")
+    return done.returncode == 0, f"exit code {done.returncode}" + (
+        f": {said[:500]}" if said else ""
+    )
 
 
 def _machine() -> str:
     """A short name of everything that the outcome of the trial depends on."""
-    libraries = sorted(path for pattern in _LIBRARIES for path in glob.glob(pattern))
+    libraries = sorted(
+        str(path)
+        for root, patterns in _LIBRARIES.items()
+        for pattern in patterns
+        for path in Path(root).glob(pattern)
+    )
     facts = [
         version("mitsuba"),
         version("drjit"),

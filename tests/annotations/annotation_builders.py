@@ -23,13 +23,15 @@ CONDITIONS = (
 
 
 def small_plan(name: str = "composite_part") -> Plan:
+    """Eight parts in small pictures; the composite part from above only: one image per part."""
     plan = load_plan(name)
     shots = tuple(
         Shots(split=split, kind=kind, defect=defect, parts=parts, demo_parts=0)
         for split, kind, defect, parts in CONDITIONS
     )
     camera = plan.camera.model_copy(update={"width_px": WIDTH, "height_px": HEIGHT})
-    return plan.model_copy(update={"shots": shots, "camera": camera})
+    views = tuple(view for view in plan.views if name != "composite_part" or view.name == "top")
+    return plan.model_copy(update={"shots": shots, "camera": camera, "views": views})
 
 
 def box(top: int, left: int, bottom: int, right: int) -> Mask:

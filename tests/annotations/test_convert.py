@@ -104,8 +104,8 @@ def test_the_configuration_has_the_types_that_the_official_loader_asserts(
     assert [entry["defect_name"] for entry in config] == [d.name for d in taxonomy.defects]
     for entry in config:
         assert isinstance(entry["saturation_threshold"], float) == entry["relative_saturation"]
-    # the smaller head, 8 mm across flats, at 2 px per mm
-    assert config[0]["saturation_threshold"] == round(8**2 * 3**0.5 / 2 * 4)
+    # the smaller head, 10 mm across flats, at 2 px per mm
+    assert config[0]["saturation_threshold"] == round(10**2 * 3**0.5 / 2 * 4)
 
 
 def test_the_sidecar_tells_where_each_image_comes_from(
@@ -208,7 +208,7 @@ def test_a_threshold_larger_than_the_defect_is_noted_with_its_numbers(
     small = [brush_region(box(5, 5, 15, 15), "missing_screw")]
     report = convert(export_of(make_session(), {"p0006-top": small}), out_root=tmp_path)
     assert any(
-        "missing_screw saturates at 222 px, but only 100 px are marked" in note
+        "missing_screw saturates at 346 px, but only 100 px are marked" in note
         for note in report.notes
     )
     assert any("taken as misplaced_screw, marked missing_screw" in note for note in report.notes)

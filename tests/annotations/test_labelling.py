@@ -69,7 +69,7 @@ def test_regions_can_be_grouped_and_images_judged(name: str) -> None:
 
 
 def test_several_views_are_pages_of_one_image_and_judged_one_by_one() -> None:
-    several, one = config_of("angle"), config_of("composite_part")
+    several, one = config_of("angle"), config_of("flat_connector")
     assert several.find(".//Image").get("valueList") == "$image"
     assert several.find(".//Choices").get("perItem") == "true"
     assert "Pages: top, inside, outside" in {h.get("value") for h in several.findall(".//Header")}

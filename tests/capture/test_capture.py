@@ -165,3 +165,48 @@ def test_a_session_name_cannot_leave_its_folder(plan: Plan, tmp_path: Path) -> N
 def test_an_unknown_camera_is_refused(plan: Plan, tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match='unknown camera "twim"; did you mean "twin"'):
         capture(plan, camera="twim", captures=tmp_path)
+
+
+def test_a_full_disk_stops_a_session_and_making_room_lets_it_go_on(
+    plan: Plan, tmp_path: Path, tiny_disk: Path, use_camera: UseCamera
+) -> None:
+    use_camera(PatternCamera(plan))
+    whole = capture(plan, captures=tmp_path)
+    few = plan.model_copy(update={"shots": plan.shots[1:3]})
+    ballast = tiny_disk / "ballast"
+    ballast.write_bytes(bytes(52 * 1024))
+
+    with pytest.raises(CaptureError, match=r"cannot be written; .*No space left"):
+        capture(few, captures=tiny_disk)
+    (folder,) = (tiny_disk / plan.name).iterdir()
+    held = read_shots(folder)
+    assert 0 < len(held) < progress_of(folder).planned
+    assert all(sha256_of(folder / shot.file) == shot.sha256 for shot in held)
+    assert not list(folder.rglob("*.tmp"))
+
+    ballast.unlink()
+    capture(few, captures=tiny_disk)
+    assert progress_of(folder).finished
+    assert len(read_shots(whole)) > len(read_shots(folder)) > len(held)
+
+
+def test_an_unattended_simulated_shot_that_fails_a_gate_is_kept_and_recorded(
+    plan: Plan, tmp_path: Path, use_camera: UseCamera
+) -> None:
+    use_camera(PatternCamera(plan))
+    shots = read_shots(capture(plan, captures=tmp_path))
+    failing = [shot for shot in shots if shot.overridden]
+    assert failing
+    assert {shot.overridden_by for shot in failing} == {"unattended"}
+    assert all(shot.taken is None for shot in shots)
+
+
+def test_what_a_killed_session_left_half_written_is_cleared_away(
+    plan: Plan, tmp_path: Path, use_camera: UseCamera
+) -> None:
+    use_camera(PatternCamera(plan))
+    folder = capture(plan, captures=tmp_path)
+    half = folder / "images" / ".p0000-top.png.0123abcd.tmp"
+    half.write_bytes(b"half")
+    capture(plan, captures=tmp_path)
+    assert not half.exists()

@@ -34,7 +34,7 @@ def opened(plan: Plan, photographs: Path, tmp_path: Path) -> OpenGuide:
 
     def open_one(**changes: object) -> AbstractContextManager[Guide]:
         options = {"camera": f"folder:{photographs}", "captures": tmp_path, "plan": plan}
-        return open_guide(**(options | changes))  # type: ignore[arg-type]
+        return open_guide(**(options | changes))
 
     return open_one
 

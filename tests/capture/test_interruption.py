@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -147,9 +147,7 @@ def test_the_lock_is_free_again_after_an_error_and_one_process_cannot_take_it_tw
 
 
 def test_a_camera_that_fails_leaves_no_lock_behind(plan: Plan, tmp_path: Path) -> None:
-    failing: Callable[[], object] = lambda: capture(  # noqa: E731
-        plan, camera=f"folder:{tmp_path / 'nowhere'}", captures=tmp_path
-    )
+    missing = f"folder:{tmp_path / 'nowhere'}"
     for _ in range(2):
         with pytest.raises(CaptureError, match="no such file or folder"):
-            failing()
+            capture(plan, camera=missing, captures=tmp_path)

@@ -2,12 +2,13 @@
 
 Good and anomalous pictures are rendered in pairs of the same part, and everything within the
 defect's mask and a little around it is left out of both. What is left is described by many image
-statistics, on which trivial classifiers are trained, cross-validated by part. They see pictures,
-never pairs: what parts have in common by chance is noise to them, as it is to a detector.
+statistics, on which trivial classifiers are trained, cross-validated by part. Since both halves of
+a pair show the same part, place and light, the AUROC scatters little: over random choices of 42
+from 60 parts its deviation is 0.006 to 0.021 (mean 0.49 to 0.52), so 0.6 is four deviations away.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -15,17 +16,17 @@ import pytest
 from numpy.typing import NDArray
 
 from loco_tools import twin
-from loco_tools.plan import Plan, load_plan
+from loco_tools.plan import load_plan
+from loco_tools.twin import rendering
 
 pytest.importorskip("mitsuba")
 pytest.importorskip("manifold3d")
 pytest.importorskip("shapely")
 pytest.importorskip("sklearn")
 
-MakePlan = Callable[..., Plan]
 Images = NDArray[np.float64]
 CLASSES = ("flat_connector", "angle", "composite_part")
-PARTS = 60
+PARTS = 40
 SIZE = (72, 108)
 HALO_PX = 5
 
@@ -60,10 +61,10 @@ def rendered(name: str) -> Pairs:
         turn, number = divmod(seed, len(defects))
         view = (turn + number) % len(plan.views)
         good.append(twin.render(plan, seed, None, plan.views[view].name).image)
-        rendering = twin.render(plan, seed, defects[number], plan.views[view].name)
-        faulty.append(rendering.image)
+        picture = twin.render(plan, seed, defects[number], plan.views[view].name)
+        faulty.append(picture.image)
         mask = np.zeros(SIZE, np.uint8)
-        for found in rendering.defects:
+        for found in picture.defects:
             mask |= found.mask.astype(np.uint8)
         left_out.append(cv2.dilate(mask, np.ones((2 * HALO_PX + 1,) * 2, np.uint8)) > 0)
         views.append(view)
@@ -74,7 +75,7 @@ def rendered(name: str) -> Pairs:
 
 
 def statistics(image: Images, left_out: NDArray[np.bool_]) -> list[float]:
-    """Means, deviations, quantiles, histogram, gradients, frequency bands, overall and by region."""
+    """Means, deviations, quantiles, histogram, gradients, frequency bands; and by region."""
     kept = ~left_out
     grey = image.mean(axis=2)
     found: list[float] = []
@@ -85,7 +86,7 @@ def statistics(image: Images, left_out: NDArray[np.bool_]) -> list[float]:
     gradients = np.hypot(cv2.Sobel(grey, cv2.CV_64F, 1, 0), cv2.Sobel(grey, cv2.CV_64F, 0, 1))
     found += [gradients[kept].mean(), gradients[kept].std(), np.median(gradients[kept])]
     blurs = [grey, *(cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in (0.7, 1.4, 2.8, 5.6))]
-    for finer, coarser in zip(blurs, blurs[1:], strict=False):
+    for finer, coarser in itertools.pairwise(blurs):
         band = np.abs(finer - coarser)[kept]
         found += [band.mean(), np.median(band)]
     for rows in np.array_split(np.arange(SIZE[0]), 3):
@@ -96,7 +97,7 @@ def statistics(image: Images, left_out: NDArray[np.bool_]) -> list[float]:
 
 
 def aurocs(pairs: Pairs) -> dict[str, float]:
-    """Cross-validated AUROC of each trivial classifier, whichever way it points."""
+    """Cross-validated AUROC of each trivial classifier."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
@@ -138,3 +139,56 @@ def aurocs(pairs: Pairs) -> dict[str, float]:
         )
         for name, classifier in classifiers.items()
     }
+
+
+def test_nothing_outside_the_masks_tells_anomalous_parts_from_good_ones(pairs: Pairs) -> None:
+    found = aurocs(pairs)
+    assert max(found.values()) < 0.6, found
+
+
+@pytest.mark.parametrize("shortcut", ["brighter", "softer"])
+def test_a_planted_shortcut_is_found(pairs: Pairs, shortcut: str) -> None:
+    if shortcut == "brighter":
+        planted = np.clip(np.round(pairs.faulty * 1.02), 0, 255)
+    else:
+        planted = np.stack([cv2.GaussianBlur(image, (0, 0), 0.4) for image in pairs.faulty])
+    found = aurocs(replace(pairs, faulty=planted))
+    assert max(found.values()) > 0.65, found
+
+
+def test_the_looks_of_a_part_depend_on_its_seed_and_view_and_never_on_its_defect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = load_plan("composite_part")
+    camera = plan.camera.model_copy(update={"width_px": 24, "height_px": 15})
+    quality = plan.twin.model_copy(update={"samples_per_pixel": 1})
+    plan = plan.model_copy(update={"camera": camera, "twin": quality})
+    drawn: list[dict[str, list[float]]] = []
+    stream = rendering._stream
+
+    def watched(seed: int, *names: str) -> np.random.Generator:
+        drawn[-1]["/".join(names)] = list(stream(seed, *names).random(4))
+        return stream(seed, *names)
+
+    monkeypatch.setattr(rendering, "_stream", watched)
+    defects = [None, *(entry.defect for entry in plan.shots if entry.defect)]
+    for defect in defects:
+        drawn.append({})
+        twin.render(plan, 5, defect, "top")
+    of_defects = [{name for name in found if name.startswith("defect/")} for found in drawn]
+    assert of_defects == [{f"defect/{defect}"} if defect else set() for defect in defects]
+    common = [
+        {name: values for name, values in found.items() if not name.startswith("defect/")}
+        for found in drawn
+    ]
+    assert len(common[0]) >= 6
+    assert all(found == common[0] for found in common)
+
+
+def test_the_noise_of_a_picture_is_the_same_with_and_without_a_defect() -> None:
+    plan = load_plan("flat_connector")
+    camera = plan.camera.model_copy(update={"width_px": SIZE[1], "height_px": SIZE[0]})
+    plan = plan.model_copy(update={"camera": camera})
+    good, faulty = (twin.render(plan, 8, defect, "top").image for defect in (None, "missing_hole"))
+    # the cloth at the left edge is far from the part: no light from the defect gets there
+    assert np.array_equal(good[:, :8], faulty[:, :8])

@@ -16,14 +16,7 @@ pytest.importorskip("mitsuba")
 pytest.importorskip("manifold3d")
 pytest.importorskip("shapely")
 
-import scipy.ndimage
-
-from loco_tools.twin import rendering
-from loco_tools.twin.assembly import assemble
-from loco_tools.twin.defects import damaged
-
 MakePlan = Callable[..., Plan]
-VIEWS = ("top", "oblique")
 CLASSES = ("flat_connector", "angle", "composite_part")
 CASES = [(name, defect.name) for name in CLASSES for defect in load_taxonomy(name).defects]
 
@@ -122,7 +115,7 @@ def test_outside_the_mask_a_faulty_part_looks_like_the_good_one(
 
 def test_the_mask_of_a_hole_has_the_area_and_the_place_of_the_hole(make_plan: MakePlan) -> None:
     plan = make_plan(width_px=320, height_px=200, samples=16, field_mm=50.0, part=plate())
-    rendering = twin.render(plan, 4, "wrong_hole_size", "top")
+    rendering = twin.render(plan, 2, "wrong_hole_size", "top")
     mask = rendering.defects[0].mask
     radii = np.sqrt(mask.sum() / math.pi) / rendering.px_per_mm / np.array([3.25, 3.5, 4.0])
     assert np.abs(radii - 1).min() < 0.015  # one of the sizes that are too wide
@@ -156,57 +149,6 @@ def test_a_hole_in_the_upright_leg_is_hidden_from_above_and_seen_from_the_side(
     plan = make_plan("angle", samples=1, part=upright)
     shown = {v: bool(twin.render(plan, 2, "wrong_hole_size", v).defects) for v in ("top", "inside")}
     assert shown == {"top": False, "inside": True}
-
-
-def test_a_screws_wrong_length_shows_from_the_side_and_not_from_above(
-    make_plan: MakePlan,
-) -> None:
-    plan = make_plan("composite_part", samples=1)
-    good = assemble(plan.part, np.random.default_rng(0), 0.5)
-    shown: dict[bool, list[dict[str, bool]]] = {}
-    for seed in range(12):
-        bad = damaged(good, "wrong_screw", rendering._stream(seed, "defect", "wrong_screw"))
-        views = {v: bool(twin.render(plan, seed, "wrong_screw", v).defects) for v in VIEWS}
-        shown.setdefault(bool(bad.tells), []).append(views)
-        if len(shown) == 2:
-            break
-    assert all(views == {"top": False, "oblique": True} for views in shown[True])
-    assert all(views == {"top": True, "oblique": True} for views in shown[False])
-
-
-def test_several_defects_of_the_angle_show_in_some_views_only(make_plan: MakePlan) -> None:
-    plan = make_plan("angle", width_px=80, height_px=60, samples=1)
-    shown = {
-        defect: [bool(twin.render(plan, 9, defect, view.name).defects) for view in plan.views]
-        for name, defect in CASES
-        if name == "angle"
-    }
-    assert all(any(seen) for seen in shown.values())
-    assert sum(not all(seen) for seen in shown.values()) >= 3
-
-
-@pytest.mark.parametrize(
-    ("name", "defect", "view"),
-    [
-        ("flat_connector", "missing_hole", "top"),
-        ("flat_connector", "cut_corner", "top"),
-        ("angle", "additional_hole", "inside"),
-        ("composite_part", "dent", "oblique"),
-        ("composite_part", "wrong_screw", "top"),
-    ],
-)
-def test_away_from_its_defect_a_part_is_its_good_twin_to_the_bit(
-    name: str, defect: str, view: str, make_plan: MakePlan
-) -> None:
-    """Wear, pose, light, cloth and noise come from the seed alone."""
-    plan = make_plan(name, samples=4)
-    good, bad = (twin.render(plan, 5, found, view) for found in (None, defect))
-    near = scipy.ndimage.binary_dilation(bad.defects[0].mask, iterations=12)
-    different = (good.image != bad.image).any(axis=2)
-    assert different[near].any()
-    assert different[~near].mean() < 0.03  # a shadow, a reflection
-    offset = np.abs(good.image.astype(int) - bad.image)[~near]
-    assert offset.mean() < 0.02
 
 
 def test_swapped_covers_are_one_defect_that_covers_both(make_plan: MakePlan) -> None:

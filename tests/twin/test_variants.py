@@ -45,9 +45,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize(("code", "expected"), [(0, "llvm_ad_rgb"), (1, "scalar_rgb")])
-def test_the_trial_decides_once_and_is_remembered(
-    code: int, expected: str, tmp_path: Path
-) -> None:
+def test_the_trial_decides_once_and_is_remembered(code: int, expected: str, tmp_path: Path) -> None:
     pytest.importorskip("mitsuba")
     interpreter = fake_python(tmp_path, code)
     for _ in range(2):
