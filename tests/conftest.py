@@ -1,6 +1,7 @@
 """Builders of tiny dataset classes as real files, and a tiny disk, for tests that need one."""
 
 import json
+import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 
 from loco_tools.datasets.images import write_png
+
+# the same on every machine, and no trial of another one in the middle of a test
+os.environ.setdefault("LOCO_TOOLS_TWIN_VARIANT", "scalar_rgb")
 
 CONFIG = [
     {

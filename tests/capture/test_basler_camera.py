@@ -143,7 +143,14 @@ def test_the_settings_of_the_plan_are_in_effect() -> None:
             "exposure_us": 8000,
             "gain_db": pytest.approx(6, abs=0.01),
             "pixel_format": "RGB8Packed",
+            "model": "CamEmu",
         }
+
+
+def test_an_emulated_camera_says_that_it_takes_no_photographs() -> None:
+    with BaslerCamera("0815-0000", make_plan()) as camera:
+        assert camera.caution is not None
+        assert "emulator" in camera.caution
 
 
 def test_without_a_plan_the_settings_stay_as_they_are() -> None:

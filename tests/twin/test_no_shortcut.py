@@ -26,7 +26,7 @@ pytest.importorskip("sklearn")
 
 Images = NDArray[np.float64]
 CLASSES = ("flat_connector", "angle", "composite_part")
-PARTS = 40
+PARTS = 36
 SIZE = (72, 108)
 HALO_PX = 5
 

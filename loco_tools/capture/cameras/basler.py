@@ -19,6 +19,8 @@ from loco_tools.capture.cameras.machine_vision import (
 from loco_tools.datasets.images import Pixels
 from loco_tools.errors import CaptureError, did_you_mean
 
+_EMULATED = "This is pylon's camera emulator: what it gives are no photographs"
+
 
 class BaslerCamera(MachineVisionCamera):
     """A Basler camera (GigE, USB or emulated).
@@ -49,6 +51,7 @@ class BaslerCamera(MachineVisionCamera):
     def _open(self, address: str) -> tuple[str, Features]:
         serial, info = _chosen(address)
         identity = f"basler:{serial}"
+        self.caution = _EMULATED if info.GetDeviceClass() == "BaslerCamEmu" else None
         from pypylon import genicam, pylon
 
         try:

@@ -96,7 +96,8 @@ def apply_settings(features: Features, wanted: Wanted) -> None:
 def read_settings(features: Features) -> Settings:
     """The settings in effect, by the names of `loco_tools.plan.Camera.requested`.
 
-    A camera whose gain has no unit has `gain_raw` instead of `gain_db`.
+    A camera whose gain has no unit has `gain_raw` instead of `gain_db`. `model` stands among them,
+    so that a session's record tells an emulated camera from a real one.
 
     Raises:
         CaptureError: the camera does not answer.
@@ -107,6 +108,7 @@ def read_settings(features: Features) -> Settings:
         "exposure_us": _exposure_us(features),
         "gain_db": _first(features, _GAIN_DB),
         "pixel_format": features.value("PixelFormat"),
+        "model": features.value("DeviceModelName"),
     }
     if read["gain_db"] is None:
         read["gain_raw"] = features.value("GainRaw")
