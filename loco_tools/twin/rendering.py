@@ -78,7 +78,7 @@ def render(plan: Plan, seed: int, defect: str | None, view: str) -> Rendering:
     shining = [patch.surface for patch in patches if patch.marked] + part.regions()
     mask = _mask(viewpoint, [surface.moved(pose) for surface in shining], objects)
     tells = [surface.moved(pose) for surface in part.tells]
-    if tells and not _mask(viewpoint, tells, {**objects, **marked}).any():
+    if tells and not _mask(viewpoint, tells, objects).any():
         mask[:] = False
     found = (RenderedDefect(defect, mask),) if defect is not None and mask.any() else ()
     return Rendering(image, found, viewpoint.px_per_mm)

@@ -4,6 +4,7 @@ Nothing here decides anything: wishes go to the desk, and what it publishes come
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,9 @@ from loco_tools.errors import LocoToolsError
 
 MOST_VIEWERS = 8
 THUMBNAIL_PX = 200
+REPEAT_S = 0.5
+"""A still frame is sent again after that long: browsers may show a part only at the next."""
+
 _KEPT_THUMBNAILS = 512
 _BOUNDARY = b"frame"
 _PACKAGE = "loco_tools.capture.station"
@@ -78,13 +82,13 @@ async def _stream(desk: Desk, viewers: set[object]) -> AsyncIterator[bytes]:
     viewers.add(viewer)
     try:
         yield b"--" + _BOUNDARY + b"\r\n"
-        sent = 0
+        sent, sent_at = 0, 0.0
         while not desk.stopping.is_set():
             desk.watch()
             frame = desk.frame
-            if frame is not None and frame.number != sent:
-                sent = frame.number
-                # browsers show a part only when the boundary after it has come
+            old = time.monotonic() - sent_at > REPEAT_S
+            if frame is not None and (frame.number != sent or old):
+                sent, sent_at = frame.number, time.monotonic()
                 yield _headed(frame.jpeg) + b"\r\n--" + _BOUNDARY + b"\r\n"
             await asyncio.sleep(desk.period_s / 3)
     finally:

@@ -192,7 +192,10 @@ class Desk:
 
     def _keep_photograph(self) -> None:
         candidate = self.guide.candidate
-        self.photograph = candidate and (self._turn, to_jpeg(candidate.frame.image))
+        if candidate is None:
+            self.photograph = None
+        else:
+            self.photograph = (self._turn, to_jpeg(candidate.frame.image))
 
     def _publish(self) -> None:
         self.state = make_state(

@@ -32,7 +32,7 @@ function focusWords(look, sharp) {
   }
   const share = Math.round((100 * look.sharpness) / look.reference);
   const peak = Math.round((100 * look.peak) / look.reference);
-  return `${sharp ? "sharp" : "not sharp"}: ${share} % of the reference · best ${peak} %`;
+  return `${sharp ? "sharp" : "not sharp"}: ${share} % · best ${peak} %`;
 }
 
 function mark(context, x, height, colour, dashes) {

@@ -193,7 +193,7 @@ function lineOf(verdict) {
 
 function figuresOf(verdict) {
   if (verdict.value === null || verdict.limit === null) return "";
-  return `${short(verdict.value)} / ${short(verdict.limit)}`;
+  return `${short(verdict.value)} · limit ${short(verdict.limit)}`;
 }
 
 function short(value) {

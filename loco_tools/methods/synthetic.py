@@ -1,0 +1,134 @@
+"""Synthetic anomalies: blobs of a foreign texture in good images, after DRAEM.
+
+Zavrtanik et al. 2021, "DRAEM", ICCV, section 3.3. Arrays only; everything random comes from the
+generator that is passed in.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
+from skimage.exposure import adjust_gamma
+
+from loco_tools.datasets.images import Pixels
+from loco_tools.methods.perlin import Field, Mask, perlin_mask, turned
+from loco_tools.methods.textures import TextureSource
+
+_OPERATIONS = 3
+"""How many of the ten each texture goes through."""
+_MOST_TRANSPARENT = 0.8
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image (H, W, 3) float32 in 0..1 and where it is anomalous (H, W), perhaps nowhere."""
+
+    image: Field
+    mask: Mask
+
+    @property
+    def pixels(self) -> Pixels:
+        """The image as detectors take it: (H, W, 3) uint8."""
+        return (self.image * 255).round().astype(np.uint8)
+
+
+def with_anomaly(image: Pixels, textures: TextureSource, rng: np.random.Generator) -> Example:
+    """A good image (H, W, 3) with blobs of an augmented texture, more or less transparent.
+
+    The blobs may be missing, see `perlin_mask`. With transparency b, drawn from 0 to 0.8, their
+    pixels are (1 - b) texture + b image.
+    """
+    size = (image.shape[0], image.shape[1])
+    texture = augmented(textures(size, rng), rng).astype(np.float32) / 255
+    mask = perlin_mask(size, rng)
+    transparency = np.float32(rng.uniform(0, _MOST_TRANSPARENT))
+    clean = image.astype(np.float32) / 255
+    blended = (1 - transparency) * texture + transparency * clean
+    return Example(image=np.where(mask[..., None], blended, clean), mask=mask)
+
+
+def without_anomaly(image: Pixels) -> Example:
+    """A good image (H, W, 3) as it is."""
+    return Example(image.astype(np.float32) / 255, np.zeros(image.shape[:2], np.bool_))
+
+
+def augmented(texture: Pixels, rng: np.random.Generator) -> Pixels:
+    """(H, W, 3) after three different operations of `OPERATIONS`, in random order."""
+    for number in rng.choice(len(OPERATIONS), _OPERATIONS, replace=False):
+        texture = OPERATIONS[number](texture, rng)
+    return texture
+
+
+def rotated(image: Pixels, most_deg: float, rng: np.random.Generator) -> Pixels:
+    """Turned about the centre by up to `most_deg` either way, black from outside."""
+    angle = rng.uniform(-most_deg, most_deg)
+    return turned(image, angle)
+
+
+def _gamma(image: Pixels, rng: np.random.Generator) -> Pixels:
+    channels = [adjust_gamma(image[..., c], g) for c, g in enumerate(rng.uniform(0.5, 2.0, 3))]
+    return np.stack(channels, axis=-1)
+
+
+def _brightness(image: Pixels, rng: np.random.Generator) -> Pixels:
+    factor, offset = rng.uniform(0.8, 1.2), rng.uniform(-30, 30)
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    hsv[..., 2] = np.clip(hsv[..., 2] * factor + offset, 0, 255).astype(np.uint8)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).astype(np.uint8, copy=False)
+
+
+def _sharpness(image: Pixels, rng: np.random.Generator) -> Pixels:
+    enhanced = ImageEnhance.Sharpness(Image.fromarray(image)).enhance(rng.uniform(0.1, 1.9))
+    return np.array(enhanced)
+
+
+def _hue_and_saturation(image: Pixels, rng: np.random.Generator) -> Pixels:
+    hue, saturation = rng.uniform(-50, 50, 2)
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    hue_of_180 = hsv[..., 0] + hue * 180 / 255
+    hsv[..., 0] = (hue_of_180 % 180).astype(np.uint8)
+    hsv[..., 1] = np.clip(hsv[..., 1] + saturation, 0, 255).astype(np.uint8)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).astype(np.uint8, copy=False)
+
+
+def _solarise(image: Pixels, rng: np.random.Generator) -> Pixels:
+    threshold, wanted = int(rng.integers(32, 129)), rng.random() < 0.5
+    return np.array(ImageOps.solarize(Image.fromarray(image), threshold)) if wanted else image
+
+
+def _posterise(image: Pixels, rng: np.random.Generator) -> Pixels:
+    return np.array(ImageOps.posterize(Image.fromarray(image), int(rng.integers(1, 9))))
+
+
+def _invert(image: Pixels, _rng: np.random.Generator) -> Pixels:
+    return cv2.bitwise_not(image).astype(np.uint8, copy=False)
+
+
+def _autocontrast(image: Pixels, rng: np.random.Generator) -> Pixels:
+    cut_off_percent = float(rng.uniform(0, 20))
+    return np.array(ImageOps.autocontrast(Image.fromarray(image), cut_off_percent))
+
+
+def _equalise(image: Pixels, _rng: np.random.Generator) -> Pixels:
+    return np.array(ImageOps.equalize(Image.fromarray(image)))
+
+
+def _rotate(image: Pixels, rng: np.random.Generator) -> Pixels:
+    return rotated(image, 45, rng)
+
+
+OPERATIONS: tuple[Callable[[Pixels, np.random.Generator], Pixels], ...] = (
+    _gamma,
+    _brightness,
+    _sharpness,
+    _hue_and_saturation,
+    _solarise,
+    _posterise,
+    _invert,
+    _autocontrast,
+    _equalise,
+    _rotate,
+)
+"""What a texture may go through; ranges that the paper does not give are those of imgaug."""

@@ -1,0 +1,211 @@
+"""Pictures that are no part of the class: what synthetic anomalies are made of.
+
+From a folder of photographs (the Describable Textures Dataset, as published), or drawn here, so
+that nothing needs to be downloaded.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from loco_tools.datasets.images import Pixels, image_size, read_image
+from loco_tools.datasets.tree import IMAGE_SUFFIXES
+from loco_tools.errors import MethodError, did_you_mean
+from loco_tools.methods.perlin import Field, Size, perlin_noise
+
+TextureSource = Callable[[Size, np.random.Generator], Pixels]
+"""Gives a texture (H, W, 3) uint8 of a size; the same random numbers give the same one."""
+
+
+def texture_source(folder: str | None) -> TextureSource:
+    """Photographs of a folder, or the procedural bank when there is none.
+
+    Raises:
+        MethodError: no images in the folder.
+        DatasetError: one of them is no image, or claims too many pixels.
+    """
+    return ProceduralTextures() if folder is None else TextureFolder(Path(folder))
+
+
+class TextureFolder:
+    """The images of a folder and of the folders in it, each as likely as the others."""
+
+    def __init__(self, folder: Path) -> None:
+        """See `texture_source`; every image's header is checked here, its pixels when drawn."""
+        found = [p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES]
+        self.paths = sorted(path for path in found if path.is_file())
+        if not self.paths:
+            raise MethodError(
+                f"{folder}: expected a folder of texture images, got none; next step: unpack the "
+                "Describable Textures Dataset there, or leave textures out to have them drawn"
+            )
+        for path in self.paths:
+            image_size(path)
+
+    def __call__(self, size: Size, rng: np.random.Generator) -> Pixels:
+        """One of them, resized; DatasetError when it is damaged."""
+        image = read_image(self.paths[rng.integers(len(self.paths))])
+        return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class ProceduralTextures:
+    """Drawn textures of several families, each as likely as the others.
+
+    Raises:
+        MethodError: an unknown family.
+    """
+
+    families: Sequence[str] = ("clouds", "cells", "tiling", "phase", "gabor", "labyrinth")
+
+    def __post_init__(self) -> None:
+        for family in self.families:
+            if family not in FAMILIES:
+                raise MethodError(
+                    f'unknown texture family "{family}"; {did_you_mean(family, FAMILIES)}'
+                )
+
+    def __call__(self, size: Size, rng: np.random.Generator) -> Pixels:
+        """One of a family drawn at random."""
+        draw = FAMILIES[self.families[rng.integers(len(self.families))]]
+        return draw(size, rng)
+
+
+def clouds(size: Size, rng: np.random.Generator) -> Pixels:
+    """Perlin noise of several octaves through a colour ramp; ridged half of the time."""
+    start = int(rng.integers(1, 9))
+    persistence = rng.uniform(0.4, 0.8)
+    ridged = rng.random() < 0.5
+    total = np.zeros(size, np.float32)
+    for octave in range(int(rng.integers(2, 6))):
+        cells = min(start * 2**octave, 64)
+        noise = perlin_noise(size, (cells, cells), rng)
+        total += np.float32(persistence**octave) * (np.abs(noise) if ridged else noise)
+    return _coloured(total, rng)
+
+
+def cells(size: Size, rng: np.random.Generator) -> Pixels:
+    """Voronoi cells of random colours, darker towards their borders half of the time."""
+    count = int(2 ** rng.uniform(3, 9))
+    sites = np.ones(size, np.uint8)
+    sites[rng.integers(0, size[0], count), rng.integers(0, size[1], count)] = 0
+    distance, cell = cv2.distanceTransformWithLabels(
+        sites, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    palette = rng.uniform(0, 255, (count + 1, 3)).astype(np.float32)
+    colours = palette[cell]  # (H, W, 3)
+    if rng.random() < 0.5:
+        colours *= np.exp(-2 * distance / distance.max())[..., None]
+    return colours.astype(np.uint8)
+
+
+def tiling(size: Size, rng: np.random.Generator) -> Pixels:
+    """Stripes, a checkerboard or bricks: turned, warped, in two colours with grain."""
+    y, x = _warped(size, rng)
+    period = rng.uniform(6, 48)
+    kind = rng.integers(3)
+    joint = rng.uniform(0.05, 0.5)
+    u, v = x / period, y / (period * rng.uniform(0.4, 1.0))
+    if kind == 0:
+        inside = u % 1 < joint
+    elif kind == 1:
+        inside = (np.floor(u) + np.floor(v)) % 2 == 0
+    else:
+        inside = ((u + 0.5 * (np.floor(v) % 2)) % 1 < joint / 3) | (v % 1 < joint / 3)
+    first, second = rng.uniform(0, 255, (2, 3))
+    grain = rng.normal(0, rng.uniform(0, 15), (*size, 1))
+    painted = np.where(inside[..., None], first, second) + grain
+    return np.clip(painted, 0, 255).astype(np.uint8)
+
+
+def phase(size: Size, rng: np.random.Generator) -> Pixels:
+    """Random phases under amplitudes of 1/f^a, in correlated colours."""
+    frequency = _frequencies(size)
+    fall_off = np.maximum(frequency, 1 / max(size)) ** -rng.uniform(0.5, 2.0)
+    layers = np.stack([_filtered(fall_off, size, rng) for _ in range(3)], axis=-1)
+    mixed = layers @ rng.normal(0, 1, (3, 3)).astype(np.float32)
+    return _stretched(mixed)
+
+
+def gabor(size: Size, rng: np.random.Generator) -> Pixels:
+    """A mixture of Gabor noises: a few directions and wavelengths, through a colour ramp."""
+    fy, fx = _frequency_grid(size)
+    amplitude = np.zeros((fy.size, fx.size), np.float32)
+    for _ in range(int(rng.integers(1, 5))):
+        wave = 2 ** rng.uniform(-5.5, -2)  # cycles per pixel
+        angle = rng.uniform(-np.pi / 2, np.pi / 2)
+        spread = wave * rng.uniform(0.05, 0.3)
+        distance = (fy - wave * np.sin(angle)) ** 2 + (fx - wave * np.cos(angle)) ** 2
+        amplitude += np.exp(-distance / (2 * spread**2)).astype(np.float32)
+    return _coloured(_filtered(amplitude, size, rng), rng)
+
+
+def labyrinth(size: Size, rng: np.random.Generator) -> Pixels:
+    """Spots and labyrinths as reaction-diffusion leaves them: one wavelength, two phases."""
+    wave = 2 ** rng.uniform(-5, -2.5)  # cycles per pixel
+    ring = np.exp(-(((_frequencies(size) - wave) / (0.15 * wave)) ** 2)).astype(np.float32)
+    field = _filtered(ring, size, rng) + np.float32(rng.uniform(-1, 1))
+    share = 1 / (1 + np.exp(-rng.uniform(2, 10) * field[..., None]))
+    first, second = rng.uniform(0, 255, (2, 3))
+    painted: npt.NDArray[np.float64] = first * share + second * (1 - share)
+    return painted.astype(np.uint8)
+
+
+FAMILIES: Mapping[str, Callable[[Size, np.random.Generator], Pixels]] = {
+    "clouds": clouds,
+    "cells": cells,
+    "tiling": tiling,
+    "phase": phase,
+    "gabor": gabor,
+    "labyrinth": labyrinth,
+}
+
+
+def _warped(size: Size, rng: np.random.Generator) -> tuple[Field, Field]:
+    """Pixel coordinates (y, x), turned and bent."""
+    y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    angle, bend = rng.uniform(0, 2 * np.pi), rng.uniform(0, 20)
+    cells_of_bend = (int(rng.integers(1, 6)), int(rng.integers(1, 6)))
+    along = x * np.cos(angle) + y * np.sin(angle) + bend * perlin_noise(size, cells_of_bend, rng)
+    across = y * np.cos(angle) - x * np.sin(angle) + bend * perlin_noise(size, cells_of_bend, rng)
+    return across.astype(np.float32), along.astype(np.float32)
+
+
+def _frequency_grid(size: Size) -> tuple[Field, Field]:
+    """Cycles per pixel of a real transform's bins: (H, 1) and (1, W // 2 + 1)."""
+    fy = np.fft.fftfreq(size[0]).astype(np.float32)[:, None]
+    fx = np.fft.rfftfreq(size[1]).astype(np.float32)[None]
+    return fy, fx
+
+
+def _frequencies(size: Size) -> Field:
+    fy, fx = _frequency_grid(size)
+    return np.hypot(fy, fx)
+
+
+def _filtered(amplitude: Field, size: Size, rng: np.random.Generator) -> Field:
+    """White noise with these amplitudes, (H, W), mean 0 and deviation 1."""
+    spectrum = np.fft.rfft2(rng.standard_normal(size)) * amplitude
+    field = np.fft.irfft2(spectrum, s=size)
+    scaled: Field = ((field - field.mean()) / max(float(field.std()), 1e-12)).astype(np.float32)
+    return scaled
+
+
+def _coloured(field: Field, rng: np.random.Generator) -> Pixels:
+    """(H, W) through a ramp of random colours, lowest to highest: (H, W, 3)."""
+    knots = rng.uniform(0, 255, (int(rng.integers(2, 7)), 3))
+    places = np.linspace(0, 255, len(knots))
+    ramp = np.stack([np.interp(np.arange(256), places, c) for c in knots.T], axis=-1)
+    colours: Pixels = ramp.astype(np.uint8)[_stretched(field)]
+    return colours
+
+
+def _stretched(field: Field) -> Pixels:
+    """0 to 255 between the 1st and 99th percentile."""
+    low, high = np.percentile(field[::4, ::4], (1, 99))
+    scaled = (field - low) * (255 / max(high - low, 1e-12))
+    return np.clip(scaled, 0, 255).astype(np.uint8)
