@@ -15,9 +15,10 @@ from torch.nn import functional
 
 from loco_tools.datasets.images import Pixels
 from loco_tools.methods.backbones import Backbone
-from loco_tools.methods.batch import Batch, Size
+from loco_tools.methods.batch import Batch
 from loco_tools.methods.detector import CutShape, PatchScores, SingleConfig, SingleDetector
 from loco_tools.methods.memory import trained_mb
+from loco_tools.methods.perlin import Field as FloatImage
 from loco_tools.methods.synthetic import Example, rotated, with_anomaly, without_anomaly
 from loco_tools.methods.textures import TextureSource, texture_source
 from loco_tools.methods.training import Training, load_prefixed, prefixed, steps_per_epoch
@@ -26,7 +27,7 @@ from loco_tools.progress import Progress
 
 PENULTIMATE = "penultimate"
 ENCODER = {f"encoder {stride}": stride for stride in (8, 16, 32, 4, 2)}
-"""Cut -> stride of the discriminative encoder's levels."""
+"""Cut -> stride of the discriminative encoder's levels; the first has the grid of most members."""
 _POOL_PX = 21
 """Side of the window whose mean decides the image score."""
 _PIXELS_AT_ONCE = 8 * 256 * 256
@@ -192,10 +193,10 @@ class DRAEM(SingleDetector):
         means = functional.avg_pool2d(patches, _POOL_PX, stride=1, padding=_POOL_PX // 2)
         return PatchScores(image=means.flatten(1).amax(dim=1), patches=patches)
 
-    def _parts(self, batch: Batch) -> Sequence[Tensor]:
+    def _parts(self, batch: Batch) -> tuple[Tensor, ...]:
         """The images, as many at a time as one forward pass takes."""
         height, width = self.input_size
-        return batch.rgb(self.input_size).split(max(1, _PIXELS_AT_ONCE // (height * width)))
+        return torch.split(batch.rgb(self.input_size), max(1, _PIXELS_AT_ONCE // (height * width)))
 
     def cut_shape(self, cut: str) -> CutShape:
         """See `Detector.cut_shape`."""
@@ -245,21 +246,14 @@ class Reconstructive(nn.Module):
 
     def __init__(self, width: int = 128) -> None:
         super().__init__()
-        wide = [width, 2 * width, 4 * width, 8 * width, 8 * width]
+        wide = [width * times for times in (1, 2, 4, 8, 8)]
         self.encoder = _encoder(3, wide)
+        narrow = [width * times for times in (4, 2, 1, 1)]
         self.decoder = nn.Sequential(
             *[
                 nn.Sequential(_doubling(a, a), _convolution(a, a), _convolution(a, b))
-                for a, b in ((8 * width, 4 * width), (4 * width, 2 * width))
-            ],
-            nn.Sequential(
-                _doubling(2 * width, 2 * width),
-                _convolution(2 * width, 2 * width),
-                _convolution(2 * width, width),
-            ),
-            nn.Sequential(
-                _doubling(width, width), _convolution(width, width), _convolution(width, width)
-            ),
+                for a, b in zip([wide[-1], *narrow], narrow, strict=False)
+            ]
         )
         self.last = nn.Conv2d(width, 3, 3, padding=1)
         _initialise(self)
@@ -387,5 +381,5 @@ def _pixels(rgb: Tensor) -> Sequence[Pixels]:
     return list(np.ascontiguousarray(stacked))
 
 
-def _stacked(images: Sequence[np.ndarray], device: torch.device) -> Tensor:
+def _stacked(images: Sequence[FloatImage], device: torch.device) -> Tensor:
     return torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).contiguous()

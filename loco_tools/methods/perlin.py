@@ -4,6 +4,7 @@ Perlin 2002, "Improving noise": unit gradients on a grid, blended by a quintic.
 """
 
 import math
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 Field = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Size = tuple[int, int]
+Number = TypeVar("Number", np.float32, np.uint8)
 
 _MOST_DOUBLINGS = 5
 
@@ -32,14 +34,14 @@ def perlin_noise(size: Size, cells: tuple[int, int], rng: np.random.Generator) -
 
     def corner(down: int, right: int) -> Field:
         place = np.ix_(rows + down, columns + right)
-        field: Field = towards_y[place] * (dy - down) + towards_x[place] * (dx - right)
-        return field
+        field = towards_y[place] * (dy - down) + towards_x[place] * (dx - right)
+        return field.astype(np.float32, copy=False)
 
     fade_x = _fade(dx)
     top = corner(0, 0) + fade_x * (corner(0, 1) - corner(0, 0))
     bottom = corner(1, 0) + fade_x * (corner(1, 1) - corner(1, 0))
-    blended: Field = np.float32(math.sqrt(2)) * (top + _fade(dy) * (bottom - top))
-    return blended
+    blended = math.sqrt(2) * (top + _fade(dy) * (bottom - top))
+    return blended.astype(np.float32, copy=False)
 
 
 def perlin_mask(size: Size, rng: np.random.Generator, *, threshold: float = 0.5) -> Mask:
@@ -55,7 +57,7 @@ def perlin_mask(size: Size, rng: np.random.Generator, *, threshold: float = 0.5)
     return mask
 
 
-def turned(field: Field, angle_deg: float) -> Field:
+def turned(field: npt.NDArray[Number], angle_deg: float) -> npt.NDArray[Number]:
     """(H, W) or (H, W, C) turned about its centre, bilinear, zeros from outside."""
     height, width = field.shape[:2]
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle_deg, 1.0)

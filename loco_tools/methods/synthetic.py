@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
-from skimage.exposure import adjust_gamma
 
 from loco_tools.datasets.images import Pixels
 from loco_tools.methods.perlin import Field, Mask, perlin_mask, turned
@@ -45,8 +44,9 @@ def with_anomaly(image: Pixels, textures: TextureSource, rng: np.random.Generato
     mask = perlin_mask(size, rng)
     transparency = np.float32(rng.uniform(0, _MOST_TRANSPARENT))
     clean = image.astype(np.float32) / 255
-    blended = (1 - transparency) * texture + transparency * clean
-    return Example(image=np.where(mask[..., None], blended, clean), mask=mask)
+    blended = texture + transparency * (clean - texture)
+    image_with_blobs: Field = np.where(mask[..., None], blended, clean).astype(np.float32)
+    return Example(image=image_with_blobs, mask=mask)
 
 
 def without_anomaly(image: Pixels) -> Example:
@@ -68,8 +68,9 @@ def rotated(image: Pixels, most_deg: float, rng: np.random.Generator) -> Pixels:
 
 
 def _gamma(image: Pixels, rng: np.random.Generator) -> Pixels:
-    channels = [adjust_gamma(image[..., c], g) for c, g in enumerate(rng.uniform(0.5, 2.0, 3))]
-    return np.stack(channels, axis=-1)
+    share = np.linspace(0, 1, 256)[:, None]
+    curves = (255 * share ** rng.uniform(0.5, 2.0, 3)).round().astype(np.uint8)
+    return cv2.LUT(image, curves[:, None]).astype(np.uint8, copy=False)  # (256, 1, 3) curves
 
 
 def _brightness(image: Pixels, rng: np.random.Generator) -> Pixels:

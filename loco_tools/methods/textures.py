@@ -48,7 +48,7 @@ class TextureFolder:
 
     def __call__(self, size: Size, rng: np.random.Generator) -> Pixels:
         """One of them, resized; DatasetError when it is damaged."""
-        image = read_image(self.paths[rng.integers(len(self.paths))])
+        image = read_image(self.paths[int(rng.integers(len(self.paths)))])
         return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
@@ -71,7 +71,7 @@ class ProceduralTextures:
 
     def __call__(self, size: Size, rng: np.random.Generator) -> Pixels:
         """One of a family drawn at random."""
-        draw = FAMILIES[self.families[rng.integers(len(self.families))]]
+        draw = FAMILIES[self.families[int(rng.integers(len(self.families)))]]
         return draw(size, rng)
 
 
@@ -100,7 +100,7 @@ def cells(size: Size, rng: np.random.Generator) -> Pixels:
     colours = palette[cell]  # (H, W, 3)
     if rng.random() < 0.5:
         colours *= np.exp(-2 * distance / distance.max())[..., None]
-    return colours.astype(np.uint8)
+    return np.asarray(colours, np.uint8)
 
 
 def tiling(size: Size, rng: np.random.Generator) -> Pixels:
@@ -125,7 +125,8 @@ def tiling(size: Size, rng: np.random.Generator) -> Pixels:
 def phase(size: Size, rng: np.random.Generator) -> Pixels:
     """Random phases under amplitudes of 1/f^a, in correlated colours."""
     frequency = _frequencies(size)
-    fall_off = np.maximum(frequency, 1 / max(size)) ** -rng.uniform(0.5, 2.0)
+    steepness = np.float32(rng.uniform(0.5, 2.0))
+    fall_off = np.maximum(frequency, np.float32(1 / max(size))) ** -steepness
     layers = np.stack([_filtered(fall_off, size, rng) for _ in range(3)], axis=-1)
     mixed = layers @ rng.normal(0, 1, (3, 3)).astype(np.float32)
     return _stretched(mixed)
@@ -134,7 +135,7 @@ def phase(size: Size, rng: np.random.Generator) -> Pixels:
 def gabor(size: Size, rng: np.random.Generator) -> Pixels:
     """A mixture of Gabor noises: a few directions and wavelengths, through a colour ramp."""
     fy, fx = _frequency_grid(size)
-    amplitude = np.zeros((fy.size, fx.size), np.float32)
+    amplitude: Field = np.zeros((fy.size, fx.size), np.float32)
     for _ in range(int(rng.integers(1, 5))):
         wave = 2 ** rng.uniform(-5.5, -2)  # cycles per pixel
         angle = rng.uniform(-np.pi / 2, np.pi / 2)
@@ -208,4 +209,4 @@ def _stretched(field: Field) -> Pixels:
     """0 to 255 between the 1st and 99th percentile."""
     low, high = np.percentile(field[::4, ::4], (1, 99))
     scaled = (field - low) * (255 / max(high - low, 1e-12))
-    return np.clip(scaled, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(scaled, 0, 255), np.uint8)
