@@ -160,7 +160,9 @@ class View(Schema):
     On a rig with one camera the azimuth is the turn of the table; the lamps stay with the camera.
     """
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    """Also part of the names of files."""
+
     azimuth_deg: float = 0.0
     elevation_deg: Annotated[float, Field(gt=0, le=90)] = 90.0
 

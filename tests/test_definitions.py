@@ -6,7 +6,8 @@ import pytest
 from loco_tools import definitions
 from loco_tools.annotations.taxonomy import check_against_plan, defects_config, load_taxonomy
 from loco_tools.errors import AnnotationError, DefinitionError
-from loco_tools.plan import load_plan
+from loco_tools.plan import View, load_plan
+from loco_tools.schema import parse
 
 CLASSES = ("flat_connector", "angle", "composite_part")
 
@@ -69,6 +70,12 @@ def test_the_current_workspace_comes_before_the_shipped_definitions(
     own.write_text(shipped.read_text().replace('title = "Angle bracket"', 'title = "My bracket"'))
     monkeypatch.chdir(tmp_path)
     assert load_plan("angle").part.title == "My bracket"
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "Top", ""])
+def test_a_view_that_is_no_part_of_a_file_name_is_refused(name: str) -> None:
+    with pytest.raises(DefinitionError, match="name: string should match pattern"):
+        parse(View, {"name": name}, origin="plan.toml")
 
 
 def test_every_photograph_of_a_part_comes_before_the_next_part() -> None:

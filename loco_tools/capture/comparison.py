@@ -161,6 +161,8 @@ def motion_px(first: Pixels, second: Pixels, part: Part | None) -> float:
     """
     window = _window(first.shape, part)
     a, b = (frame[window].astype(np.float32) for frame in (first, second))
+    if not (np.ptp(a) and np.ptp(b)):
+        return 0.0  # phase correlation makes up a shift where there is nothing to see
     hann = cv2.createHanningWindow((a.shape[1], a.shape[0]), cv2.CV_32F)
     (dx, dy), _ = cv2.phaseCorrelate(a - a.mean(), b - b.mean(), hann)
     return math.hypot(dx, dy)

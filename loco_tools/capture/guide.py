@@ -27,7 +27,12 @@ from loco_tools.capture.cameras import Camera, Frame, open_camera
 from loco_tools.capture.gates import Verdict
 from loco_tools.capture.inspection import Inspector, reference_of
 from loco_tools.capture.lock import held
-from loco_tools.capture.opening import choose_session, open_session, refuse_drift
+from loco_tools.capture.opening import (
+    choose_session,
+    connect_again,
+    open_session,
+    refuse_drift,
+)
 from loco_tools.capture.session import (
     Mark,
     OverriddenBy,
@@ -179,6 +184,14 @@ class Guide:
         """
         last = next(reversed(self._planned.values()))
         return self.camera.preview(self.current or last)
+
+    def reconnect(self) -> None:
+        """Connect the camera anew, after it was lost or has drifted; blocks as `connect` does.
+
+        Raises:
+            CaptureError: it does not come back, or not with the settings of the session.
+        """
+        connect_again(self.folder, self.record, self.camera)
 
     def shoot(self) -> Candidate:
         """Photograph the current shot and judge it; nothing is written. Blocks as the camera does.

@@ -23,6 +23,10 @@ from loco_tools.errors import CaptureError
 from loco_tools.plan import Plan
 
 
+class DriftError(CaptureError):
+    """The camera no longer has the settings that the session began with."""
+
+
 def choose_session(
     plan: Plan, class_folder: Path, name: str | None, *, new: bool, skipped: bool = False
 ) -> Path:
@@ -45,11 +49,12 @@ def choose_session(
             raise CaptureError(f"{class_folder / name}: exists already; next step: another name")
         return class_folder / name
     known = sessions_of(class_folder)
-    unfinished = [folder for folder in known if _has_work(folder, skipped)]
-    if unfinished and not new:
-        return unfinished[-1]
-    if known and not new and same_plan(read_session(known[-1]), plan):
-        return known[-1]
+    if known and not new:
+        unfinished = [folder for folder in known if _has_work(folder, skipped)]
+        if unfinished:
+            return unfinished[-1]
+        if same_plan(read_session(known[-1]), plan):
+            return known[-1]
     taken = {path.name for path in known}
     return class_folder / next(
         name for i in range(1, 10_000) if (name := f"session-{i:03d}") not in taken
@@ -103,15 +108,28 @@ def _calibrated(folder: Path, record: Session, calibration: Calibration | None) 
     return record.model_copy(update={"calibration": calibration, "px_per_mm": scales})
 
 
+def connect_again(folder: Path, record: Session, camera: Camera) -> None:
+    """Release the session's camera and connect it anew, with the plan's settings; blocks.
+
+    Raises:
+        CaptureError: it cannot be connected, or another one answers in its place.
+        DriftError: it does not come to the settings that the session began with.
+    """
+    camera.close()
+    camera.connect()
+    _refuse_another_camera(folder, record, camera)
+    refuse_drift(folder, record, camera)
+
+
 def refuse_drift(folder: Path, record: Session, camera: Camera) -> None:
     """Check that the camera still has the settings that the session began with.
 
     Raises:
-        CaptureError: it has not; the message names each.
+        DriftError: it has not; the message names each.
     """
     found = differences(record.camera.actual, camera.settings())
     if found:
-        raise CaptureError(
+        raise DriftError(
             f"{folder}: camera {camera.identity} no longer has the settings that the session "
             f"began with: {'; '.join(found)}; next step: switch off its automatic modes and run "
             "the command again, which sets them anew; this shot was not taken"
@@ -119,11 +137,7 @@ def refuse_drift(folder: Path, record: Session, camera: Camera) -> None:
 
 
 def _refuse_another(folder: Path, record: Session, plan: Plan, camera: Camera, seed: int) -> None:
-    if record.camera.identity != camera.identity:
-        raise CaptureError(
-            f"{folder}: was begun with camera {record.camera.identity!r}, got "
-            f"{camera.identity!r}; next step: connect that camera, or begin anew with --new"
-        )
+    _refuse_another_camera(folder, record, camera)
     if not same_plan(record, plan):
         raise CaptureError(
             f"{folder}: was begun with another plan of {plan.name!r}; next step: bring the plan "
@@ -134,6 +148,14 @@ def _refuse_another(folder: Path, record: Session, plan: Plan, camera: Camera, s
         raise CaptureError(
             f"{folder}: was begun with --seed {record.seed}, got {seed}; next step: use that seed, "
             "or begin anew with --new"
+        )
+
+
+def _refuse_another_camera(folder: Path, record: Session, camera: Camera) -> None:
+    if record.camera.identity != camera.identity:
+        raise CaptureError(
+            f"{folder}: was begun with camera {record.camera.identity!r}, got "
+            f"{camera.identity!r}; next step: connect that camera, or begin anew with --new"
         )
 
 

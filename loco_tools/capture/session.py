@@ -13,9 +13,9 @@ in flight, and whoever opens it again can go on.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from loco_tools import files
 from loco_tools.capture.calibration import Calibration
@@ -71,7 +71,7 @@ class Shot(Schema):
     defect: str | None
     part: str
     view: str
-    file: str
+    file: Annotated[str, Field(pattern=r"^images/[^/\\]+\.png$")]
     sha256: str
     simulated: bool
     measurements: dict[str, float]

@@ -1,5 +1,6 @@
 """Photographing: demo, capture."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from loco_tools.cli.printing import (
     print_plan,
     print_results,
 )
-from loco_tools.progress import Progress
+from loco_tools.progress import SILENT, Progress, RichProgress
 
 if TYPE_CHECKING:
     from loco_tools.capture.guide import Guide
@@ -51,7 +52,13 @@ def demo(progress: Progress, out: Path, seed: int) -> None:
 @click.option("--skipped", is_flag=True, help="Take up the shots again that were skipped.")
 @click.option("--calibration", type=PATH, metavar="FILE", help="What `calibrate camera` wrote.")
 @click.option("--station", is_flag=True, help="Serve a page for a tablet at the rig.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Of the station page.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Of the station page. Any but loopback wants a token: the one in LOCO_TOOLS_STATION_TOKEN,"
+    " or one that is made up and printed.",
+)
 @click.option("--port", type=int, default=8000, show_default=True, help="Of the station page.")
 @click.option("--unattended", is_flag=True, help="Ask nothing, even at a terminal.")
 @click.option("--keep-failing", is_flag=True, help="Unattended, keep shots that fail a gate.")
@@ -132,7 +139,10 @@ def _serve(guide: "Guide", host: str, port: int, progress: Progress) -> None:
     extras.require("The station page", "station")
     from loco_tools.capture.station import serve
 
-    serve(guide, host=host, port=port, progress=progress)
+    token = os.environ.get("LOCO_TOOLS_STATION_TOKEN") or None
+    # also with --quiet: without the address nobody gets in
+    told = RichProgress() if progress is SILENT else progress
+    serve(guide, host=host, port=port, token=token, progress=told)
 
 
 def _someone_is_there(guide: "Guide", *, asked: bool) -> bool:

@@ -21,8 +21,12 @@ from loco_tools.methods.backbones import Backbone
 from loco_tools.methods.batch import Batch, Size, batches
 from loco_tools.methods.detector import CutShape, Detector, DetectorConfig, PatchScores
 from loco_tools.methods.patch_features import to_rows
-from loco_tools.methods.simplenet import Discriminator, TrainingConfig, train_discriminator
-from loco_tools.methods.training_features import TrainingFeatures
+from loco_tools.methods.simplenet import (
+    Discriminator,
+    TrainingConfig,
+    good_features,
+    train_discriminator,
+)
 from loco_tools.progress import Progress
 from loco_tools.schema import parse
 
@@ -117,9 +121,10 @@ class FeatureFusion(Detector):
         progress: Progress,
     ) -> None:
         self._block = self._fit_block(train, seed, progress)
-        features = TrainingFeatures(
+        features, held_out = good_features(
             self._fused,
             train,
+            validation,
             device=self.device,
             batch_size=self.config.batch_size,
             cache_mb=self.config.cache_mb,
@@ -129,9 +134,11 @@ class FeatureFusion(Detector):
             self._discriminator,
             features,
             self.config,
+            held_out=held_out,
             seed=seed,
             progress=progress,
             title=self.name,
+            keep=self._keep,
         )
         if self.config.member_scores and len(validation) == 0:
             progress.note(

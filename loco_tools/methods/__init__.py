@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from loco_tools.methods.detector import SingleDetector
 
 METHODS = {
+    "ast": "loco_tools.methods.asymmetric:AST",
+    "csflow": "loco_tools.methods.csflow:CSFlow",
+    "draem": "loco_tools.methods.draem:DRAEM",
     "patchcore": "loco_tools.methods.patchcore:PatchCore",
+    "rd4ad": "loco_tools.methods.rd4ad:RD4AD",
     "simplenet": "loco_tools.methods.simplenet:SimpleNet",
 }
 """Method name -> "package.module:Class"; the same spelling names a method of your own."""

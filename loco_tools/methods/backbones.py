@@ -129,9 +129,9 @@ class TorchvisionBackbone(Backbone):
             torch.manual_seed(0)
             model = _classifier(name).eval()
             self._found = _stages(name, model)
-            every = {stage: stage for stage, _ in self._found.values()}
-            trunk = create_feature_extractor(model, every).eval().requires_grad_(False)
-            self._trunk = (trunk,)  # the tuple keeps what `net` does not need out of our state
+            # Parts are cut out of the model as it is: cut out of a part, a stage would be its last
+            # layer, without the sum of a residual block. The tuple keeps it out of our state.
+            self._model = (model.requires_grad_(False),)
             self.net = create_feature_extractor(model, {stage: stage for stage in self.stages})
         self.net.eval().requires_grad_(False)
         self.strides = tuple(sorted(self._found))
@@ -167,7 +167,7 @@ class TorchvisionBackbone(Backbone):
         from torchvision.models.feature_extraction import create_feature_extractor
 
         stages = [self._found[stride][0] for stride in strides]
-        made: nn.Module = create_feature_extractor(self._trunk[0], {s: s for s in stages})
+        made: nn.Module = create_feature_extractor(self._model[0], {s: s for s in stages})
         return made.eval().requires_grad_(False)
 
     def fill(self, state: dict[str, Tensor], *, weights: str, origin: str) -> None:
@@ -179,7 +179,7 @@ class TorchvisionBackbone(Backbone):
         Raises:
             MethodError: a parameter is missing or has another shape; names the first ones.
         """
-        _accept_folded(self._trunk[0], state)
+        _accept_folded(self._model[0], state)
         wanted = _parameters(self.net)
         missing, unlike = _faults(wanted, state)
         if missing or unlike:

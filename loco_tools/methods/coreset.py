@@ -12,10 +12,12 @@ from torch import Tensor
 from loco_tools.errors import MethodError
 from loco_tools.progress import SILENT, Progress
 
-HEAD_DIM = 32
-"""Leading dimensions that decide which distances are worth computing."""
+CANDIDATES = 2048
+"""Rows among which one round chooses; more make rounds fewer and each step slower."""
+BLOCK_FLOATS = 1_000_000
+"""Largest block of distances held at once: small enough to stay in a processor's cache."""
 
-Rows = npt.NDArray[np.float32]
+Distances = npt.NDArray[np.float32]
 
 
 def coreset(
@@ -23,16 +25,17 @@ def coreset(
     count: int,
     *,
     seed: int,
-    projection_dim: int = 128,
+    projection_dim: int | None = 128,
     progress: Progress = SILENT,
 ) -> Tensor:
-    """Choose `count` of the N rows, greedily farthest first on a random projection.
+    """Choose `count` of the N rows, greedily farthest first.
 
     Args:
-        rows: (N, D); the memory needed beyond it is N * projection_dim floats.
+        rows: (N, D); the memory needed beyond it is N * min(D, projection_dim) floats.
         count: how many, 1..N; exactly that many different rows are chosen.
         seed: of the projection and of the first row.
-        projection_dim: rows of more dimensions are projected to so many (a Gaussian matrix).
+        projection_dim: rows of more dimensions are projected to so many (a Gaussian matrix), as
+            published; None: distances are those of the rows themselves.
         progress: told about every choice.
 
     Returns:
@@ -49,44 +52,77 @@ def coreset(
     generator = torch.Generator().manual_seed(seed)
     points = _project(rows, projection_dim, generator)
     first = int(torch.randint(len(points), (1,), generator=generator))
-    return torch.from_numpy(_farthest_first(points, count, first, progress))
+    return _farthest_first(points, count, first, progress)
 
 
-def _project(rows: Tensor, dim: int, generator: torch.Generator) -> Rows:
-    centred = rows - rows.mean(dim=0)
-    if rows.shape[1] > dim:
-        matrix = torch.randn(rows.shape[1], dim, generator=generator) / dim**0.5
-        centred = centred @ matrix.to(rows.device)
-    spread = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)  # largest variance first
-    projected: Rows = np.ascontiguousarray((centred @ spread).float().cpu().numpy())
-    return projected
+def _project(rows: Tensor, dim: int | None, generator: torch.Generator) -> Tensor:
+    centred = rows - rows.mean(dim=0)  # small numbers: less is lost in |a|^2 + |b|^2 - 2ab
+    if dim is None or rows.shape[1] <= dim:
+        return centred
+    matrix = torch.randn(rows.shape[1], dim, generator=generator) / dim**0.5
+    return centred @ matrix.to(rows.device)
 
 
-def _farthest_first(
-    points: Rows, count: int, first: int, progress: Progress
-) -> npt.NDArray[np.int64]:
-    """The plain greedy loop, with most distances known to be too large from their first terms.
+def _farthest_first(points: Tensor, count: int, first: int, progress: Progress) -> Tensor:
+    """The plain greedy loop in rounds, with the same result.
 
-    The columns of `points` come in the order of their variance, so the squared distance over the
-    first few is a tight lower bound of the whole; only rows where it is below the distance to the
-    nearest centre so far are looked at in full.
+    A row's distance to the nearest centre only ever shrinks. So as long as the farthest of some
+    candidates is farther than every other row was when the round began, it is the farthest of all:
+    a round brings all rows up to date by matrix products, takes the farthest ones as candidates,
+    and chooses among these alone until that no longer holds.
     """
-    head = np.ascontiguousarray(points[:, :HEAD_DIM])
-    head_squared = np.einsum("nd,nd->n", head, head)
-    squared = np.einsum("nd,nd->n", points, points)
-    chosen = np.empty(count, dtype=np.int64)
-    nearest = np.full(len(points), np.inf, dtype=np.float32)  # squared distance to its centre
-    candidate = first
+    squared = points.square().sum(dim=1)
+    nearest = torch.full_like(squared, float("inf"))  # squared distance to its centre
+    chosen = torch.tensor([first], device=points.device)
+    new = chosen
     with progress.task("coreset", count) as advance:
-        for step in range(count):
-            chosen[step] = candidate
-            bound = head @ (-2 * head[candidate])
-            bound += head_squared
-            bound += head_squared[candidate]
-            rows = np.flatnonzero(bound < nearest)
-            distances = squared[rows] + squared[candidate] - 2 * (points[rows] @ points[candidate])
-            nearest[rows] = np.minimum(nearest[rows], np.maximum(distances, 0))
-            nearest[candidate] = -1  # never again, even among equal rows
-            candidate = int(nearest.argmax())
-            advance(1)
-    return chosen
+        advance(1)
+        while len(chosen) < count:
+            _bring_up_to_date(nearest, points, squared, new)
+            top = nearest.topk(min(CANDIDATES + 1, len(points)))
+            candidates = top.indices[:CANDIDATES]
+            others = float(top.values[-1]) if len(points) > CANDIDATES else -1.0
+            picks = _choose(
+                _between(points[candidates], squared[candidates]),
+                top.values[:CANDIDATES].cpu().numpy(),
+                others,
+                count - len(chosen),
+            )
+            new = candidates[torch.from_numpy(picks).to(candidates.device)]
+            chosen = torch.cat([chosen, new])
+            advance(len(new))
+    return chosen.cpu()
+
+
+def _bring_up_to_date(nearest: Tensor, points: Tensor, squared: Tensor, new: Tensor) -> None:
+    """Take the new centres into `nearest`; centres themselves come out at -1, never to return."""
+    centres, block = points[new], max(1, BLOCK_FLOATS // len(new))
+    for start in range(0, len(points), block):
+        part = slice(start, start + block)
+        distances = torch.addmm(squared[new], points[part], centres.T, alpha=-2).amin(dim=1)
+        distances = (distances + squared[part]).clamp_min(0)
+        nearest[part] = torch.minimum(nearest[part], distances)
+    nearest[new] = -1
+
+
+def _between(points: Tensor, squared: Tensor) -> Distances:
+    """Squared distances between all pairs of candidates."""
+    distances = torch.addmm(squared, points, points.T, alpha=-2) + squared[:, None]
+    between: Distances = distances.clamp_min(0).cpu().numpy()
+    return between
+
+
+def _choose(
+    between: Distances, nearest: Distances, others: float, at_most: int
+) -> npt.NDArray[np.int64]:
+    """Which candidates come next, while the farthest is at least as far as all `others`."""
+    nearest = nearest.copy()
+    picks: list[int] = []
+    while len(picks) < at_most:
+        pick = int(nearest.argmax())
+        if nearest[pick] < max(others, 0):
+            break
+        picks.append(pick)
+        np.minimum(nearest, between[pick], out=nearest)
+        nearest[pick] = -1
+    return np.array(picks, dtype=np.int64)

@@ -5,7 +5,8 @@ github.com/DonaldRR/SimpleNet. The discriminator also heads our feature-level en
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -18,6 +19,7 @@ from loco_tools.methods.batch import Batch
 from loco_tools.methods.detector import CutShape, PatchScores, SingleConfig, SingleDetector
 from loco_tools.methods.memory import trained_mb
 from loco_tools.methods.patch_features import FeatureSource, to_rows
+from loco_tools.methods.training import LogEntry, Training, epoch_batches, steps_per_epoch
 from loco_tools.methods.training_features import TrainingFeatures
 from loco_tools.progress import Progress
 from loco_tools.schema import Schema
@@ -57,7 +59,8 @@ class SimpleNetConfig(SingleConfig, TrainingConfig):
     standardise: bool | None = None
     """Channels to zero mean and unit deviation; None: only with a weight-free backbone."""
     cache_mb: int = Field(default=3000, ge=0)
-    """Features of the training images are kept in memory when they fit, else made every pass."""
+    """Features of the training images are kept in memory when they fit, else made every pass; those
+    of the validation images have a quarter as much."""
 
 
 class Discriminator(nn.Module):
@@ -151,13 +154,13 @@ class SimpleNet(SingleDetector):
         seed: int,
         progress: Progress,
     ) -> None:
-        del validation
         self.source.reset()
         if self.source.wants(self.config.standardise):
             self.source.measure(train, self.input_size, self.config.batch_size, progress)
-        features = TrainingFeatures(
+        features, held_out = good_features(
             lambda batch: self.source.of(batch, self.input_size),
             train,
+            validation,
             device=self.device,
             batch_size=self.config.batch_size,
             cache_mb=self.config.cache_mb,
@@ -167,9 +170,11 @@ class SimpleNet(SingleDetector):
             self.discriminator,
             features,
             self.config,
+            held_out=held_out,
             seed=seed,
             progress=progress,
             title=self.name,
+            keep=self._keep,
         )
 
     def score_batch(self, batch: Batch) -> PatchScores:
@@ -186,7 +191,7 @@ class SimpleNet(SingleDetector):
         """See `Detector.memory_mb`: the discriminator in training, kept features, a step."""
         h, w = self.input_size
         image_mb = 4 * self.config.target_dim * (h * w // 64) / 1e6
-        kept = min(count * image_mb, self.config.cache_mb)
+        kept = min(1.25 * count * image_mb, 1.25 * self.config.cache_mb)
         return trained_mb(self.discriminator) + kept + 8 * self.config.batch_size * image_mb
 
     def cut_batch(self, batch: Batch, cut: str) -> Tensor:
@@ -209,60 +214,91 @@ class SimpleNet(SingleDetector):
         self.source.std.copy_(tensors["std"])
 
 
+def good_features(
+    make: Callable[[Batch], Tensor],
+    train: Sequence[Pixels],
+    validation: Sequence[Pixels],
+    *,
+    device: torch.device,
+    batch_size: int,
+    cache_mb: int,
+) -> tuple[TrainingFeatures, TrainingFeatures]:
+    """What `train_discriminator` takes: features of the training and of the held-out images."""
+    return (
+        TrainingFeatures(make, train, device=device, batch_size=batch_size, cache_mb=cache_mb),
+        TrainingFeatures(
+            make, validation, device=device, batch_size=batch_size, cache_mb=cache_mb // 4
+        ),
+    )
+
+
 def train_discriminator(
     discriminator: Discriminator,
     features: TrainingFeatures,
     config: TrainingConfig,
     *,
+    held_out: TrainingFeatures,
     seed: int,
     progress: Progress,
     title: str,
-) -> list[dict[str, float]]:
+    keep: Path | None = None,
+) -> list[LogEntry]:
     """Teach the discriminator good features against the same plus Gaussian noise.
 
     Paper, equations 3 to 5: one noise vector per patch, added after the adaptor; the loss is a
     hinge on both sides, mean max(0, th - D(f)) + mean max(0, th + D(f + noise)). Both halves go
     through the batch norm together.
 
+    Args:
+        discriminator: trained in place.
+        features: of the good training images.
+        config: how to train.
+        held_out: features of good validation images, perhaps of none.
+        seed: of the batches and the noise.
+        progress: told about every step.
+        title: whom the progress bar names.
+        keep: see `Detector.fit`.
+
     Returns:
-        One entry per epoch: epoch, loss (the mean over its steps).
+        One entry per epoch: epoch, loss (the mean over its steps), and here and there validation,
+        the good side of the loss on `held_out`.
     """
-    generator = torch.Generator(device="cpu").manual_seed(seed)
-    optimisers = _optimisers(discriminator, config)
     noise_std = _noise_std(discriminator, features, config)
-    steps_per_epoch = math.ceil(len(features) / features.batch_size)
-    total = config.steps or config.epochs * steps_per_epoch
-    losses: list[float] = []
-    discriminator.train()
-    with progress.task(f"{title}: training", total) as advance:
-        for indices in _draws(len(features), features.batch_size, total, generator):
-            rows = _step_rows(features.of(indices), config.step_patches, generator)
-            loss = _loss(discriminator, rows, noise_std, config.margin, generator)
-            for optimiser in optimisers:
-                optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            for optimiser in optimisers:
-                optimiser.step()
-            losses.append(loss.item())
-            advance(1)
-    discriminator.eval()
-    return [
-        {"epoch": n + 1, "loss": sum(part) / len(part)}
-        for n in range(math.ceil(total / steps_per_epoch))
-        if (part := losses[n * steps_per_epoch : (n + 1) * steps_per_epoch])
-    ]
+    indices = epoch_batches(len(features), features.batch_size, seed)
+    per_epoch = steps_per_epoch(len(features), features.batch_size)
+
+    def step(number: int, generator: torch.Generator) -> Tensor:
+        rows = _step_rows(features.of(indices(number)), config.step_patches, generator)
+        return _loss(discriminator, rows, noise_std, config.margin, generator)
+
+    def validate() -> float:
+        total = 0.0
+        for start in range(0, len(held_out), held_out.batch_size):
+            part = range(start, min(start + held_out.batch_size, len(held_out)))
+            normality = -discriminator.maps(held_out.of(part))
+            total += float((config.margin - normality).clamp_min(0).mean()) * len(part)
+        return total / len(held_out)
+
+    return Training(
+        title=title,
+        modules={"discriminator": discriminator},
+        optimisers=_optimisers(discriminator, config),
+        steps=config.steps or config.epochs * per_epoch,
+        steps_per_epoch=per_epoch,
+        seed=seed,
+        validate=validate if len(held_out) else None,
+    ).run(step, progress=progress, keep=keep)
 
 
 def _optimisers(
     discriminator: Discriminator, config: TrainingConfig
-) -> tuple[torch.optim.Optimizer, ...]:
+) -> dict[str, torch.optim.Optimizer]:
+    adaptor, lr = discriminator.adaptor.parameters(), config.discriminator_lr
     perceptron = [*discriminator.body.parameters(), *discriminator.head.parameters()]
-    return (
-        torch.optim.AdamW(
-            discriminator.adaptor.parameters(), lr=config.adaptor_lr, weight_decay=0.01
-        ),
-        torch.optim.Adam(perceptron, lr=config.discriminator_lr, weight_decay=config.weight_decay),
-    )
+    return {
+        "adaptor": torch.optim.AdamW(adaptor, lr=config.adaptor_lr, weight_decay=0.01),
+        "perceptron": torch.optim.Adam(perceptron, lr=lr, weight_decay=config.weight_decay),
+    }
 
 
 @torch.no_grad()
@@ -274,19 +310,6 @@ def _noise_std(
     first = features.of(range(min(len(features), features.batch_size)))
     adapted = discriminator.adaptor(to_rows(first))
     return config.noise_std * float(adapted.square().mean().sqrt())
-
-
-def _draws(
-    count: int, batch_size: int, steps: int, generator: torch.Generator
-) -> Iterator[list[int]]:
-    """Image indices of each step: passes over all images, in a new order each time."""
-    done = 0
-    while done < steps:
-        order: list[int] = torch.randperm(count, generator=generator).tolist()
-        for start in range(0, count, batch_size):
-            if done < steps:
-                yield order[start : start + batch_size]
-            done += 1
 
 
 def _step_rows(features: Tensor, limit: int | None, generator: torch.Generator) -> Tensor:

@@ -22,8 +22,12 @@ _MOST_TRANSPARENT = 0.8
 
 @dataclass(frozen=True)
 class Example:
-    """An image (H, W, 3) float32 in 0..1 and where it is anomalous (H, W), perhaps nowhere."""
+    """A good image, what was made of it, and where that is anomalous, perhaps nowhere.
 
+    `good` and `image` are (H, W, 3) float32 in 0..1, `mask` is (H, W).
+    """
+
+    good: Field
     image: Field
     mask: Mask
 
@@ -40,18 +44,18 @@ def with_anomaly(image: Pixels, textures: TextureSource, rng: np.random.Generato
     pixels are (1 - b) texture + b image.
     """
     size = (image.shape[0], image.shape[1])
-    texture = augmented(textures(size, rng), rng).astype(np.float32) / 255
+    good, texture = _floats(image), _floats(augmented(textures(size, rng), rng))
     mask = perlin_mask(size, rng)
     transparency = np.float32(rng.uniform(0, _MOST_TRANSPARENT))
-    clean = image.astype(np.float32) / 255
-    blended = texture + transparency * (clean - texture)
-    image_with_blobs: Field = np.where(mask[..., None], blended, clean).astype(np.float32)
-    return Example(image=image_with_blobs, mask=mask)
+    blended = (1 - transparency) * texture + transparency * good
+    seen: Field = np.where(mask[..., None], blended, good).astype(np.float32, copy=False)
+    return Example(good, seen, mask)
 
 
 def without_anomaly(image: Pixels) -> Example:
     """A good image (H, W, 3) as it is."""
-    return Example(image.astype(np.float32) / 255, np.zeros(image.shape[:2], np.bool_))
+    good = _floats(image)
+    return Example(good, good, np.zeros(image.shape[:2], np.bool_))
 
 
 def augmented(texture: Pixels, rng: np.random.Generator) -> Pixels:
@@ -65,6 +69,10 @@ def rotated(image: Pixels, most_deg: float, rng: np.random.Generator) -> Pixels:
     """Turned about the centre by up to `most_deg` either way, black from outside."""
     angle = rng.uniform(-most_deg, most_deg)
     return turned(image, angle)
+
+
+def _floats(image: Pixels) -> Field:
+    return image.astype(np.float32) / np.float32(255)
 
 
 def _gamma(image: Pixels, rng: np.random.Generator) -> Pixels:

@@ -70,9 +70,16 @@ class ProceduralTextures:
                 )
 
     def __call__(self, size: Size, rng: np.random.Generator) -> Pixels:
-        """One of a family drawn at random."""
+        """One of a family drawn at random, a third of them grey.
+
+        Were all in full colour, a grey class's anomalies would be known by their colour alone.
+        """
         draw = FAMILIES[self.families[int(rng.integers(len(self.families)))]]
-        return draw(size, rng)
+        coloured = draw(size, rng)
+        colour = max(0.0, rng.uniform(-0.5, 1.0))
+        grey = cv2.cvtColor(cv2.cvtColor(coloured, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        mixed = cv2.addWeighted(coloured, colour, grey, 1 - colour, 0)
+        return mixed.astype(np.uint8, copy=False)
 
 
 def clouds(size: Size, rng: np.random.Generator) -> Pixels:

@@ -53,8 +53,8 @@ def edge_damage(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     for _ in range(_TRIES):
         width, depth = rng.uniform(4.5, 8.0), rng.uniform(1.8, 3.4)
         notch = _notch(plate, rng, width, depth)
-        around = Polygon(notch).buffer(1.1) & outline(plate).buffer(0.15)
-        if around.buffer(0.6).intersects(taken) or not _is_flat(around, plate):
+        around = Polygon(notch).buffer(1.25) & outline(plate).buffer(0.15)
+        if around.buffer(0.45).intersects(taken) or not _is_flat(around, plate):
             continue
         thickness, height = plate.thickness_mm, rng.uniform(0.3, 0.55)
         # walls lean outwards at the top: the blow came from above
@@ -95,7 +95,9 @@ def scratch(assembly: Assembly, rng: np.random.Generator) -> Assembly:
             solids.sweep(path, [(s * (width / 2 + u), z) for u, z in section], size)
             for s in (-1.0, 1.0)
         ]
-        stripe = solids.prism(LineString(path).buffer(reach), -0.01, rim_height + 0.02)
+        top = rim_height + 0.02
+        across = [(-reach, -0.01), (reach, -0.01), (reach, top), (-reach, top)]
+        stripe = solids.sweep(path, across, size)
         face = _faces(plate, x, rng)
         return assembly.with_plate(
             index,

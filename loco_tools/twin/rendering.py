@@ -1,5 +1,6 @@
 """One photograph of the simulated part, with the exact masks of its defects."""
 
+import math
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,8 +21,8 @@ from loco_tools.twin.variants import variant
 from loco_tools.twin.viewpoint import Viewpoint, look
 
 _MASK_SAMPLES = 16
-_GLIMPSE = 0.16
-"""A defect that shows less than this share of its size, edge on or behind something, is hidden."""
+_GLIMPSE, _GLIMPSE_MM2 = 0.16, 2.5
+"""A defect that shows less than this share of its size and less than this area is hidden."""
 
 _YAW_DEG = 4.0
 _OFFSET = 0.022
@@ -78,7 +79,7 @@ def render(plan: Plan, seed: int, defect: str | None, view: str) -> Rendering:
     shining = [patch.surface for patch in patches if patch.marked] + part.regions()
     mask = _mask(viewpoint, [surface.moved(pose) for surface in shining], objects)
     tells = [surface.moved(pose) for surface in part.tells]
-    if tells and not _mask(viewpoint, tells, objects).any():
+    if tells and not _mask(viewpoint, tells, objects, glimpse_mm2=math.inf).any():
         mask[:] = False
     found = (RenderedDefect(defect, mask),) if defect is not None and mask.any() else ()
     return Rendering(image, found, viewpoint.px_per_mm)
@@ -155,11 +156,16 @@ def _stage(plan: Plan, seed: int, view: str) -> dict[str, Any]:
 
 
 def _mask(
-    viewpoint: Viewpoint, defect: list[Surface], occluders: dict[str, Any]
+    viewpoint: Viewpoint,
+    defect: list[Surface],
+    occluders: dict[str, Any],
+    *,
+    glimpse_mm2: float = _GLIMPSE_MM2,
 ) -> NDArray[np.bool_]:
     """Where most of a pixel shows the defect: its own surfaces, and its regions in space.
 
-    They shine in a scene where all else is dark, so what hides them hides them here too.
+    They shine in a scene where all else is dark, so what hides them hides them here too. Nothing,
+    when only a glimpse of it is left: edge on, or behind something.
     """
     import mitsuba
 
@@ -175,7 +181,8 @@ def _mask(
     x, y, width, height = window
     shares = scene.coverage(viewpoint, objects, window, samples=_MASK_SAMPLES)
     mask[y : y + height, x : x + width] = shares >= 0.5
-    if mask.sum() < _GLIMPSE * _face_on_px(viewpoint, defect):
+    glimpse_px = glimpse_mm2 * viewpoint.px_per_mm**2
+    if mask.sum() < min(_GLIMPSE * _face_on_px(viewpoint, defect), glimpse_px):
         mask[:] = False
     return mask
 

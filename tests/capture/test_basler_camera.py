@@ -296,6 +296,8 @@ def test_a_camera_that_stays_away_is_given_up_and_released(monkeypatch: pytest.M
         with pytest.raises(CaptureError, match=r"basler:0815-0001 was lost .* 3 tries .*next step"):
             camera.frame(SHOT)
         assert camera.device is None
+        monkeypatch.setenv("PYLON_CAMEMU", "2")
+        assert camera.frame(SHOT).image.shape == (*SIZE, 3)
 
 
 def test_a_closed_camera_says_so_and_closing_again_does_nothing() -> None:

@@ -69,6 +69,11 @@ def test_motion_is_measured_below_a_pixel_and_noise_is_none(noise: float, moved:
     assert found == pytest.approx(moved, abs=0.25)
 
 
+def test_two_pictures_with_nothing_in_them_do_not_move() -> None:
+    blank = np.full((240, 320), 255, np.uint8)
+    assert comparison.motion_px(blank, blank, None) == 0.0
+
+
 def test_the_noise_is_estimated_and_edges_are_none() -> None:
     for noise in (1.5, 4.0):
         grey = to_grey(draw_part(noise=noise, noise_seed=3))

@@ -12,7 +12,7 @@ from session_builders import draw_part, make_plan, part_of, write_photographs
 from loco_tools.capture.cameras.folder import FolderCamera
 from loco_tools.capture.guide import Guide, open_guide
 from loco_tools.capture.session import progress_of, read_session, read_shots
-from loco_tools.errors import CaptureError
+from loco_tools.errors import CaptureError, DefinitionError
 from loco_tools.plan import Plan
 
 OpenGuide = Callable[..., AbstractContextManager[Guide]]
@@ -315,6 +315,16 @@ def test_a_name_that_exists_is_not_begun_anew(opened: OpenGuide) -> None:
         opened(session="monday", new=True),
     ):
         pass
+
+
+def test_a_damaged_session_does_not_keep_a_new_one_from_beginning(opened: OpenGuide) -> None:
+    with opened() as guide:
+        record = guide.folder / "session.json"
+    record.write_text("{")
+    with pytest.raises(DefinitionError, match=r"session\.json: expected JSON"), opened():
+        pass
+    with opened(new=True) as guide:
+        assert guide.folder.name == "session-002"
 
 
 def test_live_pictures_go_on_when_everything_is_done(guide: Guide) -> None:

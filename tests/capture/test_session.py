@@ -78,6 +78,16 @@ def test_a_mark_that_cannot_be_read_is_named(tmp_path: Path, line: str) -> None:
         read_shots(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "file", ["../../secret.png", "images/../../secret.png", "/etc/secret.png", "images/secret"]
+)
+def test_a_shot_whose_file_is_no_image_of_its_session_is_refused(tmp_path: Path, file: str) -> None:
+    line = shot("p0-top").model_copy(update={"file": file}).model_dump_json()
+    (tmp_path / JOURNAL).write_text(f"{line}\n")
+    with pytest.raises(CaptureError, match=r"line 1: expected a shot .*should match pattern"):
+        read_shots(tmp_path)
+
+
 def test_a_torn_mark_is_cut_off(tmp_path: Path) -> None:
     append(tmp_path, shot("p0-top"))
     with (tmp_path / JOURNAL).open("a") as journal:

@@ -21,6 +21,12 @@ from loco_tools.errors import CaptureError
         ("http://cam1/video?channel=2&token=1234", "http://cam1/video?channel=2"),
         ("rtsp://cam1/user=me&password=1234&channel=1", "rtsp://cam1/channel=1"),
         ("http://a:p%40ss%2F@[fe80::1]:8080/v.mjpg", "http://[fe80::1]:8080/v.mjpg"),
+        ("http://cam1/v.cgi?loginuse=me&loginpas=1234&x=1", "http://cam1/v.cgi?x=1"),
+        (
+            "rtsp://cam1/user=me_password=12_34_channel=2_stream=0.sdp?real_stream",
+            "rtsp://cam1/channel=2_stream=0.sdp?real_stream",
+        ),
+        ("rtsp://cam1/user=me&password=ab_cd==&channel=1", "rtsp://cam1/channel=1"),
         ("https://cam1/monkey=3/key=secret;size=2", "https://cam1/monkey=3/size=2"),
     ],
 )
@@ -42,6 +48,8 @@ def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
         "http://[admin:pa55word@cam1/",
         "folder:rtsp://admin:pa55word@cam1/live",
         "rtps://admin:pa55word@cam1/live",
+        "rtsp:/admin:pa55word@cam1/live",
+        "admin:pa55word@cam1/live",
     ],
 )
 def test_a_url_that_is_wrong_is_refused_without_being_repeated(url: str) -> None:

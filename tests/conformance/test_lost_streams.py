@@ -97,6 +97,18 @@ def test_a_stream_that_stays_away_stops_the_session_which_goes_on_later(
     assert read_shots(folder)[:2] == before
 
 
+def test_a_stream_that_was_given_up_is_taken_up_again_when_it_is_back(start: Start) -> None:
+    server = start()
+    with open_camera(server.url, make_plan(), seed=0) as camera:
+        server.close()
+        for _ in range(2):
+            with pytest.raises(CaptureError, match="did not come back within 3 tries") as caught:
+                camera.frame(SHOT)
+            assert str(caught.value).count("next step: ") == 1
+        start(server.port)
+        assert camera.frame(SHOT).image.shape == (96, 128, 3)
+
+
 def test_a_stream_that_comes_back_with_another_size_is_refused() -> None:
     with (
         closing(MjpegServer()) as server,

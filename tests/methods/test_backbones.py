@@ -228,3 +228,22 @@ def test_deeper_stages_take_their_weights_from_the_file(tmp_path: Path) -> None:
 def test_a_weight_free_backbone_says_which_strides_it_has() -> None:
     with pytest.raises(MethodError, match="scattering has no feature map at stride 4, only at 8"):
         named_backbone("scattering").maps(torch.zeros(1, 3, 64, 64), (4,))
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v2"])
+def test_a_map_is_all_of_its_stage_with_the_sum_or_stack_that_ends_it(name: str) -> None:
+    from torchvision.models import get_model
+
+    backbone = random_backbone(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        stages = get_model(name, weights=None).eval().features
+    assert isinstance(stages, nn.Sequential)
+    pixels = torch.randn(1, 3, 64, 96)
+    for stride, last in {
+        "squeezenet1_1": {8: 7, 16: 12},
+        "mobilenet_v2": {8: 6, 16: 13, 32: 16},
+    }[name].items():
+        with torch.inference_mode():
+            expected = stages[: last + 1](pixels)
+        torch.testing.assert_close(backbone.maps(pixels, (stride,))[0], expected)

@@ -55,6 +55,33 @@ def test_covers_get_clearance_holes_under_their_screws(make_plan: MakePlan) -> N
     assert {diameter for state in plates for _, _, diameter in state.clearances} == {6.3}
 
 
+@pytest.mark.parametrize(
+    ("defect", "most_untouched"),
+    [
+        ("edge_damage", 0.25),
+        ("cut_corner", 0.02),
+        ("deep_scratch", 0.15),
+        ("dent", 0.02),
+        ("missing_hole", 0.35),
+        ("additional_hole", 0.25),
+    ],
+)
+def test_a_defects_region_holds_all_that_changed_and_little_else(
+    defect: str, most_untouched: float, make_plan: MakePlan
+) -> None:
+    good = make_assembly(make_plan())
+    before = good.plates[0]._solid()
+    for seed in range(6):
+        state = damaged(good, defect, np.random.default_rng(seed)).plates[0]
+        changes = [before - state._solid(), state._solid() - before]
+        marked = state.regions[0].project()
+        column = marked.extrude(20.0).translate([0.0, 0.0, -10.0])
+        outside_mm3 = sum((change - column).volume() for change in changes)
+        assert outside_mm3 < 0.01 * sum(change.volume() for change in changes)
+        changed = changes[0].project() + changes[1].project()
+        assert (marked - changed).area() < most_untouched * marked.area()
+
+
 def test_a_misplaced_screw_leaves_as_many_screws_as_before(make_plan: MakePlan) -> None:
     good = make_assembly(make_plan("composite_part"))
     bad = damaged(good, "misplaced_screw", np.random.default_rng(2))

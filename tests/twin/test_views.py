@@ -46,6 +46,15 @@ def test_several_defects_of_the_angle_show_in_some_views_only(make_plan: MakePla
         assert False in shown, defect
 
 
+def test_a_corner_half_of_which_shows_beside_the_other_leg_is_marked(make_plan: MakePlan) -> None:
+    plan = make_plan("angle", width_px=160, height_px=120, samples=1)
+    good, bad = (twin.render(plan, 4, found, "outside") for found in (None, "cut_corner"))
+    (corner,) = bad.defects
+    assert corner.mask.sum() > 12
+    changed = np.abs(good.image.astype(int) - bad.image).max(axis=2)
+    assert changed[corner.mask].mean() > 30
+
+
 @pytest.mark.parametrize(
     ("name", "defect", "view"),
     [

@@ -92,8 +92,9 @@ def connected_cameras() -> Connected:
 def public_name(identity: str) -> str:
     """A camera's name as a person gave it, without the passwords that a URL may hold."""
     kind, address = _kind_and_address(identity)
-    if "://" not in address:
-        return identity
+    if kind not in NETWORK and "://" not in address:
+        # an address whose "rtsp://" was forgotten
+        return "..." if kind not in BACKENDS and "@" in address else identity
     from loco_tools.capture.cameras.stream import without_secrets
 
     try:

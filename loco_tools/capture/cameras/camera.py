@@ -154,6 +154,7 @@ def connected(device: Device | None, identity: str) -> Device:
     """
     if device is None:
         raise CaptureError(
-            f"camera {identity} is not connected; next step: use it within a with block"
+            f"camera {identity} is not connected; next step: check its cable and power, then "
+            "connect it"
         )
     return device

@@ -111,8 +111,10 @@ class FrameReader:
     def _serve(self, request: _Request) -> None:
         try:
             request.answer.set_result(request.job(self._capture))
-        except (CaptureError, cv2.error) as error:
+        except cv2.error as error:
             request.answer.set_exception(CaptureError(str(error)))
+        except Exception as error:  # of the job: it is its asker's to see, and frames go on
+            request.answer.set_exception(error)
 
     def _end(self, fault: CaptureError) -> None:
         with self._lock:

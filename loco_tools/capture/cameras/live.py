@@ -42,6 +42,7 @@ class LiveCamera(Camera):
     def __init__(self, plan: Plan | None) -> None:
         self._plan = plan
         self._reader: FrameReader | None = None
+        self._in_use = False
         self._began_with: tuple[str, Settings] | None = None
 
     @abc.abstractmethod
@@ -56,7 +57,11 @@ class LiveCamera(Camera):
 
     def connect(self) -> None:
         """See `Camera.connect`; returns after the first frame came."""
-        self.close()
+        self._claim()
+        self._in_use = True
+
+    def _claim(self) -> None:
+        self._release()
         capture = self._open()
         self._reader = FrameReader(capture, self.identity)
         try:
@@ -66,7 +71,7 @@ class LiveCamera(Camera):
             self._began_with = self._began_with or (self.identity, settings)
             refuse_other(self._began_with, (self.identity, settings))
         except BaseException:
-            self.close()
+            self._release()
             raise
 
     def frame(self, shot: PlannedShot) -> Frame:
@@ -85,6 +90,10 @@ class LiveCamera(Camera):
 
     def close(self) -> None:
         """See `Camera.close`."""
+        self._in_use = False
+        self._release()
+
+    def _release(self) -> None:
         if self._reader:
             self._reader.close(timeout_s=self.timeout_s)
         self._reader = None
@@ -103,5 +112,6 @@ class LiveCamera(Camera):
         return reader.ask(job, timeout_s=self.timeout_s, discard=discard, settle_s=settle_s)
 
     def _ask_again(self, take: Callable[[], Answer]) -> Answer:
-        connected(self._reader, self.identity)
-        return with_reconnect(take, self.connect, identity=self.identity, waits_s=self.waits_s)
+        # A camera that was lost for good is tried again at the next call: it may be back by then.
+        connected(self._in_use or None, self.identity)
+        return with_reconnect(take, self._claim, identity=self.identity, waits_s=self.waits_s)

@@ -51,6 +51,7 @@ class MachineVisionCamera(Camera):
         self._address = address
         self._plan = plan
         self._features: Features | None = None
+        self._in_use = False
         self._began_with: tuple[str, Settings] | None = None
 
     @abc.abstractmethod
@@ -73,7 +74,11 @@ class MachineVisionCamera(Camera):
 
     def connect(self) -> None:
         """See `Camera.connect`."""
-        self.close()
+        self._claim()
+        self._in_use = True
+
+    def _claim(self) -> None:
+        self._let_go()
         try:
             self.identity, self._features = self._open(self._wanted())
             if self._plan:
@@ -82,16 +87,17 @@ class MachineVisionCamera(Camera):
             self._began_with = self._began_with or now
             refuse_other(self._began_with, now)
         except BaseException:
-            self.close()
+            self._let_go()
             raise
 
     def frame(self, shot: PlannedShot) -> Frame:
         """See `Camera.frame`. A failed buffer is retried a bounded number of times."""
         del shot
-        connected(self._features, self.identity)
+        # A camera that was lost for good is tried again at the next call: it may be back by then.
+        connected(self._in_use or None, self.identity)
         image = with_reconnect(
             self._whole_frame,
-            self.connect,
+            self._claim,
             identity=self.identity,
             waits_s=self.waits_s,
             lost_by=DeviceLostError,
@@ -116,6 +122,10 @@ class MachineVisionCamera(Camera):
 
     def close(self) -> None:
         """See `Camera.close`."""
+        self._in_use = False
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._features = None
         self._release()
 
@@ -134,6 +144,8 @@ class MachineVisionCamera(Camera):
         refuse_mismatch(self.identity, plan.camera.requested(), self.settings())
 
     def _whole_frame(self) -> Pixels:
+        if self._features is None:
+            raise DeviceLostError(f"camera {self.identity} was lost")
         for _ in range(self.grab_tries):
             try:
                 return self._grab()

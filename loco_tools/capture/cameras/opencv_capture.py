@@ -70,4 +70,4 @@ def four_characters(code: float) -> str:
     >>> four_characters(cv2.VideoWriter.fourcc(*"MJPG"))
     'MJPG'
     """
-    return int(code).to_bytes(4, "little", signed=True).decode("latin-1").rstrip(" \0")
+    return (int(code) & 0xFFFFFFFF).to_bytes(4, "little").decode("latin-1").rstrip(" \0")

@@ -45,10 +45,11 @@ def with_reconnect(
             return take()
         except CaptureError as error:
             lost = error
+    reason, _, advice = str(lost).partition("; next step: ")
     raise CaptureError(
-        f"camera {identity} was lost and did not come back within {len(waits_s)} tries ({lost}); "
-        "next step: check its cable and power, then run the same command again, it goes on where "
-        "it stopped"
+        f"camera {identity} was lost and did not come back within {len(waits_s)} tries ({reason}); "
+        f"next step: {advice or 'check its cable and power'}, then run the same command again, it "
+        "goes on where it stopped"
     ) from lost
 
 

@@ -13,9 +13,17 @@ from loco_tools.errors import CaptureError
 from loco_tools.plan import Plan
 
 _SECRET = re.compile(
-    r"(?i)(?<![a-z])(user|usr|username|login|account|pass|passwd|password|pwd|token|auth|key|"
-    r"apikey|api_key|access_token|secret|signature|sig)=[^&;/]*[&;]?"
+    r"(?i)(?<![a-z])(user|usr|username|login|loginuse|account|"
+    r"pass|passwd|password|pwd|psw|pw|userpass|loginpas|loginpass|"
+    r"token|auth|key|apikey|api_key|access_token|secret|signature|sig)="
+    r"[^&;/]*?([&;]|(?=/|$)|_(?=(user|pass|passwd|password|channel|stream)=))"
 )
+"""A parameter that holds a secret.
+
+Some recorders join theirs by "_", as in user=U_password=P_channel=1; the channel has to stay, since
+it tells their cameras apart.
+"""
+
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 
 

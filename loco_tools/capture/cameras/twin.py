@@ -30,6 +30,7 @@ class TwinCamera(Camera):
         self._plan = plan or load_plan(SHOWN).for_demo()
         self._seed = seed
         self._table: Plan | None = None
+        self._last: tuple[PlannedShot, twin.Rendering] | None = None
 
     def connect(self) -> None:
         """See `Camera.connect`; there is nothing to claim.
@@ -41,12 +42,17 @@ class TwinCamera(Camera):
         self._table = self._plan
 
     def frame(self, shot: PlannedShot) -> Frame:
-        """See `Camera.frame`. All views of one part show the same part."""
+        """See `Camera.frame`. All views of one part show the same part.
+
+        The shot that was rendered last is not rendered again: who aims at it photographs it next.
+        """
         table = connected(self._table, self.identity)
-        seed = part_seed(self._seed, table.name, shot.part)
-        rendering = twin.render(table, seed, shot.defect, shot.view)
-        truth = tuple(TrueDefect(defect.name, defect.mask) for defect in rendering.defects)
-        return Frame(rendering.image, truth)
+        if self._last is None or self._last[0] != shot:
+            seed = part_seed(self._seed, table.name, shot.part)
+            self._last = shot, twin.render(table, seed, shot.defect, shot.view)
+        rendering = self._last[1]
+        truth = tuple(TrueDefect(defect.name, defect.mask.copy()) for defect in rendering.defects)
+        return Frame(rendering.image.copy(), truth)
 
     def settings(self) -> Settings:
         """See `Camera.settings`; the twin obeys the plan to the letter.
@@ -58,6 +64,7 @@ class TwinCamera(Camera):
     def close(self) -> None:
         """See `Camera.close`; there is nothing to release."""
         self._table = None
+        self._last = None
 
     def px_per_mm(self, view: str) -> float:
         """See `Camera.px_per_mm`; known by construction, the same in every view."""

@@ -29,6 +29,7 @@ class UsbCamera:
     name: str
     source: str | int
     backend: int
+    has_serial: bool = True
 
     @property
     def by_port(self) -> bool:
@@ -38,7 +39,7 @@ class UsbCamera:
 
 def names_device(address: str, platform: str = sys.platform) -> bool:
     """Whether an address means a USB camera and not a video file."""
-    if address.isdigit() or address.startswith(str(ROOT / "dev")):
+    if address.isdigit() or Path(address).is_relative_to(ROOT / "dev"):
         return True
     files = (Path(address), Path(address.rpartition("#")[0]))
     return platform in ENUMERATED and not any(path.is_file() for path in files)
@@ -86,7 +87,7 @@ def _find_linked(address: str) -> UsbCamera:
             f"number is connected; next step: name it by its port: --camera opencv:{name}"
         )
     chosen = str(path) if path.parent.name == "by-path" else name
-    return UsbCamera(chosen, chosen, cv2.CAP_V4L2)
+    return UsbCamera(chosen, chosen, cv2.CAP_V4L2, _has_serial(device))
 
 
 def _linked_name(device: Path) -> str | None:
@@ -118,6 +119,15 @@ def _devices() -> list[Path]:
 
 def _model(device: Path) -> str:
     return _attribute(ROOT / "sys/class/video4linux" / device.name, "name")
+
+
+def _has_serial(device: Path) -> bool:
+    """Whether the camera tells a serial number; its link under by-id is of its model alone if not.
+
+    The device of a video node is an interface of the camera, the folder above it the camera.
+    """
+    interface = ROOT / "sys/class/video4linux" / device.name / "device"
+    return bool(_attribute(interface / "..", "serial"))
 
 
 def _attribute(node: Path, name: str) -> str:

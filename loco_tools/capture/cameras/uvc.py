@@ -16,6 +16,7 @@ _MANUAL_EXPOSURE = {cv2.CAP_V4L2: 1, cv2.CAP_MSMF: 0}
 """What switches automatic exposure off. A driver that is not here lets nobody set the exposure."""
 
 BY_PORT = "named by its USB port, for want of a serial number: keep it plugged in there"
+NO_SERIAL = "without a serial number: another camera of its model would be taken for it"
 
 
 class UvcCamera(LiveCamera):
@@ -40,7 +41,7 @@ class UvcCamera(LiveCamera):
         usb = find_usb_camera(self._address)
         self._address, self.identity = usb.name, f"opencv:{usb.name}"
         self._backend = usb.backend
-        self.caution = BY_PORT if usb.by_port else None
+        self.caution = BY_PORT if usb.by_port else None if usb.has_serial else NO_SERIAL
         capture = opened(usb.source, usb.backend)
         try:
             if not capture.isOpened():

@@ -137,7 +137,7 @@ def _add_wishes(app: FastAPI, desk: Desk) -> None:
 
 async def _explain(_request: Any, error: Exception) -> Response:
     """What the page shows when a wish was not done."""
-    fault = fault_of(LocoToolsError(str(error)))
+    fault = fault_of(error if isinstance(error, LocoToolsError) else LocoToolsError(str(error)))
     stale = isinstance(error, StaleError)
     kind = "stale" if stale else "failed_gates" if isinstance(error, FailedGatesError) else "fault"
     return JSONResponse({"kind": kind, **fault.model_dump()}, 409 if stale else 422)

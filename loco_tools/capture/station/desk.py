@@ -7,27 +7,33 @@ immutable and replaced as a whole, so any thread may read it at any time.
 import queue
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self, TypeVar
 
 from loco_tools.capture.guide import Guide
+from loco_tools.capture.opening import DriftError
 from loco_tools.capture.session import Entry, Shot, settled
 from loco_tools.capture.station.live import LiveFrame, Look, look_at, sharpness_of, to_jpeg
 from loco_tools.capture.station.state import Fault, State, fault_of, make_state
 from loco_tools.errors import CaptureError, LocoToolsError
 from loco_tools.schema import Schema
 
-Action = Literal["shoot", "retake", "accept", "discard", "skip", "undo", "take_up"]
+Action = Literal["shoot", "retake", "accept", "discard", "skip", "undo", "take_up", "reconnect"]
+Outcome = TypeVar("Outcome")
 
 
 class Wish(Schema):
-    """What a page asks for, and what it saw when it did: the turn, and the current shot."""
+    """What a page asks for, and what it saw when it did: the turn, and the current shot.
+
+    `override` accepts a photograph that fails gates; `whole_part` skips all open shots of the part.
+    """
 
     turn: int
     shot: str | None
     override: bool = False
+    whole_part: bool = False
 
 
 class StaleError(CaptureError):
@@ -57,6 +63,8 @@ class Desk:
         self._asked: queue.SimpleQueue[tuple[Action, Wish, Future[None]]] = queue.SimpleQueue()
         self._hand = threading.Lock()
         self._turn = 0
+        self._drift: DriftError | None = None
+        self._lost = False
         self._action_fault: Fault | None = None
         self._camera_fault: Fault | None = None
         self._journal: Mapping[str, Entry] = settled(guide.folder)
@@ -151,35 +159,63 @@ class Desk:
         self.state = self.state.model_copy(update={"busy": True, "version": self.state.version + 1})
         try:
             self._act(action, wish)
+            self._journal = settled(self.guide.folder)
             self._action_fault = None
         except LocoToolsError as error:
             self._action_fault = fault_of(error)
             raise
         finally:
             self._turn += 1
-            self._journal = settled(self.guide.folder)
             self._keep_photograph()
             self._publish()
 
     def _act(self, action: Action, wish: Wish) -> None:
         guide = self.guide
-        actions: dict[Action, Any] = {
-            "shoot": guide.shoot,
-            "retake": guide.retake,
+        actions: dict[Action, Callable[[], object]] = {
+            "shoot": self._shoot,
+            "retake": self._shoot,
             "accept": lambda: guide.accept(override=wish.override),
             "discard": guide.discard,
-            "skip": lambda: guide.skip("at the station"),
+            "skip": lambda: guide.skip("at the station", whole_part=wish.whole_part),
             "undo": guide.undo,
             "take_up": guide.take_up_skipped,
+            "reconnect": self._reconnect,
         }
         actions[action]()
+
+    def _shoot(self) -> None:
+        if self._drift is not None:
+            # also when the settings have come back by themselves: nobody knows why they left
+            raise DriftError(str(self._drift))
+        self._with_camera(self.guide.shoot)
+        self._camera_fault = None
+
+    def _reconnect(self) -> None:
+        self._drift, self._lost = None, True
+        self._with_camera(lambda: None)
+        self._camera_fault = None
+
+    def _with_camera(self, use: Callable[[], Outcome]) -> Outcome:
+        """Use the camera, which is connected anew if it failed the last time."""
+        try:
+            if self._lost:
+                self.guide.reconnect()
+            self._lost = False
+            return use()
+        except DriftError as error:
+            self._drift = error
+            raise
+        except LocoToolsError:
+            self._lost = True
+            raise
 
     def _refuse_stale(self, action: Action, wish: Wish) -> None:
         current = self.guide.current
         if wish.turn != self._turn or wish.shot != (current and current.shot):
             raise StaleError("the session has moved on; nothing was done")
         waits = self.guide.candidate is not None
-        if waits != (action in ("retake", "accept", "discard")) and action != "skip":
+        always = action in ("skip", "reconnect")
+        if waits != (action in ("retake", "accept", "discard")) and not always:
             raise StaleError(
                 "a photograph waits for a decision" if waits else "no photograph waits"
             )
@@ -203,8 +239,12 @@ class Desk:
             self._journal,
             version=self.state.version + 1,
             turn=self._turn,
-            fault=self._action_fault or self._camera_fault,
+            fault=self._fault(),
         )
+
+    def _fault(self) -> Fault | None:
+        drifted = None if self._drift is None else fault_of(self._drift)
+        return drifted or self._action_fault or self._camera_fault
 
     def _look(self) -> None:
         """Take a live frame if anybody watches and there is anything to aim at."""
@@ -217,8 +257,9 @@ class Desk:
         if self.guide.camera.simulated and self._shown == shot.shot:
             return
         try:
-            image = self.guide.live()
+            image = self._with_camera(self.guide.live)
         except LocoToolsError as error:
+            self.look = None
             self._see_camera(fault_of(error))
             self._look_after = time.monotonic() + self.pause_s
             return

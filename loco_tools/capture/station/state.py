@@ -5,6 +5,7 @@ from typing import Literal
 
 from loco_tools.capture.gates import Verdict
 from loco_tools.capture.guide import Candidate, Guide, Step
+from loco_tools.capture.opening import DriftError
 from loco_tools.capture.session import Entry, Shot
 from loco_tools.errors import LocoToolsError
 from loco_tools.plan import PlannedShot, View
@@ -15,10 +16,14 @@ NEXT_STEP = "next step: "
 
 
 class Fault(Schema):
-    """Something went wrong: what, and what to do about it."""
+    """Something went wrong: what, and what to do about it.
+
+    `stops` says that nothing is photographed until the camera is connected anew ("reconnect").
+    """
 
     words: str
     next_step: str
+    stops: bool = False
 
 
 class ShotState(Schema):
@@ -125,7 +130,8 @@ def make_state(
 def fault_of(error: LocoToolsError) -> Fault:
     """An error with its next step apart."""
     words, _, next_step = str(error).partition(NEXT_STEP)
-    return Fault(words=words.rstrip("; "), next_step=next_step)
+    stops = isinstance(error, DriftError)
+    return Fault(words=words.rstrip("; "), next_step=next_step, stops=stops)
 
 
 def _phase(guide: Guide) -> Phase:
@@ -223,5 +229,6 @@ def _looks(view: View) -> str:
     """Where the camera stands, for the hands at the rig."""
     if view.elevation_deg == 90:
         return "camera straight above"
-    turned = f", turned {view.azimuth_deg:+.0f}°" if view.azimuth_deg else ""
+    azimuth = f"{view.azimuth_deg:+.0f}°".replace("-", "\N{MINUS SIGN}")
+    turned = f", turned {azimuth}" if view.azimuth_deg else ""
     return f"camera {view.elevation_deg:.0f}° above the table{turned}"

@@ -28,7 +28,7 @@ export function drawFocus(canvas, output, look, leastShare) {
 
 function focusWords(look, sharp) {
   if (look.reference === null) {
-    return `${look.sharpness.toFixed(2)} · best ${look.peak.toFixed(2)} · turn to the highest`;
+    return `${look.sharpness.toFixed(2)} · best ${look.peak.toFixed(2)} · no reference yet`;
   }
   const share = Math.round((100 * look.sharpness) / look.reference);
   const peak = Math.round((100 * look.peak) / look.reference);
@@ -63,8 +63,8 @@ export function drawHistogram(canvas, output, look, limits) {
   const bright = tooMuch(look.saturated, limits.saturated);
   const dark = tooMuch(look.black, limits.black);
   output.textContent =
-    `${percent(look.saturated)} saturated${bright ? " – too bright" : ""} · ` +
-    `${percent(look.black)} black${dark ? " – too dark" : ""}`;
+    `${percent(look.saturated)} saturated${bright ? ": too bright" : ""} · ` +
+    `${percent(look.black)} black${dark ? ": too dark" : ""}`;
   output.dataset.bad = String(bright || dark);
 }
 

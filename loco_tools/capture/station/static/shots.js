@@ -1,5 +1,7 @@
 // The strip of shots, grouped by part: what is done, skipped and open, and which one is next.
 
+import { capital, make } from "./elements.js";
+
 const STATUS = { open: "open", done: "taken", skipped: "skipped" };
 const shown = new Map(); // part number -> what its group shows
 
@@ -20,8 +22,7 @@ export function drawShots(strip, state) {
 function groupOf(part, current) {
   const group = make("section", "group");
   group.classList.toggle("current", part.shots.some((shot) => shot.shot === current));
-  const title = make("h3");
-  title.textContent = `${part.number} · ${part.condition}`;
+  const title = make("h3", "", `${part.number} · ${capital(part.condition)}`);
   title.title = `Part ${part.number}, ${part.split}: ${part.condition}`;
   const list = make("ol");
   list.append(...part.shots.map((shot) => tileOf(shot, shot.shot === current)));
@@ -45,9 +46,7 @@ function tileOf(shot, isCurrent) {
     image.src = `shots/${shot.shot}/thumbnail?content=${shot.picture}`;
     tile.append(image);
   }
-  const label = make("span");
-  label.textContent = shot.status === "skipped" ? `${shot.view} · skipped` : shot.view;
-  tile.append(label);
+  tile.append(make("span", "", shot.status === "skipped" ? "skipped" : shot.view));
   return tile;
 }
 
@@ -57,10 +56,4 @@ function bringIntoView(strip, current) {
   strip.dataset.current = current;
   const group = tile.closest(".group");
   strip.scrollLeft = group.offsetLeft - strip.offsetLeft - (strip.clientWidth - group.clientWidth) / 2;
-}
-
-function make(name, className = "") {
-  const element = document.createElement(name);
-  if (className) element.className = className;
-  return element;
 }

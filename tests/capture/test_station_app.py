@@ -1,0 +1,548 @@
+import http.client
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+from session_builders import make_plan, part_of, write_photographs
+from station_builders import PATIENCE_S, Page, Rig, rig, serving, until
+
+from loco_tools.capture.cameras.camera import Frame
+from loco_tools.capture.guide import open_guide
+from loco_tools.capture.session import progress_of, read_shots
+from loco_tools.datasets.images import Pixels, read_image
+from loco_tools.plan import PlannedShot
+
+pytest.importorskip("fastapi", reason="needs the extra 'station'")
+
+from loco_tools.capture.station import app as station_app
+from loco_tools.capture.station.desk import Desk
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a person would not notice need not take its time in a test."""
+    monkeypatch.setattr(Desk, "period_s", 0.02)
+    monkeypatch.setattr(Desk, "pause_s", 0.02)
+    monkeypatch.setattr(station_app, "REPEAT_S", 0.05)
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Iterator[Rig]:
+    with rig(tmp_path / "session") as station:
+        yield station
+
+
+def words(answer: httpx.Response) -> tuple[int, str, str]:
+    said = answer.json()
+    return answer.status_code, said["kind"], said["words"]
+
+
+def statuses(state: dict[str, Any]) -> list[str]:
+    return [shot["status"] for part in state["parts"] for shot in part["shots"]]
+
+
+def test_the_state_says_what_to_mount_what_is_left_and_what_the_plan_holds(one: Rig) -> None:
+    state = one.page.see()
+    assert state["instruction"].startswith("Mount part 1 of 4: a good part. View 1 of 2: top.")
+    assert (state["phase"], state["done"], state["skipped"], state["planned"]) == ("aim", 0, 0, 8)
+    assert [part["condition"] for part in state["parts"]] == ["good"] * 3 + ["missing hole"]
+    assert statuses(state) == ["open"] * 8
+    assert state["current"] == {
+        "shot": "p0000-top",
+        "part": 1,
+        "keeps": False,
+        "condition": "good",
+        "good": True,
+        "view": "top",
+        "view_number": 1,
+        "looks": "camera straight above",
+        "reference": None,
+    }
+    assert state["candidate"] is None
+    assert state["fault"] is None
+
+
+def test_a_photograph_is_shown_judged_in_words_and_kept_only_when_it_is_accepted(one: Rig) -> None:
+    state = one.page.do("shoot")
+    assert state["phase"] == "review"
+    assert state["candidate"]["passed"]
+    assert {"saturated", "black", "motion"} <= {verdict["gate"] for verdict in state["candidate"]["verdicts"]}
+    assert all(verdict["words"] for verdict in state["candidate"]["verdicts"])
+    number = state["candidate"]["number"]
+    shown = decode(one.page.client.get(f"/photograph/{number}"))
+    assert shown.shape == (240, 320, 3)
+    assert read_shots(one.guide.folder) == []
+
+    state = one.page.do("accept")
+    assert (state["phase"], state["done"], state["current"]["shot"]) == ("aim", 1, "p0000-side")
+    assert state["current"]["keeps"]
+    gone = one.page.client.get(f"/photograph/{number}")
+    assert (gone.status_code, gone.json()["detail"]) == (
+        404,
+        "This photograph was accepted or thrown away.",
+    )
+    (shot,) = read_shots(one.guide.folder)
+    assert np.array_equal(read_image(one.guide.folder / shot.file), part_of(first_shot()))
+
+
+def test_a_retake_is_another_photograph_and_discarding_leads_back_to_aiming(one: Rig) -> None:
+    first = one.page.do("shoot")["candidate"]["number"]
+    second = one.page.do("retake")["candidate"]["number"]
+    assert second > first
+    assert one.page.client.get(f"/photograph/{first}").status_code == 404
+    assert one.page.do("discard")["phase"] == "aim"
+    assert read_shots(one.guide.folder) == []
+
+
+def test_a_failed_gate_gives_its_figures_and_is_kept_only_by_an_override(one: Rig) -> None:
+    one.page.do("shoot", "accept", "shoot", "accept")
+    one.camera.blurred = True
+    candidate = one.page.do("shoot")["candidate"]
+    assert not candidate["passed"]
+    failed = {v["gate"]: v for v in candidate["verdicts"] if not v["passed"]}
+    assert failed["sharpness"]["value"] < failed["sharpness"]["limit"] == 0.85
+    assert "refocus" in failed["sharpness"]["words"]
+
+    refused = one.page.wish("accept")
+    assert words(refused)[:2] == (422, "failed_gates")
+    assert "at least 85% are wanted" in words(refused)[2]
+    assert refused.json()["next_step"] == "retake it, or keep it anyway"
+    # a question to the operator, no fault: nothing has changed, and the answer can follow
+    assert one.page.see()["fault"] is None
+    state = one.page.do("accept", override=True)
+    assert state["parts"][1]["shots"][0]["overridden"] == sorted(failed, key=list(failed).index)
+    assert read_shots(one.guide.folder)[-1].overridden_by == "operator"
+
+
+def test_shots_and_whole_parts_are_skipped_taken_back_and_taken_up_again(one: Rig) -> None:
+    assert statuses(one.page.do("skip"))[:2] == ["skipped", "open"]
+    one.page.do("shoot", "accept")
+    state = one.page.do("skip", whole_part=True)
+    assert statuses(state)[:4] == ["skipped", "done", "skipped", "skipped"]
+    assert state["current"]["shot"] == "p0002-top"
+    assert statuses(one.page.do("undo"))[:4] == ["skipped", "done", "skipped", "open"]
+    assert statuses(one.page.do("undo", "undo"))[:4] == ["skipped", "open", "open", "open"]
+    assert one.page.do("take_up")["current"]["shot"] == "p0000-top"
+    assert statuses(one.page.state) == ["open"] * 8
+    assert not list((one.guide.folder / "images").glob("*.png"))
+
+
+def test_a_finished_session_says_so_and_shoots_no_more(one: Rig) -> None:
+    one.page.do("shoot", "accept", "skip", "skip", "skip")
+    one.page.do("shoot", "accept", "shoot", "accept")
+    state = one.page.do("skip", whole_part=True)
+    assert (state["phase"], state["current"]) == ("finished", None)
+    assert state["instruction"] == "Everything is done: 3 of 8 shots taken, 5 skipped."
+    frames = len(one.camera.frames)
+    answer = one.page.wish("shoot")
+    assert words(answer)[:2] == (422, "fault")
+    assert "every shot of the plan is taken or skipped" in words(answer)[2]
+    assert len(one.camera.frames) == frames
+    one.page.see()
+    state = one.page.do("take_up")
+    assert (state["phase"], state["current"]["shot"]) == ("aim", "p0000-side")
+    assert state["fault"] is None
+
+
+def test_a_wish_about_what_is_gone_does_nothing_and_both_pages_see_the_same(one: Rig) -> None:
+    other = one.another_page()
+    one.page.do("shoot", "accept")
+    frames = len(one.camera.frames)
+    for action in ("shoot", "skip", "undo"):
+        stale = words(other.wish(action))
+        assert stale == (409, "stale", "the session has moved on; nothing was done")
+    assert len(one.camera.frames) == frames
+    assert other.see() == one.page.see()
+    assert progress_of(one.guide.folder).done == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "action", "said"),
+    [
+        ([], "accept", "no photograph waits"),
+        ([], "retake", "no photograph waits"),
+        (["shoot"], "shoot", "a photograph waits for a decision"),
+        (["shoot"], "undo", "a photograph waits for a decision"),
+    ],
+)
+def test_a_wish_that_does_not_fit_is_refused(
+    one: Rig, before: list[str], action: str, said: str
+) -> None:
+    one.page.do(*before)
+    assert words(one.page.wish(action)) == (409, "stale", said)
+
+
+def test_a_double_tap_shoots_once_and_the_station_answers_meanwhile(one: Rig) -> None:
+    one.camera.shutter.clear()
+    second = one.another_page()
+    with ThreadPoolExecutor() as hands:
+        first = hands.submit(one.page.wish, "shoot")
+        until(lambda: second.see()["busy"], "the station to be busy")
+        tap = second.wish("shoot")
+        one.camera.shutter.set()
+        assert first.result().is_success
+    assert words(tap) == (409, "stale", "the station is busy with another request")
+    # one photograph: a frame, and a second one against motion
+    assert one.camera.frames == ["p0000-top"] * 2
+
+
+def test_of_many_pages_that_tap_at_once_one_is_heard(one: Rig) -> None:
+    pages = [one.another_page() for _ in range(6)]
+    with ThreadPoolExecutor(len(pages)) as hands:
+        codes = list(hands.map(lambda page: page.wish("shoot").status_code, pages))
+    assert sorted(codes) == [200] + [409] * 5
+    assert len(one.camera.frames) == 2
+    assert all(page.see() == pages[0].see() for page in pages)
+
+
+def test_a_camera_that_is_lost_is_a_fault_in_words_until_it_photographs_again(one: Rig) -> None:
+    one.camera.unplugged = True
+    answer = one.page.wish("shoot")
+    assert words(answer) == (422, "fault", "camera table:1 was lost")
+    assert answer.json()["next_step"] == "check its cable"
+    assert one.page.see()["fault"] == {
+        "words": "camera table:1 was lost",
+        "next_step": "check its cable",
+        "stops": False,
+    }
+    # a page that shows something else does not lose it, and it counts as a turn
+    assert one.another_page().state["fault"] is not None
+    one.camera.unplugged = False
+    assert one.page.do("shoot")["fault"] is None
+    assert one.camera.connections == 2
+
+
+def test_a_camera_that_is_lost_while_aiming_comes_back_by_itself(one: Rig) -> None:
+    client = one.page.client
+    until(lambda: client.get("/look").json()["look"], "a live frame")
+    one.camera.unplugged = True
+    until(lambda: watched(one.page)["fault"], "the fault")
+    assert one.page.state["fault"]["words"] == "camera table:1 was lost"
+    assert client.get("/look").json()["look"] is None
+    one.camera.unplugged = False
+    until(lambda: watched(one.page)["fault"] is None, "the camera")
+    until(lambda: client.get("/look").json()["look"], "a live frame")
+    assert one.page.do("shoot")["phase"] == "review"
+
+
+def test_a_camera_that_drifts_stops_the_session_until_it_is_connected_anew(one: Rig) -> None:
+    one.page.do("shoot", "accept")
+    one.camera.exposure_us = 8000.0
+    drifted = one.page.wish("shoot")
+    assert words(drifted)[:2] == (422, "fault")
+    assert "exposure_us: expected 12000.0, got 8000.0" in words(drifted)[2]
+    # settings that come back by themselves, and other wishes, do not hide it
+    one.camera.exposure_us = 12000.0
+    frames = len(one.camera.frames)
+    one.page.see()
+    assert words(one.page.wish("shoot")) == words(drifted)
+    assert len(one.camera.frames) == frames
+    one.page.see()
+    state = one.page.do("skip", "undo")
+    assert state["fault"] == {
+        "words": drifted.json()["words"],
+        "next_step": drifted.json()["next_step"],
+        "stops": True,
+    }
+    assert one.page.do("reconnect")["fault"] is None
+    assert one.page.do("shoot")["candidate"]["passed"]
+
+
+def test_connecting_anew_fails_in_words_and_can_be_tried_again(one: Rig) -> None:
+    one.camera.unplugged = True
+    assert words(one.page.wish("reconnect")) == (422, "fault", "camera table:1 was lost")
+    one.camera.unplugged = False
+    one.camera.identity = "table:2"
+    one.page.see()
+    swapped = words(one.page.wish("reconnect"))
+    assert swapped[:2] == (422, "fault")
+    assert "was begun with camera 'table:1', got 'table:2'" in swapped[2]
+    one.camera.identity = "table:1"
+    one.page.see()
+    assert one.page.do("reconnect")["fault"] is None
+
+
+def test_a_full_disk_is_a_fault_and_the_photograph_can_be_accepted_later(
+    one: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.page.do("shoot")
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", _no_space)
+        answer = one.page.wish("accept")
+    assert words(answer)[:2] == (422, "fault")
+    assert "p0000-top cannot be written; it is not taken" in words(answer)[2]
+    state = one.page.see()
+    assert (state["phase"], state["fault"]["words"]) == ("review", answer.json()["words"])
+    assert one.page.do("accept")["fault"] is None
+
+
+def _no_space(_: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_damaged_journal_is_a_fault_and_the_page_is_not_left_busy(one: Rig) -> None:
+    one.page.do("shoot", "accept", "shoot")
+    journal = one.guide.folder / "shots.jsonl"
+    whole = journal.read_bytes()
+    journal.write_bytes(b"scribbles\n" + whole)
+    answer = one.page.wish("accept")
+    assert words(answer)[:2] == (422, "fault")
+    assert "line 1: expected a shot or a mark, got a damaged line" in words(answer)[2]
+    state = one.page.see()
+    assert not state["busy"]
+    assert state["fault"]["words"] == answer.json()["words"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_mistake_in_the_program_is_shown_instead_of_a_page_that_stands_still(one: Rig) -> None:
+    one.camera.broken = True
+    assert one.page.wish("shoot").status_code == 500
+    until(lambda: one.page.see()["fault"], "the fault")
+    assert "The station broke down: RuntimeError('a mistake" in one.page.state["fault"]["words"]
+    assert one.page.state["fault"]["next_step"].startswith("start it again: the session goes on")
+    assert words(one.page.wish("shoot")) == (422, "fault", "the station has ended")
+
+
+def test_the_live_stream_is_a_row_of_whole_jpegs_with_their_lengths(one: Rig) -> None:
+    with one.page.client.stream("GET", "/live.mjpeg") as stream:
+        assert stream.headers["content-type"] == "multipart/x-mixed-replace; boundary=frame"
+        assert [picture.shape for picture in parts_of(stream, 4)] == [(240, 320, 3)] * 4
+
+
+def test_several_viewers_share_one_camera_thread_and_one_frame(one: Rig) -> None:
+    # of a camera that renders, one frame of each shot is enough
+    one.camera.simulated = True
+    streams = [one.page.client.stream("GET", "/live.mjpeg") for _ in range(4)]
+    with ExitStack() as stack:
+        for viewer in streams:
+            opened = stack.enter_context(viewer)
+            assert len(list(parts_of(opened, 3))) == 3
+        assert one.camera.previews == ["p0000-top"]
+        one.page.do("shoot", "accept")
+        assert one.camera.users == {"station desk"}
+
+
+def test_viewers_that_do_not_read_hold_up_nothing_and_their_number_is_bounded(one: Rig) -> None:
+    live = one.page.client
+    with ExitStack() as stack:
+        for _ in range(station_app.MOST_VIEWERS - 1):
+            stack.enter_context(live.stream("GET", "/live.mjpeg")).raise_for_status()
+        with live.stream("GET", "/live.mjpeg") as last:
+            assert last.status_code == 200
+            next(parts_of(last, 1))
+            until(lambda: live.get("/live.mjpeg").status_code == 503, "the bound")
+            assert live.get("/live.mjpeg").json()["detail"] == (
+                "Too many live views are open; close one."
+            )
+            one.page.do("shoot", "accept", "shoot", "accept")
+        until(lambda: opens(live), "a place that was left")
+
+
+def opens(client: httpx.Client) -> bool:
+    with client.stream("GET", "/live.mjpeg") as stream:
+        return stream.status_code == 200
+
+
+def test_nobody_looking_takes_no_live_frames(one: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Desk, "unwatched_s", 0.0)
+    one.page.client.get("/look")
+    one.page.do("shoot", "accept", "shoot", "discard")
+    assert one.camera.previews == []
+
+
+def test_live_frames_are_measured_for_the_meters(one: Rig) -> None:
+    one.page.do("shoot", "accept")
+    client = one.page.client
+    until(lambda: (client.get("/look").json()["look"] or {}).get("shot") == "p0000-side", "it")
+    look = client.get("/look").json()["look"]
+    assert look["sharpness"] == pytest.approx(look["peak"])
+    assert look["reference"] is None
+    assert len(look["histogram"]) == 64
+    assert max(look["histogram"]) == 1
+    one.page.do("shoot", "accept")
+    until(lambda: (client.get("/look").json()["look"] or {}).get("reference"), "a reference")
+
+
+def test_photographs_are_served_by_shot_and_the_reference_by_its_address(one: Rig) -> None:
+    one.page.do("shoot", "accept")
+    client = one.page.client
+    assert decode(client.get("/shots/p0000-top/thumbnail")).shape == (150, 200, 3)
+    assert decode(client.get("/shots/p0000-top/picture")).shape == (240, 320, 3)
+    reference = one.page.do("shoot", "accept")["current"]["reference"]
+    assert reference.startswith("shots/p0000-top/picture?content=")
+    assert decode(client.get(f"/{reference}")).shape == (240, 320, 3)
+    missing = client.get("/shots/p0003-top/thumbnail")
+    assert (missing.status_code, missing.json()["detail"]) == (
+        404,
+        "There is no photograph of this shot.",
+    )
+    one.page.do("undo", "undo")
+    assert client.get("/shots/p0000-top/thumbnail").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/shots/../session.json/picture",
+        "/shots/..%2Fsession.json/picture",
+        "/shots/%2e%2e/picture",
+        "/shots/images%2Fp0000-top/picture",
+        "/shots/p0000-top.png/picture",
+        "/shots//etc/passwd/picture",
+        "/shots/p0000-top%00/picture",
+        "/static/../app.py",
+        "/static/%2e%2e/app.py",
+        "/static/..%2fapp.py",
+        "/static//etc/passwd",
+        "/docs",
+        "/openapi.json",
+        "/session.json",
+    ],
+)
+def test_no_path_leads_to_another_file(one: Rig, path: str) -> None:
+    one.page.do("shoot", "accept")
+    # as it is: httpx would tidy the path
+    raw = http.client.HTTPConnection("127.0.0.1", one.station.port, timeout=PATIENCE_S)
+    raw.request("GET", path)
+    assert raw.getresponse().status == 404
+    raw.close()
+
+
+def test_the_page_and_what_it_needs_come_from_the_station(one: Rig) -> None:
+    page = one.page.client.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "angle" in page.text
+    for name in ("station.js", "station.css", "shots.js", "meters.js", "icon.svg"):
+        assert one.page.client.get(f"/static/{name}").status_code == 200
+
+
+@pytest.mark.parametrize("body", [{}, {"turn": "x", "shot": None}, {"turn": 0, "sho": "p"}, [], 3])
+def test_a_wish_that_is_none_is_refused(one: Rig, body: Any) -> None:
+    assert one.page.client.post("/wishes/shoot", json=body).status_code == 422
+    assert one.page.client.post("/wishes/explode", json={"turn": 0}).status_code == 422
+    assert one.camera.frames == []
+
+
+def test_a_whole_session_with_an_emulated_basler_camera(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pypylon", reason="needs the extra 'basler'")
+    from loco_tools.capture.cameras.basler import BaslerCamera
+
+    monkeypatch.setenv("PYLON_CAMEMU", "2")
+    plan = make_plan(pixel_format="RGB8Packed")
+    pictures = write_photographs(plan, tmp_path / "pictures")
+    frame = BaslerCamera.frame
+
+    def mount_and_frame(camera: BaslerCamera, shot: PlannedShot) -> Frame:
+        nodes = camera.device.GetNodeMap()
+        nodes.GetNode("TestImageSelector").SetValue("Off")
+        nodes.GetNode("ImageFilename").SetValue(str(pictures / f"{shot.shot}.png"))
+        nodes.GetNode("ImageFileMode").SetValue("On")
+        return frame(camera, shot)
+
+    monkeypatch.setattr(BaslerCamera, "frame", mount_and_frame)
+    with open_guide(plan, camera="basler:0815-0001", captures=tmp_path) as guide:
+        with serving(guide) as (_, page):
+            until(lambda: page.client.get("/look").json()["look"], "a live frame")
+            while page.state["phase"] != "finished":
+                assert page.do("shoot")["candidate"]["passed"]
+                page.do("accept")
+        assert page.state["instruction"] == "Everything is done: 8 of 8 shots taken."
+    for shot in read_shots(guide.folder):
+        source = read_image(pictures / f"{shot.shot}.png")
+        assert np.array_equal(read_image(guide.folder / shot.file), source)
+
+
+def test_a_basler_camera_that_drifts_or_is_unplugged_is_brought_back_from_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pypylon", reason="needs the extra 'basler'")
+    from loco_tools.capture.cameras.basler import BaslerCamera
+
+    monkeypatch.setenv("PYLON_CAMEMU", "2")
+    monkeypatch.setattr(BaslerCamera, "waits_s", (0.0, 0.0, 0.0))
+    plan = make_plan(pixel_format="RGB8Packed")
+    with open_guide(plan, camera="basler:0815-0001", captures=tmp_path) as guide:
+        camera = guide.camera
+        assert isinstance(camera, BaslerCamera)
+        with serving(guide) as (_, page):
+            camera.device.GetNodeMap().GetNode("ExposureTimeAbs").SetValue(8000)
+            assert "exposure_us: expected 12000.0, got 8000.0" in words(page.wish("shoot"))[2]
+            page.see()
+            assert page.do("reconnect")["fault"] is None
+            assert page.do("shoot")["phase"] == "review"
+            page.do("discard")
+
+            monkeypatch.setenv("PYLON_CAMEMU", "1")
+            camera.device.GetNodeMap().GetNode("FirePnPCallback").Execute()
+            assert "basler:0815-0001 was lost" in words(page.wish("shoot"))[2]
+            monkeypatch.setenv("PYLON_CAMEMU", "2")
+            page.see()
+            assert page.do("shoot")["fault"] is None
+
+
+def test_aiming_and_shooting_render_a_shot_of_the_twin_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mitsuba", reason="needs the extra 'twin'")
+    from loco_tools import twin
+
+    rendered: list[str] = []
+    render = twin.render
+
+    def count(*arguments: Any) -> twin.Rendering:
+        rendered.append(arguments[-1])
+        return render(*arguments)
+
+    monkeypatch.setattr(twin, "render", count)
+    plan = make_plan(width_px=64, height_px=48)
+    with open_guide(plan, captures=tmp_path) as guide, serving(guide) as (_, page):
+        until(lambda: page.client.get("/look").json()["look"], "a live frame")
+        page.do("shoot", "retake")
+        assert rendered == ["top"]
+        page.do("accept", override=True)
+    assert read_shots(guide.folder)[0].simulated
+
+
+def first_shot() -> PlannedShot:
+    return next(make_plan().planned_shots())
+
+
+def watched(page: Page) -> dict[str, Any]:
+    """The state, for somebody who looks."""
+    page.client.get("/look")
+    return page.see()
+
+
+def decode(answer: httpx.Response) -> Pixels:
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+    return decoded(answer.content)
+
+
+def decoded(jpeg: bytes) -> Pixels:
+    return np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+
+
+def parts_of(stream: httpx.Response, count: int) -> Iterator[Pixels]:
+    """The first pictures of a live stream, each as long as its header says."""
+    held, chunks = b"", stream.iter_bytes()
+    for _ in range(count):
+        while b"\r\n\r\n" not in held:
+            held += next(chunks)
+        head, held = held.split(b"\r\n\r\n", 1)
+        boundary, kind, length = head.lstrip(b"\r\n").split(b"\r\n")
+        assert (boundary, kind) == (b"--frame", b"Content-Type: image/jpeg")
+        size = int(length.removeprefix(b"Content-Length: "))
+        while len(held) < size + 2:
+            held += next(chunks)
+        yield decoded(held[:size])
+        held = held[size:]
