@@ -135,5 +135,9 @@ class Inspector:
 
 
 def reference_of(view: str, taken: Sequence[Shot]) -> Shot | None:
-    """The photograph that a view's others are compared with: the first good one."""
-    return next((shot for shot in taken if shot.view == view and shot.kind == "good"), None)
+    """The photograph that a view's others are compared with: its first good one that passed.
+
+    While every good one was kept in spite of a gate, it is the first of those.
+    """
+    good = [shot for shot in taken if shot.view == view and shot.kind == "good"]
+    return next((shot for shot in good if not shot.overridden), good[0] if good else None)

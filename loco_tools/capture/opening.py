@@ -131,8 +131,8 @@ def refuse_drift(folder: Path, record: Session, camera: Camera) -> None:
     if found:
         raise DriftError(
             f"{folder}: camera {camera.identity} no longer has the settings that the session "
-            f"began with: {'; '.join(found)}; next step: switch off its automatic modes and run "
-            "the command again, which sets them anew; this shot was not taken"
+            f"began with: {'; '.join(found)}; nothing was taken with them; next step: bring them "
+            "back, switch off its automatic modes, and run the command again"
         )
 
 

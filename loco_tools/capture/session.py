@@ -10,6 +10,8 @@ back before its image goes, so a session that was interrupted at any moment lack
 in flight, and whoever opens it again can go on.
 """
 
+import datetime
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,8 +222,18 @@ def progress_of(folder: Path) -> Progressed:
 
 
 def sessions_of(class_folder: Path) -> list[Path]:
-    """The session folders of a class, oldest name first."""
-    return sorted(path.parent for path in class_folder.glob(f"*/{RECORD}"))
+    """The session folders of a class in the order they were begun; damaged ones come first."""
+    found = [path.parent for path in class_folder.glob(f"*/{RECORD}")]
+    return sorted(found, key=lambda folder: (_begun(folder), folder.name))
+
+
+def _begun(folder: Path) -> datetime.datetime:
+    try:
+        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        begun = datetime.datetime.fromisoformat(content["created"])
+    except (OSError, ValueError, KeyError, TypeError):
+        begun = datetime.datetime.min
+    return begun if begun.tzinfo else begun.replace(tzinfo=datetime.UTC)
 
 
 def truth_files(folder: Path, shot: str) -> list[tuple[str, Path]]:

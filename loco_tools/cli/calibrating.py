@@ -55,7 +55,14 @@ def calibrate_board(out: Path, paper: str, board_id: str) -> None:
 
 @calibrate.command("camera")
 @click.option("--class", "class_name", required=True, metavar="NAME", help="Plan, by name or path.")
-@click.option("--camera", default="twin", show_default=True, help="As for loco-tools capture.")
+@click.option(
+    "--camera",
+    default="twin",
+    show_default=True,
+    envvar="LOCO_TOOLS_CAMERA",
+    show_envvar=True,
+    help="As for loco-tools capture.",
+)
 @click.option("--images", type=PATH, help="Use these photographs of the board; take none.")
 @BOARD
 @click.option(

@@ -45,7 +45,14 @@ def demo(progress: Progress, out: Path, seed: int) -> None:
 
 @click.command()
 @click.option("--class", "class_name", required=True, metavar="NAME", help="Plan, by name or path.")
-@click.option("--camera", default="twin", show_default=True, help="As `loco-tools cameras` lists.")
+@click.option(
+    "--camera",
+    default="twin",
+    show_default=True,
+    envvar="LOCO_TOOLS_CAMERA",
+    show_envvar=True,
+    help="As `loco-tools cameras` lists.",
+)
 @click.option("--out", type=PATH, default=CAPTURES, show_default=True, help="Folder of sessions.")
 @click.option("--session", help="Begin this session, or go on with it.")
 @click.option("--new", is_flag=True, help="Begin a new session even if one is unfinished.")

@@ -56,11 +56,12 @@ def coreset(
 
 
 def _project(rows: Tensor, dim: int | None, generator: torch.Generator) -> Tensor:
-    centred = rows - rows.mean(dim=0)  # small numbers: less is lost in |a|^2 + |b|^2 - 2ab
+    centred: Tensor = rows - rows.mean(dim=0)  # small numbers: less is lost in |a|^2 + |b|^2 - 2ab
     if dim is None or rows.shape[1] <= dim:
         return centred
     matrix = torch.randn(rows.shape[1], dim, generator=generator) / dim**0.5
-    return centred @ matrix.to(rows.device)
+    projected: Tensor = centred @ matrix.to(rows.device)
+    return projected
 
 
 def _farthest_first(points: Tensor, count: int, first: int, progress: Progress) -> Tensor:

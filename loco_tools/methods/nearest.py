@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-BLOCK_FLOATS = 32_000_000
-"""Largest block of distances held at once (128 MB)."""
+BLOCK_FLOATS = 4_000_000
+"""Largest block of distances held at once: 16 MB, so that it is searched while still in cache."""
 
 
 class NearestNeighbours:
@@ -27,7 +27,10 @@ class NearestNeighbours:
 
     def _search_block(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         closeness = torch.addmm(self._half_norms, queries, self.bank.T, beta=-1)  # (Q, M)
-        rows = closeness.topk(k, dim=1).indices
+        if k == 1:  # several times as fast as topk
+            rows = closeness.argmax(dim=1, keepdim=True)
+        else:
+            rows = closeness.topk(k, dim=1).indices
         distances = torch.stack(
             [(queries - self.bank[rows[:, n]]).norm(dim=1) for n in range(k)], dim=1
         )

@@ -35,7 +35,8 @@ class PatchCoreConfig(SingleConfig):
     """Upper bound on the bank's rows, whatever the ratio says."""
     max_patches: int = Field(default=400_000, ge=1)
     """Patches that the coreset is chosen from; more are thinned out at random, and it is said."""
-    projection_dim: int = Field(default=128, ge=1)
+    projection_dim: int | None = Field(default=128, ge=1)
+    """Of the rows that the coreset is chosen by; None: no projection."""
     neighbours: int = Field(default=1, ge=1)
     reweight: bool = False
     """The paper's re-weighting of the image score, which its published code leaves out."""
@@ -64,6 +65,10 @@ class PatchCore(SingleDetector):
             # Bounds the time to choose and to search whatever the class's size.
             "max_patches": 100_000,
             "max_bank": 4_000,
+            # Ours, no reduction: chosen by the features' own distances, which takes seconds. By
+            # random projections the farthest patch is 10 to 18 % farther from the bank
+            # (benchmark/results/anomalib_side_by_side.md).
+            "projection_dim": None,
             # Ours, no reduction: makes up for small backbones, whose channels differ in scale.
             # Chosen on synthetic anomalies of held-out good training images (MobileNetV2, one
             # draw): image AUROC .70 -> .74 magnetic tiles, .86 -> .89 hazelnuts, .87 angle.
@@ -181,7 +186,11 @@ class PatchCore(SingleDetector):
         bank = self.config.coreset_ratio * patches
         bank = min(bank, self.config.max_bank or bank)
         dim = self.config.target_dim
-        return 4 * (2 * patches * dim + patches * self.config.projection_dim + bank * dim) / 1e6
+        return (
+            4
+            * (2 * patches * dim + patches * (self.config.projection_dim or dim) + bank * dim)
+            / 1e6
+        )
 
     def cut_batch(self, batch: Batch, cut: str) -> Tensor:
         """Cut "patch features": (B, target_dim, h/8, w/8), as they are compared with the bank."""

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from loco_tools.capture.inspection import reference_of
 from loco_tools.capture.session import (
     JOURNAL,
     Mark,
@@ -9,6 +10,7 @@ from loco_tools.capture.session import (
     append,
     mend_journal,
     read_shots,
+    sessions_of,
     settled,
 )
 from loco_tools.errors import CaptureError
@@ -97,3 +99,19 @@ def test_a_torn_mark_is_cut_off(tmp_path: Path) -> None:
     assert not mend_journal(tmp_path)
     append(tmp_path, shot("p1-top"))
     assert names(tmp_path) == ["p0-top", "p1-top"]
+
+
+def test_sessions_are_listed_in_the_order_they_were_begun(tmp_path: Path) -> None:
+    begun = {"session-001": "2026-11-23T08:00:00+00:00", "evening": "2026-11-23T20:00:00+01:00"}
+    for name, created in begun.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "session.json").write_text(f'{{"created": "{created}"}}')
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "session.json").write_text("{")
+    assert [folder.name for folder in sessions_of(tmp_path)] == ["torn", "session-001", "evening"]
+
+
+def test_the_reference_of_a_view_is_its_first_good_photograph_that_passed() -> None:
+    empty = shot("p0-top").model_copy(update={"overridden": ("part",), "overridden_by": "operator"})
+    assert reference_of("top", [empty]) == empty
+    assert reference_of("top", [empty, shot("p1-side"), shot("p2-top")]) == shot("p2-top")

@@ -74,7 +74,9 @@ def test_a_photograph_is_shown_judged_in_words_and_kept_only_when_it_is_accepted
     state = one.page.do("shoot")
     assert state["phase"] == "review"
     assert state["candidate"]["passed"]
-    assert {"saturated", "black", "motion"} <= {verdict["gate"] for verdict in state["candidate"]["verdicts"]}
+    assert {"saturated", "black", "motion"} <= {
+        verdict["gate"] for verdict in state["candidate"]["verdicts"]
+    }
     assert all(verdict["words"] for verdict in state["candidate"]["verdicts"])
     number = state["candidate"]["number"]
     shown = decode(one.page.client.get(f"/photograph/{number}"))

@@ -14,12 +14,10 @@ from loco_tools.capture.cameras.camera import (
 from loco_tools.capture.cameras.replay import DIGITS, ShotOrder, find_source, refuse_swapped
 from loco_tools.datasets.images import image_size, read_image
 from loco_tools.errors import CaptureError, DatasetError
+from loco_tools.files import sha256_of
 from loco_tools.plan import Plan, PlannedShot
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff"})
-
-HEAD_BYTES = 65_536
-"""How much of each image the digest reads: enough to tell photographs apart, quick on many."""
 
 
 class FolderCamera(Camera):
@@ -43,7 +41,7 @@ class FolderCamera(Camera):
         self._settings: Settings = {}
 
     def connect(self) -> None:
-        """See `Camera.connect`. Reads the headers of all images and the beginning of each file."""
+        """See `Camera.connect`. Reads all images, for the digest."""
         folder, expected = find_source(self._address, Path.is_dir)
         images = _images_in(folder)
         digest = _digest(images)
@@ -120,10 +118,7 @@ def _size(image: Path) -> Settings:
 def _digest(images: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for image in images:
-        with image.open("rb") as stream:
-            head = stream.read(HEAD_BYTES)
-        digest.update(f"{image.name}\0{image.stat().st_size}\0".encode())
-        digest.update(hashlib.sha256(head).digest())
+        digest.update(f"{image.name}\0{sha256_of(image)}\n".encode())
     return digest.hexdigest()[:DIGITS]
 
 
