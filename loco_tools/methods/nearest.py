@@ -27,10 +27,8 @@ class NearestNeighbours:
 
     def _search_block(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         closeness = torch.addmm(self._half_norms, queries, self.bank.T, beta=-1)  # (Q, M)
-        if k == 1:  # several times as fast as topk
-            rows = closeness.argmax(dim=1, keepdim=True)
-        else:
-            rows = closeness.topk(k, dim=1).indices
+        best = closeness.max(dim=1, keepdim=True) if k == 1 else closeness.topk(k, dim=1)
+        rows = best.indices
         distances = torch.stack(
             [(queries - self.bank[rows[:, n]]).norm(dim=1) for n in range(k)], dim=1
         )

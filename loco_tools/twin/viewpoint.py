@@ -52,8 +52,8 @@ class Viewpoint:
 def look(camera: Camera, view: View, centre: Points) -> Viewpoint:
     """The viewpoint of a view on a part whose middle is at `centre` (3,).
 
-    The picture is `camera.field_mm` wide where the line of sight through the middle of the part
-    has come down to the level of the table below that middle.
+    The picture is `camera.field_mm` wide at the distance, along the camera's axis, of the point of
+    the table right below that middle.
     """
     azimuth, elevation = math.radians(view.azimuth_deg), math.radians(view.elevation_deg)
     level = np.array([math.sin(azimuth), -math.cos(azimuth), 0.0])

@@ -1,4 +1,4 @@
-"""What the tests of the station are made of: a camera with faults, a station that answers, a page."""
+"""What tests of the station are made of: a camera with faults, a station that answers, a page."""
 
 import threading
 import time

@@ -1,6 +1,5 @@
 import http.client
 import os
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -339,11 +338,9 @@ def test_viewers_that_do_not_read_hold_up_nothing_and_their_number_is_bounded(on
             stack.enter_context(live.stream("GET", "/live.mjpeg")).raise_for_status()
         with live.stream("GET", "/live.mjpeg") as last:
             assert last.status_code == 200
-            next(parts_of(last, 1))
-            until(lambda: live.get("/live.mjpeg").status_code == 503, "the bound")
-            assert live.get("/live.mjpeg").json()["detail"] == (
-                "Too many live views are open; close one."
-            )
+            until(lambda: not opens(live), "the bound")
+            refused = live.get("/live.mjpeg").json()
+            assert refused["detail"] == "Too many live views are open; close one."
             one.page.do("shoot", "accept", "shoot", "accept")
         until(lambda: opens(live), "a place that was left")
 
@@ -390,32 +387,32 @@ def test_photographs_are_served_by_shot_and_the_reference_by_its_address(one: Ri
     assert client.get("/shots/p0000-top/thumbnail").status_code == 404
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/shots/../session.json/picture",
-        "/shots/..%2Fsession.json/picture",
-        "/shots/%2e%2e/picture",
-        "/shots/images%2Fp0000-top/picture",
-        "/shots/p0000-top.png/picture",
-        "/shots//etc/passwd/picture",
-        "/shots/p0000-top%00/picture",
-        "/static/../app.py",
-        "/static/%2e%2e/app.py",
-        "/static/..%2fapp.py",
-        "/static//etc/passwd",
-        "/docs",
-        "/openapi.json",
-        "/session.json",
-    ],
+OTHER_FILES = (
+    "/shots/../session.json/picture",
+    "/shots/..%2Fsession.json/picture",
+    "/shots/%2e%2e/picture",
+    "/shots/images%2Fp0000-top/picture",
+    "/shots/p0000-top.png/picture",
+    "/shots//etc/passwd/picture",
+    "/shots/p0000-top%00/picture",
+    "/static/../app.py",
+    "/static/%2e%2e/app.py",
+    "/static/..%2fapp.py",
+    "/static//etc/passwd",
+    "/docs",
+    "/openapi.json",
+    "/session.json",
 )
-def test_no_path_leads_to_another_file(one: Rig, path: str) -> None:
+
+
+def test_no_path_leads_to_another_file(one: Rig) -> None:
     one.page.do("shoot", "accept")
-    # as it is: httpx would tidy the path
-    raw = http.client.HTTPConnection("127.0.0.1", one.station.port, timeout=PATIENCE_S)
-    raw.request("GET", path)
-    assert raw.getresponse().status == 404
-    raw.close()
+    for path in OTHER_FILES:
+        # as it is: httpx would tidy the path
+        raw = http.client.HTTPConnection("127.0.0.1", one.station.port, timeout=PATIENCE_S)
+        raw.request("GET", path)
+        assert raw.getresponse().status == 404, path
+        raw.close()
 
 
 def test_the_page_and_what_it_needs_come_from_the_station(one: Rig) -> None:
@@ -426,9 +423,9 @@ def test_the_page_and_what_it_needs_come_from_the_station(one: Rig) -> None:
         assert one.page.client.get(f"/static/{name}").status_code == 200
 
 
-@pytest.mark.parametrize("body", [{}, {"turn": "x", "shot": None}, {"turn": 0, "sho": "p"}, [], 3])
-def test_a_wish_that_is_none_is_refused(one: Rig, body: Any) -> None:
-    assert one.page.client.post("/wishes/shoot", json=body).status_code == 422
+def test_a_wish_that_is_none_is_refused(one: Rig) -> None:
+    for body in ({}, {"turn": "x", "shot": None}, {"turn": 0, "sho": "p"}, [], 3):
+        assert one.page.client.post("/wishes/shoot", json=body).status_code == 422, body
     assert one.page.client.post("/wishes/explode", json={"turn": 0}).status_code == 422
     assert one.camera.frames == []
 
@@ -477,7 +474,7 @@ def test_a_basler_camera_that_drifts_or_is_unplugged_is_brought_back_from_the_pa
         camera = guide.camera
         assert isinstance(camera, BaslerCamera)
         with serving(guide) as (_, page):
-            camera.device.GetNodeMap().GetNode("ExposureTimeAbs").SetValue(8000)
+            camera.device.GetNodeMap().GetNode("ExposureTime").SetValue(8000)
             assert "exposure_us: expected 12000.0, got 8000.0" in words(page.wish("shoot"))[2]
             page.see()
             assert page.do("reconnect")["fault"] is None

@@ -38,9 +38,9 @@ def test_a_screws_wrong_length_shows_from_the_side_and_not_from_above(
 
 
 def test_several_defects_of_the_angle_show_in_some_views_only(make_plan: MakePlan) -> None:
-    plan = make_plan("angle", width_px=64, height_px=48, samples=1)
-    parts = {8: "edge_damage", 10: "deep_scratch", 13: "additional_hole", 14: "wrong_hole_size"}
-    for seed, defect in parts.items():
+    plan = make_plan("angle", width_px=128, height_px=96, samples=1)
+    parts = {"edge_damage": 15, "deep_scratch": 10, "additional_hole": 15, "wrong_hole_size": 14}
+    for defect, seed in parts.items():
         shown = [bool(twin.render(plan, seed, defect, view.name).defects) for view in plan.views]
         assert True in shown, defect
         assert False in shown, defect

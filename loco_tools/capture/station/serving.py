@@ -18,6 +18,7 @@ from loco_tools.progress import SILENT, Progress
 
 _SHORTEST_TOKEN = 16
 _GRACE_S = 2
+_LAST_PORT = 65_535
 _REASONS = {
     errno.EADDRINUSE: "it is in use; next step: stop the other station, or take another --port",
     errno.EACCES: "this user may not open it; next step: take a --port above 1023",
@@ -111,6 +112,11 @@ def _answering(app: Any, listening: socket.socket) -> Iterator[None]:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= _LAST_PORT:
+        # the resolver would take it modulo 65536
+        raise CaptureError(
+            f"expected a port from 0 to {_LAST_PORT}, got {port}; next step: correct --port"
+        )
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family)
@@ -118,8 +124,6 @@ def _listen(host: str, port: int) -> socket.socket:
         raise CaptureError(
             f"the station cannot listen on {host}: unknown address; next step: correct --host"
         ) from error
-    except OverflowError as error:
-        raise CaptureError(f"expected a port from 0 to 65535, got {port}") from error
     except OSError as error:
         reason = _REASONS.get(error.errno or 0, f"{error.strerror}; next step: another --port")
         raise CaptureError(f"the station cannot open port {port} on {host}: {reason}") from error
