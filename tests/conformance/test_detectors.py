@@ -32,12 +32,12 @@ LEARNING: Mapping[str, Any] = {
 }
 CASES: Mapping[str, Mapping[str, Any]] = {
     "ast": {"size_px": 128, "steps": 40, "student_dim": 32, "teacher_dim": 16},
-    "csflow": {"size_px": 128, "steps": 40, "hidden_dim": 16},
+    "csflow": {"size_px": 128, "steps": 80, "hidden_dim": 16, "lr": 0.005},
     "draem": {
         "reconstructive_width": 8,
         "discriminative_width": 8,
-        "steps": 80,
-        "lr": 0.005,
+        "steps": 240,
+        "lr": 0.002,
     },
     "patchcore": {**SMALL, "coreset_ratio": 0.5},
     "rd4ad": {"steps": 40, "batch_size": 4},
@@ -104,6 +104,7 @@ def peak(prediction: Prediction) -> tuple[int, int]:
     return int(y), int(x)
 
 
+@torch.inference_mode()
 def cell_px(detector: Detector) -> float:
     """Side of a cell of the detector's scores in pixels of `GOOD`'s images."""
     patches = detector.score_batch(Batch(GOOD[:1])).patches
