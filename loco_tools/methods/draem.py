@@ -59,8 +59,8 @@ class DRAEMConfig(SingleConfig):
 class DRAEM(SingleDetector):
     """DRAEM.
 
-    Deviation: without a folder of textures they are drawn, as nothing can be downloaded for free;
-    the authors report that the source matters little. Channels are in the order RGB, where the
+    Deviation: without a folder of textures they are drawn; what that changes was not measured.
+    Channels are in the order RGB, where the
     original has BGR: with nothing pretrained that changes the initial draw alone.
     """
 
@@ -73,13 +73,15 @@ class DRAEM(SingleDetector):
         "fast": {
             # A quarter of the pixels: smaller defects are missed earlier.
             "size_px": 128,
-            # A fortieth of the arithmetic per pixel: blurred repairs.
+            # Nets an eighth and a quarter as wide: blurred repairs.
             "reconstructive_width": 16,
             "discriminative_width": 16,
-            # Bounds the time to train whatever the class's size. So few steps need a higher rate.
+            # Bounds the time to train whatever the class's size.
             "steps": 300,
             "batch_size": 4,
-            "lr": 2e-3,
+            # So few steps need a higher rate. On synthetic anomalies of held-out good magnetic
+            # tiles (the kind it is trained on, one draw): image AUROC .76 for 2e-3, .83 for 5e-4.
+            "lr": 5e-4,
         },
     }
     needs_backbone = False

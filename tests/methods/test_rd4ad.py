@@ -1,0 +1,82 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from loco_tools.methods.backbones import named_backbone, random_backbone
+from loco_tools.methods.batch import Batch
+from loco_tools.methods.rd4ad import RD4AD, Bottleneck, Decoder, RD4ADConfig
+
+WIDE = (256, 512, 1024)
+UNUSED = 4096 * 2048 + 2 * 2048
+"""The 1x1 convolution and batch norm that the original builds and never calls."""
+
+
+def parameters(net: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def test_bottleneck_and_decoder_have_the_published_numbers_of_parameters() -> None:
+    with torch.device("meta"):
+        bottleneck, decoder = Bottleneck(WIDE, 3), Decoder(WIDE, (3, 4, 6))
+    assert round((parameters(bottleneck) + UNUSED) / 1e6, 3) == 67.278
+    assert parameters(decoder) == 24_917_504
+
+
+def test_the_published_network_has_the_published_shapes() -> None:
+    shapes = [(256, 64, 64), (512, 32, 32), (1024, 16, 16)]
+    with torch.device("meta"):
+        maps = [torch.empty(1, *shape) for shape in shapes]
+        code: Tensor = Bottleneck(WIDE, 3)(maps)
+        rebuilt = Decoder(WIDE, (3, 4, 6))(code)
+    assert code.shape == (1, 2048, 8, 8)
+    assert [tuple(one.shape[1:]) for one in rebuilt] == shapes
+
+
+def test_the_paper_preset_is_the_published_one() -> None:
+    config = RD4AD.configure("paper")
+    assert isinstance(config, RD4ADConfig)
+    assert (config.batch_size, config.epochs, config.steps) == (16, 200, None)
+    assert (config.lr, config.betas, config.size_px) == (0.005, (0.5, 0.999), 256)
+    assert (config.bottleneck_blocks, config.decoder_blocks) == (3, (3, 4, 6))
+
+
+@pytest.mark.parametrize(("name", "strides"), [("resnet18", (4, 8, 16)), ("scattering", (8, 16))])
+def test_the_student_is_built_for_the_backbone_it_gets(name: str, strides: tuple[int, ...]) -> None:
+    backbone = named_backbone(name) if name == "scattering" else random_backbone(name)
+    detector = RD4AD(RD4ADConfig(bottleneck_blocks=1, decoder_blocks=(1,)), backbone, device="cpu")
+    detector._input_size = (64, 96)
+    images = [torch.randint(256, (64, 96, 3), dtype=torch.uint8).numpy()]
+    with torch.inference_mode():
+        scores = detector.score_batch(Batch(images))
+    assert detector.strides == strides
+    assert scores.patches.shape == (1, 64 // strides[0], 96 // strides[0])
+    assert detector.cut_shape("bottleneck").stride == 32
+
+
+def test_the_loss_takes_the_cosine_of_whole_maps_and_sums_the_scales() -> None:
+    detector = RD4AD(
+        RD4ADConfig(bottleneck_blocks=1, decoder_blocks=(1,)),
+        random_backbone("resnet18"),
+        device="cpu",
+    )
+    detector._input_size = (64, 64)
+    teacher = tuple(torch.rand(2, c, 64 // s, 64 // s) for c, s in ((64, 4), (128, 8), (256, 16)))
+    student = [one.clone() for one in teacher]
+    student[0] = student[0].roll(1, dims=2)
+    detector._teacher = lambda _batch: teacher
+    detector.decoder = _Says(student)
+    with torch.inference_mode():
+        loss = detector._loss(Batch([]))
+    flat, moved = teacher[0].flatten(1), student[0].flatten(1)
+    cosine = (flat * moved).sum(dim=1) / (flat.norm(dim=1) * moved.norm(dim=1))
+    torch.testing.assert_close(loss, (1 - cosine).mean())
+
+
+class _Says(nn.Module):
+    def __init__(self, maps: list[Tensor]) -> None:
+        super().__init__()
+        self.maps = maps
+
+    def forward(self, code: Tensor) -> list[Tensor]:
+        del code
+        return self.maps
