@@ -24,6 +24,7 @@ DPI = 508
 _PX_PER_MM = 20
 _TOP_MM = 12.0
 _FOOT_MM = 24.0
+_FEWEST_SQUARES = 4
 _SIDE_MM = 6.0
 _TEXT_MM = 3.2
 
@@ -71,6 +72,18 @@ def _page(board: Board, paper: str) -> "Image.Image":
     return page
 
 
+def _fitting(board: Board, room: tuple[float, float]) -> str:
+    """What to do about a board that has no room."""
+    across, down = (int(length / board.square_mm) for length in room)
+    if min(across, down) < _FEWEST_SQUARES:
+        return "smaller squares, or larger paper"
+    fewer = {
+        "squares_across": min(across, board.squares_across),
+        "squares_down": min(down, board.squares_down),
+    }
+    return f"--board {board.model_copy(update=fewer).id}, or larger paper"
+
+
 def _corner(board: Board, paper: str) -> tuple[float, float]:
     """Where the pattern begins on the paper, in mm from its left and upper edge."""
     across, down = board.size_mm
@@ -80,7 +93,7 @@ def _corner(board: Board, paper: str) -> tuple[float, float]:
         room = (width - 2 * _SIDE_MM, height - _TOP_MM - _FOOT_MM)
         raise CaptureError(
             f"board {board.id} is {across:g} x {down:g} mm, {paper} has room for {room[0]:g} x "
-            f"{room[1]:g} mm; next step: fewer or smaller squares, or larger paper"
+            f"{room[1]:g} mm; next step: {_fitting(board, room)}"
         )
     return free_across / 2, _TOP_MM + free_down / 2
 

@@ -14,7 +14,7 @@ from loco_tools.plan import Hole, Plate
 from loco_tools.twin import solids
 from loco_tools.twin.assembly import Assembly
 from loco_tools.twin.pieces import flat_zones, outline, sheet_region
-from loco_tools.twin.room import no_room, obstacles, place_inside, roomy_plate
+from loco_tools.twin.room import misfit, no_room, obstacles, place_inside, roomy_plate
 from loco_tools.twin.surface import Points, bend_zone
 
 _TRIES = 200
@@ -138,12 +138,12 @@ def bent_leg(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     """The upright leg stands at the wrong angle."""
     folded = [k for k, state in enumerate(assembly.plates) if state.plate.fold is not None]
     if not folded:
-        raise _misfit("bent_leg", "a plate with a fold")
+        raise misfit("bent_leg", "a plate with a fold")
     index = int(rng.choice(folded))
     plate = assembly.plates[index].plate
     fold = plate.fold
     if fold is None:
-        raise _misfit("bent_leg", "a plate with a fold")
+        raise misfit("bent_leg", "a plate with a fold")
     off = float(rng.uniform(9.0, 16.0) * rng.choice([-1.0, 1.0]))
     angle = float(np.clip(fold.angle_deg + off, 10.0, 140.0))
     off_fold = fold.model_copy(update={"angle_deg": angle})
@@ -213,7 +213,7 @@ def wrong_hole_size(assembly: Assembly, rng: np.random.Generator) -> Assembly:
 
 def _any_plate(assembly: Assembly, rng: np.random.Generator) -> int:
     if not assembly.plates:
-        raise _misfit("this defect", "a plate")
+        raise misfit("this defect", "a plate")
     return int(rng.integers(len(assembly.plates)))
 
 
@@ -222,15 +222,8 @@ def _any_hole(assembly: Assembly, rng: np.random.Generator, defect: str) -> tupl
     every = [(k, hole) for k, state in enumerate(assembly.plates) for hole in state.plate.holes]
     usual = [(k, hole) for k, hole in every if hole.feature == "hole"] or every
     if not usual:
-        raise _misfit(defect, "a plate with a hole")
+        raise misfit(defect, "a plate with a hole")
     return usual[int(rng.integers(len(usual)))]
-
-
-def _misfit(defect: str, expected: str) -> DefinitionError:
-    return DefinitionError(
-        f'defect "{defect}" does not fit this part; expected {expected}, got none; next step: '
-        "leave the defect out of the plan's shots"
-    )
 
 
 def _disc(plate: Plate, x: float, y: float, radius: float) -> Any:

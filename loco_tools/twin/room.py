@@ -90,6 +90,14 @@ def no_room(what: str) -> DefinitionError:
     )
 
 
+def misfit(defect: str, expected: str) -> DefinitionError:
+    """The error for a part that cannot have a defect."""
+    return DefinitionError(
+        f'defect "{defect}" does not fit this part; expected {expected}, got none; next step: '
+        "leave the defect out of the plan's shots"
+    )
+
+
 def _above(other: PlateState, plate: Plate) -> bool:
     return other.plate.at_mm[2] >= plate.at_mm[2] + plate.thickness_mm - 0.01
 

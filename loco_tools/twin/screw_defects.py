@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from loco_tools.errors import DefinitionError
 from loco_tools.plan import Screw
 from loco_tools.twin.assembly import Assembly, from_plate, to_plate, turned_in
 from loco_tools.twin.pieces import outline
+from loco_tools.twin.room import misfit
 from loco_tools.twin.screws import ScrewState, side_between, standing_place
 
 _LENGTHS_MM = (6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 25.0, 30.0, 35.0, 40.0, 50.0)
@@ -79,7 +79,7 @@ def swapped_pieces(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     """Two sheets that lie on the same level have changed places; the screws have not."""
     pairs = _exchangeable(assembly)
     if not pairs:
-        raise _misfit("swapped_pieces", "two unlike plates on the same level")
+        raise misfit("swapped_pieces", "two unlike plates on the same level")
     first, second = pairs[int(rng.integers(len(pairs)))]
     plates = list(assembly.plates)
     for index, other in ((first, second), (second, first)):
@@ -97,15 +97,8 @@ def swapped_pieces(assembly: Assembly, rng: np.random.Generator) -> Assembly:
 
 def _any_screw(assembly: Assembly, rng: np.random.Generator, defect: str) -> int:
     if not assembly.screws:
-        raise _misfit(defect, "a screw")
+        raise misfit(defect, "a screw")
     return int(rng.integers(len(assembly.screws)))
-
-
-def _misfit(defect: str, expected: str) -> DefinitionError:
-    return DefinitionError(
-        f'defect "{defect}" does not fit this part; expected {expected}, got none; next step: '
-        "leave the defect out of the plan's shots"
-    )
 
 
 def _in_free_hole(
@@ -113,7 +106,7 @@ def _in_free_hole(
 ) -> ScrewState:
     places = _free_holes(assembly, like)
     if not places:
-        raise _misfit(defect, f"a free hole for a thread of {like.thread_mm} mm")
+        raise misfit(defect, f"a free hole for a thread of {like.thread_mm} mm")
     x, y, z = places[int(rng.integers(len(places)))]
     # turned in as deep as the others, so that its end is as far down as theirs
     stands = like.stands_mm + like.z_mm - z if like.stands_mm else 0.0

@@ -94,3 +94,13 @@ def test_a_sheet_that_cannot_be_is_refused(
     with pytest.raises(CaptureError, match=message):
         write_sheet(tmp_path / name, board_of(board))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_board_that_is_too_large_for_the_paper_is_answered_with_one_that_fits(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(CaptureError, match=r"next step: --board (\S+), or larger paper") as caught:
+        write_sheet(tmp_path / "l.pdf", Board(), paper="letter")
+    fitting = str(caught.value).split("--board ")[1].split(",")[0]
+    write_sheet(tmp_path / "l.pdf", board_of(fitting), paper="letter")
+    assert (tmp_path / "l.pdf").is_file()
