@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,11 @@ from loco_tools.datasets.images import write_png
 
 # the same on every machine, and no trial of another one in the middle of a test
 os.environ.setdefault("LOCO_TOOLS_TWIN_VARIANT", "scalar_rgb")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # What a shell runs in its background ignores Ctrl-C, and so would every program that a test
+    # starts and then interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CONFIG = [
     {
