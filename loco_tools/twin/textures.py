@@ -57,15 +57,18 @@ def zinc(size: int, tile_mm: float, rng: np.random.Generator) -> MetalMaps:
 
 
 def brushed(size: int, tile_mm: float, rng: np.random.Generator) -> MetalMaps:
-    """Stainless sheet brushed along x."""
-    lines = stretched_noise(size, rng, low=tile_mm * 0.2, high=tile_mm * 2.0, stretch=90.0)
+    """Stainless sheet brushed along x: hairlines a fraction of a millimetre wide.
+
+    Wide bands and a warm tint would make it look like wood.
+    """
+    lines = stretched_noise(size, rng, low=tile_mm, high=tile_mm * 3.0, stretch=90.0)
     wide = stretched_noise(size, rng, low=2.0, high=tile_mm * 0.4, stretch=30.0)
     smudge = noise(size, rng, low=1.5, high=tile_mm / 6)
     wave = noise(size, rng, low=1.0, high=4.0)
-    level = 0.55 + 0.07 * lines + 0.035 * wide + 0.02 * smudge
-    tint = np.array([1.0, 0.985, 0.96], dtype=np.float32)
-    roughness = 0.27 + 0.02 * wide + 0.03 * smudge
-    slopes = np.stack([0.0 * lines, 0.06 * lines + 0.025 * wide], axis=-1)
+    level = 0.55 + 0.055 * lines + 0.008 * wide + 0.015 * smudge
+    tint = np.array([1.0, 0.995, 0.985], dtype=np.float32)
+    roughness = 0.27 + 0.01 * wide + 0.03 * smudge
+    slopes = np.stack([0.0 * lines, 0.05 * lines + 0.006 * wide], axis=-1)
     return _metal(level[..., None] * tint, roughness, slopes + _slopes_of(wave, 0.03))
 
 

@@ -32,6 +32,16 @@ def test_brushing_runs_along_x() -> None:
     assert np.abs(np.diff(level, axis=0)).mean() > 4 * np.abs(np.diff(level, axis=1)).mean()
 
 
+def test_brushing_is_grey_and_of_hairlines_not_of_bands_as_in_wood() -> None:
+    px_per_mm = 8
+    maps = textures.brushed(px_per_mm * 32, 32.0, np.random.default_rng(1))
+    colours = maps.reflectance.reshape(-1, 3).mean(axis=0)
+    assert colours.max() / colours.min() < 1.025
+    across = maps.reflectance[..., 1].mean(axis=1)
+    bands = across.reshape(-1, 2 * px_per_mm).mean(axis=1)
+    assert bands.std() < 0.5 * across.std()
+
+
 def test_a_flat_relief_is_the_neutral_normal_map() -> None:
     flat = textures.normals(np.zeros((4, 4, 2), dtype=np.float32))
     np.testing.assert_allclose(flat, np.broadcast_to([0.5, 0.5, 1.0], (4, 4, 3)))
