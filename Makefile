@@ -2,13 +2,15 @@
 #   make demo    sets everything up and walks the whole path
 #   make test    the same environment, with the tests
 #   make label-studio    a real Label Studio server on this machine, in an environment of its own
+#   make test-anomalib   anomalib's models behind our contract, in an environment of its own
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check package speed label-studio clean
+.PHONY: demo test check package speed label-studio clean anomalib test-anomalib \
+	anomalib-models speed-anomalib
 
 demo: $(VENV)/.ready
 	$(BIN)/loco-tools demo
@@ -33,8 +35,24 @@ PORT ?= 8080
 label-studio: $(VENV)/.ready
 	$(BIN)/python -m loco_tools.annotations.local_server --port $(PORT)
 
+# An environment of its own over the first one: anomalib and what only it needs lie in it, the rest
+# (torch among it) is looked up in $(VENV), which stays as it is.
+ANOMALIB := $(VENV)-anomalib
+PURELIB := import sysconfig; path = sysconfig.get_path("purelib")
+anomalib: $(ANOMALIB)/.ready
+
+test-anomalib: anomalib
+	OMP_NUM_THREADS=1 $(ANOMALIB)/bin/python -m pytest -rs tests/methods/test_anomalib_adapter.py
+
+anomalib-models: anomalib
+	OMP_NUM_THREADS=2 $(ANOMALIB)/bin/python benchmark/speed/anomalib/models.py
+
+# By hand, and for an hour: DATA="CLASS..." WEIGHTS=mobilenet_v2.pth
+speed-anomalib: anomalib
+	$(ANOMALIB)/bin/python benchmark/speed/anomalib/side_by_side.py --weights $(WEIGHTS) $(DATA)
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(ANOMALIB) build dist *.egg-info
 
 # The stamps are older than what they were made from only when something has to be installed.
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -45,4 +63,12 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 $(VENV)/.ready-dev: $(VENV)/.ready
 	$(INSTALL) -e '.[all,dev]'
+	touch $@
+
+$(ANOMALIB)/.ready: $(VENV)/.ready-dev
+	rm -rf $(ANOMALIB)
+	$(PYTHON) -m venv $(ANOMALIB)
+	$(BIN)/python -c '$(PURELIB); print(f"import site; site.addsitedir({path!r})")' \
+		> "$$($(ANOMALIB)/bin/python -c '$(PURELIB); print(path)')/first.pth"
+	$(ANOMALIB)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[anomalib]'
 	touch $@

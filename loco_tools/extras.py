@@ -5,6 +5,7 @@ import importlib.util
 from loco_tools.errors import MissingExtraError
 
 MODULES = {
+    "anomalib": ("anomalib", "lightning", "safetensors", "torch"),
     "basler": ("pypylon",),
     "bench": ("matplotlib", "psutil", "safetensors", "sklearn", "torch", "torchvision"),
     "genicam": ("genicam", "harvesters"),

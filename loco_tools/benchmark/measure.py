@@ -20,6 +20,9 @@ _PACKAGES = (
     "numpy",
     "scikit-learn",
     "opencv-python-headless",
+    "anomalib",
+    "lightning",
+    "timm",
 )
 
 

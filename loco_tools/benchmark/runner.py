@@ -304,9 +304,9 @@ def _backbone_tag(bench: Bench, entry: MethodEntry) -> str:
 
 def _code(entry: MethodEntry) -> str:
     """The hash of the code behind a line: its method, what that imports, and the evaluation."""
-    from loco_tools.methods import METHODS
+    from loco_tools.methods import method_place
 
-    spelled = METHODS.get(entry.name, entry.name)
+    spelled = method_place(entry.name)
     module = "loco_tools.ensembles" if entry.is_ensemble else spelled.partition(":")[0]
     package = module.partition(".")[0] if not module.startswith("loco_tools.") else module
     modules = [module, "loco_tools.evaluation", "loco_tools.benchmark.execution"]

@@ -25,14 +25,29 @@ METHODS = {
 }
 """Method name -> "package.module:Class"; the same spelling names a method of your own."""
 
+ANOMALIB = "anomalib:"
+"""Opens the names of anomalib's models: "anomalib:Padim"."""
+
+
+def method_place(name: str) -> str:
+    """Where a method's code is, "package.module:Class"; a name alone when it is unknown."""
+    if name.startswith(ANOMALIB):
+        return f"loco_tools.methods.anomalib_adapter:{name.removeprefix(ANOMALIB)}"
+    return METHODS.get(name, name)
+
 
 def method_class(name: str) -> "type[SingleDetector]":
-    """The detector class of a name in `METHODS`, or of a "package.module:Class".
+    """The detector class of a name in `METHODS`, a "package.module:Class", or "anomalib:Model".
 
     Raises:
         MethodError: unknown name (with the nearest one), or the class cannot be imported.
+        MissingExtraError: a model of anomalib, which is not installed.
     """
-    place = METHODS.get(name, name)
+    if name.startswith(ANOMALIB):
+        from loco_tools.methods.anomalib_adapter import adapter
+
+        return adapter(name)
+    place = method_place(name)
     if ":" not in place:
         raise MethodError(
             f'unknown method "{name}"; {did_you_mean(name, METHODS)}; '
@@ -88,15 +103,16 @@ def create(
 def load_detector(
     folder: Path, backbone: "Backbone | None" = None, *, device: str = "auto"
 ) -> "SingleDetector":
-    """A saved detector of any method in `METHODS`. Reads data only, executes nothing.
+    """A saved detector of any method in `METHODS` or of anomalib. Reads data, executes nothing.
 
     Raises:
         MethodError: no detector there, or one of a method that is not in `METHODS`; a method of
             your own is loaded by its class's `load`.
+        MissingExtraError: a model of anomalib, which is not installed.
     """
     from loco_tools.methods import checkpoint
 
     method = checkpoint.read_record(folder).method
-    if method not in METHODS:
+    if method not in METHODS and not method.startswith(ANOMALIB):
         raise MethodError(f'{folder}: unknown method "{method}"; {did_you_mean(method, METHODS)}')
     return method_class(method).load(folder, backbone, device=device)

@@ -244,7 +244,7 @@ def named_backbone(name: str, weights: Path | None = None, progress: Progress = 
     if name not in backbone_names():
         raise MethodError(f'unknown backbone "{name}"; {did_you_mean(name, backbone_names())}')
     if weights is not None:
-        state = _read_state(weights)
+        state = read_state(weights)
         backbone = TorchvisionBackbone(name)
         backbone.fill(state, weights=files.sha256_of(weights)[:12], origin=str(weights))
         return backbone
@@ -367,7 +367,7 @@ def _stage_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
     return stages
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path) -> dict[str, Tensor]:
     """Parameters by name from a local file; nothing in it is executed."""
     import pickle
 
