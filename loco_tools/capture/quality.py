@@ -111,8 +111,12 @@ def _lighter_than_cloth(small: npt.NDArray[np.generic]) -> Pixels:
     ).astype(np.float64)
     level = float(np.median(border))
     spread = 1.4826 * float(np.median(np.abs(border - level)))  # as of a normal distribution
-    limit = max(level + 6 * spread, _LIGHTER * level) + 2
-    light = (small.astype(np.float64) > limit).astype(np.uint8) * 255
+    surely, perhaps = (max(level + by * spread, _LIGHTER * level) + 2 for by in (6, 3))
+    grey = small.astype(np.float64)
+    # a face that the lamps hardly reach counts where it hangs together with one that they do
+    _, pieces = cv2.connectedComponents((grey > perhaps).astype(np.uint8))
+    bright = np.unique(pieces[grey > surely])
+    light = np.isin(pieces, bright[bright > 0]).astype(np.uint8) * 255
     return np.asarray(cv2.morphologyEx(light, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)), np.uint8)
 
 
