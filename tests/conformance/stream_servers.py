@@ -66,7 +66,9 @@ class MjpegServer:
         self, *, port: int = 0, login: str | None = None, size: tuple[int, int] = SIZE
     ) -> None:
         self.sent = 0
-        self._size = size
+        self.size = size
+        self.cut_off = 0
+        """How many bytes of every JPEG are cut off at its end."""
         self._stop = threading.Event()
         outer = self
 
@@ -95,7 +97,8 @@ class MjpegServer:
 
     def _send_frames(self, handler: http.server.BaseHTTPRequestHandler) -> None:
         while not self._stop.is_set():
-            image = cv2.imencode(".jpg", stamped(self.sent + 1, self._size)[..., ::-1])[1].tobytes()
+            image = cv2.imencode(".jpg", stamped(self.sent + 1, self.size)[..., ::-1])[1].tobytes()
+            image = image[: len(image) - self.cut_off]
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(image)}\r\n\r\n"
             try:
                 handler.wfile.write(head.encode() + image + b"\r\n")

@@ -123,6 +123,32 @@ def test_a_stream_that_comes_back_with_another_size_is_refused() -> None:
             camera.frame(SHOT)
 
 
+def test_a_stream_whose_size_changes_on_the_way_is_refused(tmp_path: Path) -> None:
+    with closing(MjpegServer()) as server:
+        smaller = After(2, lambda: setattr(server, "size", (64, 64)))
+        with pytest.raises(CaptureError, match=r"width_px: expected 128, got 64") as caught:
+            capture(make_plan(), camera=server.url, captures=tmp_path, progress=smaller)
+        assert str(caught.value).count("next step: ") == 1
+    assert progress_of(tmp_path / "flat_connector" / "session-001").done == 2
+
+
+def test_a_frame_whose_size_changed_is_not_read() -> None:
+    with closing(MjpegServer()) as server, open_camera(server.url, None, seed=0) as camera:
+        camera.waits_s = ()  # type: ignore[attr-defined]
+        camera.frame(SHOT)
+        server.size = (4000, 6000)
+        with pytest.raises(CaptureError, match=r"expected frames of 128 x 96 .* 6000 x 4000"):
+            camera.frame(SHOT)
+
+
+def test_a_jpeg_that_breaks_off_is_a_damaged_frame() -> None:
+    with closing(MjpegServer()) as server, open_camera(server.url, None, seed=0) as camera:
+        camera.waits_s = ()  # type: ignore[attr-defined]
+        server.cut_off = 200
+        with pytest.raises(CaptureError, match="a frame arrived damaged"):
+            camera.frame(SHOT)
+
+
 def test_a_session_does_not_go_on_with_another_stream_or_film(tmp_path: Path) -> None:
     plan = make_plan(parts=2)
     films = [write_film(tmp_path / name, 2, first=n) for n, name in enumerate(("a.avi", "b.avi"))]

@@ -89,7 +89,10 @@ class FrameReader:
         try:
             while not self._stop.is_set():
                 if not self._capture.grab():
-                    raise CaptureError(f"camera {self._name} stopped giving frames")
+                    raise CaptureError(
+                        f"camera {self._name} stopped giving frames; next step: check its cable or "
+                        "its network, and its power"
+                    )
                 for request in self._due():
                     self._serve(request)
         except (CaptureError, cv2.error) as error:

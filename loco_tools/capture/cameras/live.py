@@ -52,6 +52,10 @@ class LiveCamera(Camera):
     @abc.abstractmethod
     def _read_settings(self, capture: cv2.VideoCapture) -> Settings: ...
 
+    def _picture(self, capture: cv2.VideoCapture) -> Pixels:
+        """The frame just grabbed, (H, W, 3) uint8 RGB; raises CaptureError when it is damaged."""
+        return retrieved(capture)
+
     def _requested(self, wanted: Wanted) -> Settings:
         return wanted.requested()
 
@@ -82,7 +86,7 @@ class LiveCamera(Camera):
     def preview(self, shot: PlannedShot) -> Pixels:
         """See `Camera.preview`: the next frame that comes, which may have been on its way."""
         del shot
-        return self._ask_again(lambda: self._ask(retrieved))
+        return self._ask_again(lambda: self._ask(self._picture))
 
     def settings(self) -> Settings:
         """See `Camera.settings`; blocks until the next frame, and reconnects as `frame` does."""
@@ -99,7 +103,7 @@ class LiveCamera(Camera):
         self._reader = None
 
     def _fresh(self) -> Pixels:
-        return self._ask(retrieved, discard=self.discard, settle_s=self.settle_s)
+        return self._ask(self._picture, discard=self.discard, settle_s=self.settle_s)
 
     def _ask(
         self,

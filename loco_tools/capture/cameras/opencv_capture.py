@@ -1,17 +1,24 @@
 """Reading frames and properties of OpenCV's captures."""
 
+import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from loco_tools.capture.cameras.camera import Settings
 from loco_tools.datasets.images import Pixels
 from loco_tools.errors import CaptureError
 
 FFMPEG_SILENT = "-8"
+
+_DAMAGED = "a frame arrived damaged; next step: check the cable or the network, and try again"
+_JPEG_END = b"\xff\xd9"
+_JPEG_PADDING = 64
+"""Some cameras fill their frames up after the end."""
 
 
 def opened(source: str | int, backend: int, limits: Sequence[int] = ()) -> cv2.VideoCapture:
@@ -49,10 +56,38 @@ def retrieved(capture: cv2.VideoCapture) -> Pixels:
     """
     done, image = capture.retrieve()
     if not done or image is None or image.ndim != 3 or image.dtype != np.uint8:
-        raise CaptureError(
-            "a frame arrived damaged; next step: check the cable or the network, and try again"
-        )
+        raise CaptureError(_DAMAGED)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def decoded_jpeg(capture: cv2.VideoCapture, size: Settings) -> Pixels:
+    """The JPEG that a capture with CAP_PROP_FORMAT -1 grabbed last, (H, W, 3) uint8 RGB.
+
+    Args:
+        capture: of motion JPEG.
+        size: width_px and height_px that the frame has to have.
+
+    Raises:
+        CaptureError: it is damaged, or has another size, which is seen before it is decoded.
+    """
+    _, packet = capture.retrieve()
+    content = b"" if packet is None else packet.tobytes()
+    try:
+        with Image.open(io.BytesIO(content), formats=["JPEG"]) as header:
+            width, height = header.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise CaptureError(_DAMAGED) from error
+    if (width, height) != (size["width_px"], size["height_px"]):
+        raise CaptureError(
+            f"expected frames of {size['width_px']} x {size['height_px']} pixels as before, got "
+            f"one of {width} x {height}; next step: set the camera's stream to the size it had"
+        )
+    image = cv2.imdecode(
+        np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    )
+    if image is None or _JPEG_END not in content[-_JPEG_PADDING:]:
+        raise CaptureError(_DAMAGED)
+    return image.astype(np.uint8, copy=False)
 
 
 def size_and_codec(capture: cv2.VideoCapture) -> Settings:

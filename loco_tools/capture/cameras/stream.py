@@ -8,7 +8,8 @@ import cv2
 
 from loco_tools.capture.cameras.camera import Settings
 from loco_tools.capture.cameras.live import LiveCamera
-from loco_tools.capture.cameras.opencv_capture import opened, size_and_codec
+from loco_tools.capture.cameras.opencv_capture import decoded_jpeg, opened, size_and_codec
+from loco_tools.datasets.images import Pixels
 from loco_tools.errors import CaptureError
 from loco_tools.plan import Plan
 
@@ -63,7 +64,16 @@ class StreamCamera(LiveCamera):
         if not capture.isOpened():
             capture.release()
             raise CaptureError(f"camera {self.identity}: {self._why_closed()}")
+        self._size = size_and_codec(capture)
+        # JPEGs are taken as they come: OpenCV decodes to the size of the stream's beginning, and
+        # reads beyond a frame that has become smaller
+        self._as_jpeg = self._size["codec"] == "MJPG" and capture.set(cv2.CAP_PROP_FORMAT, -1)
         return capture
+
+    def _picture(self, capture: cv2.VideoCapture) -> Pixels:
+        if not self._as_jpeg:
+            return super()._picture(capture)
+        return decoded_jpeg(capture, self._size)
 
     def _read_settings(self, capture: cv2.VideoCapture) -> Settings:
         return size_and_codec(capture)
