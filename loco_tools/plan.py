@@ -22,6 +22,12 @@ Split = Literal["train", "validation", "test"]
 Kind = Literal["good", "structural", "logical"]
 
 
+Side = Annotated[int, Field(gt=0, le=30_000)]
+"""Of a picture, in pixels; more is a slip of the finger, and would fill the memory."""
+
+MOST_PARTS = 5_000
+
+
 class Hole(Schema):
     """A round hole through a plate; x and y from the centre of the plate's flat outline."""
 
@@ -173,8 +179,8 @@ class Camera(Schema):
     The optional settings are left as the camera has them when they are not given.
     """
 
-    width_px: PositiveInt
-    height_px: PositiveInt
+    width_px: Side
+    height_px: Side
     field_mm: PositiveFloat
     exposure_us: PositiveFloat
     gain_db: Annotated[float, Field(ge=0)] = 0.0
@@ -245,10 +251,12 @@ class Shots(Schema):
 
     split: Split
     kind: Kind
-    defect: str | None = None
-    parts: PositiveInt
-    demo_parts: Annotated[int, Field(ge=0)]
-    full_parts: Annotated[int, Field(ge=0)] = 0
+    defect: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")] | None = None
+    """Also part of the names of files."""
+
+    parts: Annotated[int, Field(gt=0, le=MOST_PARTS)]
+    demo_parts: Annotated[int, Field(ge=0, le=MOST_PARTS)]
+    full_parts: Annotated[int, Field(ge=0, le=MOST_PARTS)] = 0
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -262,8 +270,8 @@ class Shots(Schema):
 class Size(Schema):
     """Another size of the pictures, and of the table that they span when it is given."""
 
-    width_px: PositiveInt
-    height_px: PositiveInt
+    width_px: Side
+    height_px: Side
     field_mm: PositiveFloat | None = None
 
 

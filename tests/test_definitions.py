@@ -6,7 +6,7 @@ import pytest
 from loco_tools import definitions
 from loco_tools.annotations.taxonomy import check_against_plan, defects_config, load_taxonomy
 from loco_tools.errors import AnnotationError, DefinitionError
-from loco_tools.plan import View, load_plan
+from loco_tools.plan import Shots, Size, View, load_plan
 from loco_tools.schema import parse
 
 CLASSES = ("flat_connector", "angle", "composite_part")
@@ -84,3 +84,23 @@ def test_every_photograph_of_a_part_comes_before_the_next_part() -> None:
     parts = [shot.part for shot in shots]
     assert parts == sorted(parts)
     assert len({shot.shot for shot in shots}) == len(shots)
+
+
+@pytest.mark.parametrize("defect", ["../../elsewhere", "bent leg", "", "Bent"])
+def test_a_defect_that_is_no_part_of_a_file_name_is_refused(defect: str) -> None:
+    shots = {"split": "test", "kind": "logical", "defect": defect, "parts": 1, "demo_parts": 1}
+    with pytest.raises(DefinitionError, match="defect: string should match pattern"):
+        parse(Shots, shots, origin="angle.toml")
+
+
+@pytest.mark.parametrize("field", ["parts", "demo_parts", "full_parts"])
+def test_more_parts_than_anybody_photographs_are_refused(field: str) -> None:
+    shots = {"split": "train", "kind": "good", "parts": 1, "demo_parts": 1, field: 100_000_000}
+    with pytest.raises(DefinitionError, match=f"{field}: input should be less than or equal to"):
+        parse(Shots, shots, origin="angle.toml")
+
+
+def test_a_picture_that_fills_the_memory_is_refused() -> None:
+    size = {"width_px": 100_000_000, "height_px": 480}
+    with pytest.raises(DefinitionError, match="width_px: input should be less than or equal to"):
+        parse(Size, size, origin="angle.toml")
