@@ -8,6 +8,7 @@ from loco_tools.capture.calibration import Calibration
 from loco_tools.capture.cameras import Camera
 from loco_tools.capture.cameras.camera import differences
 from loco_tools.capture.session import (
+    JOURNAL,
     RECORD,
     CameraRecord,
     Session,
@@ -15,6 +16,7 @@ from loco_tools.capture.session import (
     mend_journal,
     progress_of,
     read_session,
+    read_shots,
     same_plan,
     sessions_of,
     write_session,
@@ -44,7 +46,9 @@ def choose_session(
     """
     if name is not None:
         if not name.replace("-", "").replace("_", "").isalnum():
-            raise CaptureError(f'session "{name}": expected letters, digits, - and _ only')
+            raise CaptureError(
+                f'session "{name}": expected letters, digits, - and _ only; next step: name it so'
+            )
         if new and (class_folder / name / RECORD).exists():
             raise CaptureError(f"{class_folder / name}: exists already; next step: another name")
         return class_folder / name
@@ -81,6 +85,7 @@ def open_session(
     if calibration is not None:
         calibration.check_fits(plan, camera.identity)
     if not (folder / RECORD).is_file():
+        _refuse_without_record(folder)
         record = _new_session(folder.name, plan, camera, seed)
     else:
         record = read_session(folder)
@@ -88,10 +93,32 @@ def open_session(
         refuse_drift(folder, record, camera)
         mend_journal(folder)
         clear_unfinished(folder)
+        _refuse_lost_images(folder)
     calibrated = _calibrated(folder, record, calibration)
     if calibrated != record or not (folder / RECORD).is_file():
         write_session(folder, calibrated)
     return calibrated
+
+
+def _refuse_without_record(folder: Path) -> None:
+    """Check that a folder without a record has no photographs either: nobody knows whose."""
+    if (folder / JOURNAL).is_file():
+        raise CaptureError(
+            f"{folder}: expected the {RECORD} of the shots in its journal, found none, so nobody "
+            "knows which camera and plan they are of; next step: restore it from a copy, or begin "
+            "another session with --session NAME"
+        )
+
+
+def _refuse_lost_images(folder: Path) -> None:
+    lost = [shot.shot for shot in read_shots(folder) if not (folder / shot.file).is_file()]
+    if lost:
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        raise CaptureError(
+            f"{folder}: expected the image of every shot in its journal, found none of {lost[0]}"
+            f"{more}; next step: restore the folder images/ from a copy, or remove the shot's line "
+            f"from {folder / JOURNAL} to take it again"
+        )
 
 
 def _calibrated(folder: Path, record: Session, calibration: Calibration | None) -> Session:

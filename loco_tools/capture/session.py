@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 
 from loco_tools import files
 from loco_tools.capture.calibration import Calibration
-from loco_tools.errors import CaptureError
+from loco_tools.errors import CaptureError, DefinitionError
 from loco_tools.plan import Kind, Plan, Split
 from loco_tools.schema import Schema, read_json
 
@@ -123,7 +123,12 @@ def read_session(folder: Path) -> Session:
             f"{folder}: expected a capture session with a {RECORD}, found none; "
             "next step: loco-tools capture --class NAME"
         )
-    return read_json(Session, folder / RECORD)
+    try:
+        return read_json(Session, folder / RECORD)
+    except DefinitionError as error:
+        raise DefinitionError(
+            f"{error}; next step: restore {RECORD} from a copy, or begin anew with --new"
+        ) from error
 
 
 def write_session(folder: Path, session: Session) -> None:

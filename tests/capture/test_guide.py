@@ -321,10 +321,32 @@ def test_a_damaged_session_does_not_keep_a_new_one_from_beginning(opened: OpenGu
     with opened() as guide:
         record = guide.folder / "session.json"
     record.write_text("{")
-    with pytest.raises(DefinitionError, match=r"session\.json: expected JSON"), opened():
+    with (
+        pytest.raises(DefinitionError, match=r"session\.json: expected JSON.*; next step: restore"),
+        opened(),
+    ):
         pass
     with opened(new=True) as guide:
         assert guide.folder.name == "session-002"
+
+
+def test_a_journal_without_its_record_is_not_taken_for_a_new_session(opened: OpenGuide) -> None:
+    with opened() as guide:
+        take(guide, 1)
+        (guide.folder / "session.json").unlink()
+    with pytest.raises(CaptureError, match="nobody knows which camera and plan"), opened():
+        pass
+    with opened(session="another") as guide:
+        assert guide.progress().done == 0
+
+
+def test_a_session_whose_images_are_gone_says_so_before_it_goes_on(opened: OpenGuide) -> None:
+    with opened() as guide:
+        take(guide, 3)
+        for shot in ("p0000-side", "p0001-top"):
+            (guide.folder / "images" / f"{shot}.png").unlink()
+    with pytest.raises(CaptureError, match="found none of p0000-side and 1 more; next"), opened():
+        pass
 
 
 def test_live_pictures_go_on_when_everything_is_done(guide: Guide) -> None:

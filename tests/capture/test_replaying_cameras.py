@@ -103,7 +103,7 @@ def test_one_image_of_another_size_is_refused_before_the_session_begins(tmp_path
     folder = write_images(tmp_path, a=1, b=2)
     write_png(folder / "c.png", grey(3, (24, 40)))
     fault = connect_fault(f"folder:{folder}", make_plan())
-    assert "c.png did not take its settings: width_px: expected 32, got 40" in fault
+    assert "c.png is not as the plan wants it: width_px: expected 32, got 40" in fault
 
 
 def test_two_images_for_one_shot_are_refused(tmp_path: Path) -> None:

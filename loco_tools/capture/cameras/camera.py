@@ -132,13 +132,20 @@ def _same(name: str, wanted: float | str, got: float | str) -> bool:
     return abs(got - wanted) <= _ABSOLUTE.get(name, _RELATIVE.get(name, 0.0) * abs(wanted))
 
 
-def refuse_mismatch(identity: str, requested: Settings, actual: Settings) -> None:
-    """Check that a device took its settings.
+def refuse_mismatch(
+    identity: str, requested: Settings, actual: Settings, *, replayed: bool = False
+) -> None:
+    """Check that a device took its settings, or that a file that is replayed has them.
 
     Raises:
         CaptureError: it did not.
     """
     found = differences(requested, actual)
+    if found and replayed:
+        raise CaptureError(
+            f"{identity} is not as the plan wants it: {'; '.join(found)}; next step: replay what "
+            "was taken with this plan, with --demo or --full if it was taken so"
+        )
     if found:
         raise CaptureError(
             f"camera {identity} did not take its settings: {'; '.join(found)}; next step: give the "

@@ -49,7 +49,8 @@ class FolderCamera(Camera):
         sizes = [_size(image) for image in images]
         if self._plan:
             for image, size in zip(images, sizes, strict=True):
-                refuse_mismatch(str(image), self._plan.camera.requested(), size)
+                requested = self._plan.camera.requested()
+                refuse_mismatch(str(image), requested, size, replayed=True)
             _refuse_ambiguous(images, self._order.planned)
         self.identity = f"folder:{folder}#{digest}"
         self._settings = sizes[0]

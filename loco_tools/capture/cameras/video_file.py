@@ -46,7 +46,8 @@ class VideoFileCamera(Camera):
         film = _Film(file)
         try:
             if self._plan:
-                refuse_mismatch(str(file), self._plan.camera.requested(), film.settings)
+                requested = self._plan.camera.requested()
+                refuse_mismatch(str(file), requested, film.settings, replayed=True)
         except CaptureError:
             film.close()
             raise
