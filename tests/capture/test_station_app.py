@@ -302,6 +302,13 @@ def test_a_damaged_journal_is_a_fault_and_the_page_is_not_left_busy(one: Rig) ->
     assert state["fault"]["words"] == answer.json()["words"]
 
 
+def test_a_reference_that_is_gone_does_not_end_the_live_view(one: Rig) -> None:
+    one.page.do("shoot", "accept", "skip")  # the top of the next part is to be taken
+    (one.guide.folder / "images" / "p0000-top.png").unlink()
+    until(lambda: one.page.client.get("/look").json()["look"], "the live view")
+    assert one.page.see()["fault"] is None
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_mistake_in_the_program_is_shown_instead_of_a_page_that_stands_still(one: Rig) -> None:
     one.camera.broken = True

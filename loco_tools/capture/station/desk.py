@@ -17,7 +17,7 @@ from loco_tools.capture.opening import DriftError
 from loco_tools.capture.session import Entry, Shot, settled
 from loco_tools.capture.station.live import LiveFrame, Look, look_at, sharpness_of, to_jpeg
 from loco_tools.capture.station.state import Fault, State, fault_of, make_state
-from loco_tools.errors import CaptureError, LocoToolsError
+from loco_tools.errors import CaptureError, DatasetError, LocoToolsError
 from loco_tools.schema import Schema
 
 Action = Literal["shoot", "retake", "accept", "discard", "skip", "undo", "take_up", "reconnect"]
@@ -283,5 +283,8 @@ class Desk:
         if path is None or not isinstance(entry, Shot):
             return None
         if entry.sha256 not in self._references:
-            self._references[entry.sha256] = sharpness_of(path)
+            try:
+                self._references[entry.sha256] = sharpness_of(path)
+            except DatasetError:  # gone or damaged: the next photograph says so, and what to do
+                return None
         return self._references[entry.sha256]
