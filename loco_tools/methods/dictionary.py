@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from loco_tools.errors import MethodError
 from loco_tools.methods.backbones import NO_WEIGHTS, Backbone
-from loco_tools.methods.scattering import halve, opponents
+from loco_tools.methods.scattering import from_the_mean, halve, opponents
 
 
 class Level(NamedTuple):
@@ -59,11 +59,9 @@ class Dictionary(Backbone):
     """Features at strides 8 and 16, learned by `fit`; until then `taps` is an error.
 
     Per pyramid level and atom, the positive and the negative part of the response apart, then the
-    logarithm of the local contrast; once per tap the low-passed brightness and colours. Cell i of
-    stride s covers pixels s * i to s * (i + 1).
+    logarithm of the local contrast; once per tap the low-passed brightness and colours; every map's
+    mean over the image taken out. Cell i of stride s covers pixels s * i to s * (i + 1).
     """
-
-    opponents: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +70,6 @@ class Dictionary(Backbone):
         self.channels = tuple(
             taps.count(tap) * (2 * ATOMS + 1) + LOW_REPEATS * COLOURS for tap in sorted(set(taps))
         )
-        self.register_buffer("opponents", opponents(), persistent=False)
         for level in LEVELS:
             kernel = torch.zeros(ATOMS, COLOURS, PATCH_PX, PATCH_PX)
             self.register_buffer(f"kernel{level.level}", kernel)
@@ -123,7 +120,8 @@ class Dictionary(Backbone):
         for level in LEVELS:
             found[level.tap] += self._encode(pyramid[level.level], level)
         return tuple(
-            torch.cat([*found[tap], *[pyramid[tap]] * LOW_REPEATS], dim=1) for tap in sorted(found)
+            from_the_mean(torch.cat([*found[tap], *[pyramid[tap]] * LOW_REPEATS], dim=1))
+            for tap in sorted(found)
         )
 
     def _encode(self, image: Tensor, level: Level) -> list[Tensor]:
@@ -144,7 +142,7 @@ class Dictionary(Backbone):
 
     def _pyramid(self, pixels: Tensor) -> list[Tensor]:
         """Brightness and two opponent colours at strides 1, 2, 4, ... up to the deepest tap's."""
-        levels = [functional.conv2d(pixels, self.opponents)]
+        levels = [opponents(pixels)]
         for _ in range(max(level.tap for level in LEVELS)):
             levels.append(halve(levels[-1]))
         return levels

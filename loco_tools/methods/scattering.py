@@ -19,6 +19,8 @@ LEVELS = 5
 KERNEL_PX = 7
 SIGMA_PX, FREQUENCY, SLANT = 1.3, 2.2, 0.6
 """Of the Morlet wavelets, in the pixels of a pyramid level and radians per such pixel."""
+DARK = 0.05
+"""RGB values well below this (of 0..1) count as black: their logarithm would be mostly noise."""
 FLOOR = 0.01
 """Responses well below this (of the range 0..1) count as nothing in log(1 + response / FLOOR)."""
 
@@ -30,29 +32,28 @@ class Scattering(Backbone):
     (red - green, yellow - blue); centre-surround differences, bright and dark apart (the modulus
     of a wavelet cannot tell them apart); second order one and two levels further up. All of it
     log-compressed and averaged down to stride 8 (levels 0 to 2) or 16 (levels 3 and 4), where the
-    low-passed brightness and colours join. Cell i of stride s covers pixels s * i to s * (i + 1).
+    low-passed brightness and colours join, and every map's mean is taken out, see `from_the_mean`.
+    Cell i of stride s covers pixels s * i to s * (i + 1).
     """
 
     wavelets: Tensor
-    opponents: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.name, self.weights, self.weight_free = "scattering", NO_WEIGHTS, True
         self.register_buffer("wavelets", morlet_bank(), persistent=False)
-        self.register_buffer("opponents", opponents(), persistent=False)
         self.channels = tuple(tap.shape[1] for tap in self.taps(torch.zeros(1, 3, 64, 64)))
 
     @torch.inference_mode()
     def taps(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """See `Backbone.taps`; h and w are multiples of 16."""
         found: dict[int, list[Tensor]] = {3: [], 4: []}
-        image = functional.conv2d(pixels, self.opponents)  # (B, 3, h, w): brightness, two colours
+        image = opponents(pixels)  # (B, 3, h, w): brightness, two colours
         for level in range(LEVELS):
             image = self._add_level(image, level, found)
             if level + 1 in found:
                 found[level + 1].append(image)
-        return tuple(torch.cat(maps, dim=1) for maps in found.values())
+        return tuple(from_the_mean(torch.cat(maps, dim=1)) for maps in found.values())
 
     def _add_level(self, image: Tensor, level: int, found: dict[int, list[Tensor]]) -> Tensor:
         """Features of the image at this level into `found`; the image one level up."""
@@ -99,12 +100,31 @@ def morlet_bank() -> Tensor:
     return torch.stack(real + imaginary)[:, None]
 
 
-def opponents() -> Tensor:
-    """ImageNet-normalised RGB -> brightness, red - green, yellow - blue of RGB in 0..1, shifted."""
-    from loco_tools.methods.batch import IMAGENET_STD
+def opponents(pixels: Tensor) -> Tensor:
+    """ImageNet-normalised RGB (B, 3, h, w) -> brightness, red - green, yellow - blue, alike.
 
-    mix = torch.tensor([[1 / 3, 1 / 3, 1 / 3], [1.0, -1.0, 0.0], [0.5, 0.5, -1.0]])
-    return (mix * torch.tensor(IMAGENET_STD))[:, :, None, None]
+    Of the logarithm of RGB, from 0 for black to 1 for white: light that falls unevenly on a part
+    multiplies what it reflects, in logarithms it only adds, and differences between neighbours
+    no longer know of it (homomorphic filtering, Oppenheim et al. 1968).
+    """
+    from loco_tools.methods.batch import IMAGENET_MEAN, IMAGENET_STD
+
+    mean = torch.tensor(IMAGENET_MEAN, device=pixels.device)[:, None, None]
+    std = torch.tensor(IMAGENET_STD, device=pixels.device)[:, None, None]
+    rgb = (pixels * std + mean).clamp(0, 1)
+    logs = torch.log1p(rgb / DARK) / math.log1p(1 / DARK)
+    red, green, blue = logs.unbind(dim=1)
+    brightness = (red + green + blue) / 3
+    return torch.stack([brightness, red - green, (red + green) / 2 - blue], dim=1)
+
+
+def from_the_mean(maps: Tensor) -> Tensor:
+    """Maps (B, C, h, w) less their means over each image: how a place differs from its image.
+
+    Images differ in exposure, finish and roughness as wholes, by more than small defects do. The
+    price: what is the same all over an image, a wrong material say, is not seen.
+    """
+    return maps - maps.mean(dim=(2, 3), keepdim=True)
 
 
 def halve(maps: Tensor) -> Tensor:
