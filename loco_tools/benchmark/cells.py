@@ -99,6 +99,13 @@ class Cost(Schema):
     ms_per_image: float
     peak_mb: float
     peak_of: Literal["process", "gpu"]
+    parameters: int | None = None
+    """See `Detector.parameter_count`."""
+
+    @property
+    def images_per_s(self) -> float:
+        """The rate of predicting."""
+        return 1000 / max(self.ms_per_image, 1e-9)
 
 
 class CellRecord(Schema):

@@ -113,6 +113,7 @@ def execute(
             ms_per_image=1000 * predict_s / len(dataset.test),
             peak_mb=memory.peak_mb,
             peak_of=memory.of,
+            parameters=detector.parameter_count(),
         )
         evaluation = _evaluate(dataset.test, maps, scores, progress)
         record = _record(job, dataset, detector, cost, evaluation)

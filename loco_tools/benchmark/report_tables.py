@@ -107,7 +107,9 @@ def costs(data: ReportData) -> Markup:
                         element("td", method),
                         _number(statistics.fmean(cost.fit_s for cost in found), 1),
                         _number(statistics.fmean(cost.ms_per_image for cost in found), 1),
+                        _number(statistics.fmean(cost.images_per_s for cost in found), 1),
                         _number(max(cost.peak_mb for cost in found), 0),
+                        _number(max((cost.parameters or 0) / 1e6 for cost in found), 1),
                     )
                 )
     head = [
@@ -115,7 +117,9 @@ def costs(data: ReportData) -> Markup:
         for text, tip in (
             ("fit s", "Seconds to learn from the good images"),
             ("ms/image", "Milliseconds to judge one image, reading it included"),
+            ("images/s", "Images judged per second, reading them included"),
             ("peak MB", "Highest memory in use while fitting and predicting"),
+            ("M numbers", "Millions of numbers that predicting uses: backbone, nets, memory bank"),
         )
     ]
     return _table("Cost of each cell", ["class", "method"], head, rows)

@@ -27,11 +27,11 @@ FIGURES = {
 }
 """Column of results.csv -> field of `Figures`."""
 
-COSTS = ("fit_s", "ms_per_image", "peak_mb")
+COSTS = ("fit_s", "ms_per_image", "peak_mb", "images_per_s")
 
 COLUMNS = (
     *("method", "class", "seed", "backbone", "preset", "status", *FIGURES, *COSTS),
-    *("peak_of", "layout", "weights", "input_size_px", "resize", "device", "members"),
+    *("parameters", "peak_of", "layout", "weights", "input_size_px", "resize", "device", "members"),
     *("overrides", "selection", "score_rule", "level", "train_images", "validation_images"),
     *("test_images", "data_hash", "code_hash", "key", "versions", "error"),
 )
@@ -82,6 +82,7 @@ def row_of(record: CellRecord) -> dict[str, str]:
     row |= {column: _text(getattr(record.figures, f), 6) for column, f in FIGURES.items()}
     row |= {name: _text(None if cost is None else getattr(cost, name), 3) for name in COSTS}
     row |= {
+        "parameters": "" if cost is None or cost.parameters is None else str(cost.parameters),
         "peak_of": "" if cost is None else cost.peak_of,
         "layout": record.layout,
         "weights": stamp.backbone.partition(":")[2],

@@ -19,7 +19,13 @@ from loco_tools.errors import MethodError
 from loco_tools.methods import checkpoint, load_detector
 from loco_tools.methods.backbones import Backbone
 from loco_tools.methods.batch import Batch, Size, batches
-from loco_tools.methods.detector import CutShape, Detector, DetectorConfig, PatchScores
+from loco_tools.methods.detector import (
+    CutShape,
+    Detector,
+    DetectorConfig,
+    PatchScores,
+    SingleDetector,
+)
 from loco_tools.methods.patch_features import to_rows
 from loco_tools.methods.simplenet import (
     Discriminator,
@@ -27,6 +33,7 @@ from loco_tools.methods.simplenet import (
     good_features,
     train_discriminator,
 )
+from loco_tools.methods.training import prefixed
 from loco_tools.progress import Progress
 from loco_tools.schema import parse
 
@@ -217,6 +224,19 @@ class FeatureFusion(Detector):
         self.check_cut(cut)
         return self._fused(batch)
 
+    def parameter_count(self) -> int:
+        """See `Detector.parameter_count`; a backbone that members share counts once."""
+        count = sum(tensor.numel() for tensor in self._tensors().values())
+        seen: set[tuple[str, tuple[int, ...]]] = set()
+        for member in self.members.values():
+            count += member.parameter_count()
+            if isinstance(member, SingleDetector) and member.needs_backbone:
+                key = (member.backbone.tag, member.strides)
+                if key in seen:
+                    count -= member.backbone.parameter_count(member.strides)
+                seen.add(key)
+        return count
+
     def _sources(self, batch: Batch) -> list[Tensor]:
         return [m.cut_batch(batch, self.member_cuts[n]) for n, m in self.members.items()]
 
@@ -237,8 +257,7 @@ class FeatureFusion(Detector):
 
     def save(self, folder: Path) -> None:
         """See `Detector.save`; the members are saved inside, under `members/<number>`."""
-        if self._block is None:
-            raise self.not_fitted()
+        tensors = self._tensors()
         record = checkpoint.Record(
             method=self.name,
             config=self.config.model_dump(mode="json"),
@@ -247,15 +266,20 @@ class FeatureFusion(Detector):
             training_log=self.training_log,
             members=tuple(self.members),
         )
-        learned = self._fitted_discriminator().state_dict()
-        tensors = {f"discriminator.{key}": value for key, value in learned.items()}
-        tensors |= {f"block.{key}": value for key, value in self._block.state_dict().items()}
-        tensors["calibration"] = self._calibration
-        tensors["channels"] = torch.tensor(self._block.channels)
         with files.folder_swapped_in(folder) as fresh:
             checkpoint.write_into(fresh, record, tensors)
             for number, member in enumerate(self.members.values()):
                 member.save(fresh / "members" / str(number))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        if self._block is None:
+            raise self.not_fitted()
+        return {
+            **prefixed("discriminator", self._fitted_discriminator()),
+            **prefixed("block", self._block),
+            "calibration": self._calibration,
+            "channels": torch.tensor(self._block.channels),
+        }
 
     @classmethod
     def load(

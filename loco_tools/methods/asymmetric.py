@@ -102,6 +102,7 @@ class AST(SingleDetector):
     ) -> None:
         super().__init__(config, backbone, device=device)
         self.source = DeepFeatures(self.backbone, stride=self.config.stride).to(self.device)
+        self.strides = (self.source.stride,)
         with torch.device("meta"):  # made when they are needed
             self.teacher, self.student = self._networks()
 

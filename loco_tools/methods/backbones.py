@@ -82,6 +82,11 @@ class Backbone(nn.Module):
     def restore(self, learned: dict[str, Tensor]) -> None:
         """Take over what `learned` gave; RuntimeError when it does not fit."""
 
+    def parameter_count(self, strides: tuple[int, ...]) -> int:
+        """How many numbers it computes the maps at `strides` with: parameters or fixed filters."""
+        del strides
+        return sum(value.numel() for value in [*self.parameters(), *self.buffers()])
+
     @abstractmethod
     def taps(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, h, w) ImageNet-normalised RGB -> maps (B, C, ~h/8, ~w/8), (B, C, ~h/16, ~w/16)."""
@@ -162,6 +167,11 @@ class TorchvisionBackbone(Backbone):
             self._parts[strides] = self._part(strides).to(pixels.device)
         maps: dict[str, Tensor] = self._parts[strides](pixels)
         return tuple(maps[self._found[stride][0]] for stride in strides)
+
+    def parameter_count(self, strides: tuple[int, ...]) -> int:
+        """See `Backbone.parameter_count`."""
+        part = self.net if strides == STRIDES else self._part(strides)
+        return sum(value.numel() for value in part.parameters())
 
     def _part(self, strides: tuple[int, ...]) -> nn.Module:
         from torchvision.models.feature_extraction import create_feature_extractor

@@ -100,6 +100,7 @@ class CSFlow(SingleDetector):
     ) -> None:
         super().__init__(config, backbone, device=device)
         self.source = DeepFeatures(self.backbone, stride=self.config.stride, scales=SCALES)
+        self.strides = (self.source.stride,)
         self.source.to(self.device)
         with torch.device("meta"):  # 1.1 GB in the paper preset: made when it is needed
             self.flow = self._network()

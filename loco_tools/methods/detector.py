@@ -17,7 +17,7 @@ from loco_tools.datasets.images import Pixels
 from loco_tools.errors import MethodError, did_you_mean
 from loco_tools.methods import checkpoint
 from loco_tools.methods.anomaly_maps import SIGMA_PX, AnomalyMap, anomaly_maps
-from loco_tools.methods.backbones import DEFAULT, Backbone, backbone_for
+from loco_tools.methods.backbones import DEFAULT, STRIDES, Backbone, backbone_for
 from loco_tools.methods.batch import (
     STRIDE_PX,
     Batch,
@@ -235,6 +235,10 @@ class Detector(ABC):
         return 0.0
 
     @abstractmethod
+    def parameter_count(self) -> int:
+        """How many numbers predicting uses: of the backbone, the networks, a memory bank."""
+
+    @abstractmethod
     def cut_shape(self, cut: str) -> CutShape:
         """Channels and stride of a cut; MethodError when there is no such cut."""
 
@@ -301,6 +305,7 @@ class SingleDetector(Detector):
             then left alone, and results say "none".
         default_backbone: torchvision's name of the published one.
         multiple_px: height and width of the input are multiples of it.
+        strides: of the backbone's maps that it looks at.
     """
 
     Config: ClassVar[type[SingleConfig]]
@@ -308,6 +313,7 @@ class SingleDetector(Detector):
     needs_backbone: ClassVar[bool] = True
     default_backbone: ClassVar[str] = DEFAULT
     multiple_px: ClassVar[int] = STRIDE_PX
+    strides: tuple[int, ...] = STRIDES
 
     def __init__(
         self, config: SingleConfig, backbone: Backbone | None, *, device: str = "auto"
@@ -332,6 +338,11 @@ class SingleDetector(Detector):
     ) -> SingleConfig:
         """See `Detector.configure`."""
         return parse(cls.Config, cls.fields(preset, overrides), origin=cls.origin())
+
+    def parameter_count(self) -> int:
+        """See `Detector.parameter_count`."""
+        of_backbone = self._backbone.parameter_count(self.strides) if self._backbone else 0
+        return of_backbone + sum(tensor.numel() for tensor in self._tensors().values())
 
     def _choose_input_size(self, train: Sequence[Pixels]) -> Size:
         sizes = image_sizes(train)

@@ -30,7 +30,7 @@ def make_record(**changes: Any) -> CellRecord:
         | changes.pop("stamp", {})
     )
     figures = Figures(image_auroc_mean=0.75, au_spro=0.5)
-    cost = Cost(fit_s=1, ms_per_image=20, peak_mb=300, peak_of="process")
+    cost = Cost(fit_s=1, ms_per_image=20, peak_mb=300, peak_of="process", parameters=1500)
     fields = {"key": stamp.key, "stamp": stamp, "status": "ok", "figures": figures, "cost": cost}
     return CellRecord.model_validate(fields | changes)
 
@@ -52,6 +52,13 @@ def test_results_quote_what_a_spreadsheet_would_run(tmp_path: Path) -> None:
     assert row["error"] == 'a, "b"\nc'
     assert row["au_pro_0.3"] == ""
     assert row["weights"] == "IMAGENET1K_V1"
+
+
+def test_results_give_the_rate_and_the_size_of_a_detector(tmp_path: Path) -> None:
+    with write_results(tmp_path, [make_record()]).open(newline="") as stream:
+        row = next(csv.DictReader(stream))
+    assert (row["ms_per_image"], row["images_per_s"]) == ("20.000", "50.000")
+    assert row["parameters"] == "1500"
 
 
 def test_a_mean_comes_with_its_spread_when_there_are_several_seeds() -> None:

@@ -291,6 +291,7 @@ def test_save_and_load_give_equal_predictions(
         loaded = load_detector(tmp_path / "kept", device="cpu")
     assert loaded.config == detector.config
     assert loaded.training_log == detector.training_log
+    assert loaded.parameter_count() == detector.parameter_count() > 0
     assert_equal_predictions(detector, loaded)
 
 

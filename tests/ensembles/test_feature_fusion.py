@@ -102,6 +102,15 @@ def test_an_unknown_setting_names_the_nearest() -> None:
         create_ensemble(make_members(fitted=False), overrides={"component": 3})
 
 
+def test_a_backbone_that_members_share_counts_once_among_the_parameters() -> None:
+    ensemble = fit(make_members())
+    patchcore, simplenet = ensemble.members.values()
+    shared = patchcore.backbone.parameter_count(patchcore.strides)
+    own = sum(value.numel() for value in ensemble._tensors().values())
+    apart = patchcore.parameter_count() + simplenet.parameter_count()
+    assert ensemble.parameter_count() == own + apart - shared
+
+
 def test_a_saved_ensemble_holds_its_members_and_asks_for_their_backbone(tmp_path: Path) -> None:
     ensemble = fit(make_members())
     ensemble.save(tmp_path / "kept")
