@@ -236,8 +236,8 @@ def test_a_failed_gate_says_what_to_do_and_is_kept_only_in_a_second_step(
         assert page.shows("confirm-keep")
 
 
-@pytest.mark.parametrize("size", [LANDSCAPE, PORTRAIT])
-def test_everything_is_in_view_in_both_orientations(
+@pytest.mark.parametrize("size", [LANDSCAPE, PORTRAIT, (1280, 740), (1280, 657), (1024, 600)])
+def test_everything_is_in_view_in_both_orientations_and_below_the_bars_of_a_browser(
     station: Shoot, table: Table, size: tuple[int, int]
 ) -> None:
     table.instead["p0001-top"] = blurred(table.picture("p0001-top"))

@@ -9,7 +9,7 @@ const GATES = {
   saturated: { title: "Saturated pixels", figure: SHARE },
   black: { title: "Black pixels", figure: SHARE },
   position: { title: "Off its place by", figure: (value) => `${short(value)} mm` },
-  angle: { title: "Turned by", figure: (value) => `${short(value)}°` },
+  angle: { title: "Turned by", figure: (value) => `${Number(value.toFixed(1))}°` },
   sharpness: { title: "Sharpness", figure: SHARE, least: true },
   motion: { title: "Moved by", figure: (value) => `${short(value)} px` },
   duplicate: { title: "Unlike the others", figure: (value) => `${short(value)} ×`, least: true },
