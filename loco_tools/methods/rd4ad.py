@@ -5,6 +5,7 @@ github.com/hq-deng/RD4AD. The teacher is the frozen backbone, the bottleneck emb
 the student, a mirrored decoder, gives them back; where it cannot, the image is anomalous.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -16,7 +17,8 @@ from torch.nn import functional
 from loco_tools.datasets.images import Pixels
 from loco_tools.methods.anomaly_maps import input_maps
 from loco_tools.methods.backbones import Backbone
-from loco_tools.methods.batch import Batch, batches
+from loco_tools.methods.batch import Batch, Size
+from loco_tools.methods.deep_features import in_turn
 from loco_tools.methods.detector import CutShape, PatchScores, SingleConfig, SingleDetector
 from loco_tools.methods.memory import trained_mb
 from loco_tools.methods.training import (
@@ -26,6 +28,7 @@ from loco_tools.methods.training import (
     prefixed,
     steps_per_epoch,
 )
+from loco_tools.methods.training_features import TrainingFeatures
 from loco_tools.progress import Progress
 
 
@@ -42,6 +45,9 @@ class RD4ADConfig(SingleConfig):
     bottleneck_blocks: int = Field(default=3, ge=1)
     decoder_blocks: tuple[int, ...] = Field(default=(3, 4, 6), min_length=1)
     """Blocks of each decoder stage, deepest first; as many are used as the teacher has scales."""
+    cache_mb: int = Field(default=3000, ge=0)
+    """The teacher's maps of the training images are kept in memory when they fit, else made in
+    every pass; those of the validation images have a quarter as much."""
 
 
 class RD4AD(SingleDetector):
@@ -105,13 +111,18 @@ class RD4AD(SingleDetector):
         parameters = [*self.decoder.parameters(), *self.bottleneck.parameters()]
         adam = torch.optim.Adam(parameters, lr=self.config.lr, betas=self.config.betas)
 
+        taught = self._kept_maps(train, self.config.cache_mb)
+        held_out = self._kept_maps(validation, self.config.cache_mb // 4)
+
+        def loss(of: TrainingFeatures, chosen: Sequence[int]) -> Tensor:
+            return self._loss(self._apart(of.of(chosen).clone()))  # out of inference mode
+
         def step(number: int, _generator: torch.Generator) -> Tensor:
-            images = [train[i] for i in indices(number)]
-            return self._loss(Batch(images, self.device))
+            return loss(taught, indices(number))
 
         def validate() -> float:
-            parts = list(batches(validation, size, self.device))
-            return sum(float(self._loss(part)) * len(part) for part in parts) / len(validation)
+            parts = in_turn(held_out)
+            return sum(float(loss(held_out, part)) * len(part) for part in parts) / len(held_out)
 
         self.training_log = Training(
             title=self.name,
@@ -124,11 +135,38 @@ class RD4AD(SingleDetector):
         ).run(step, progress=progress, keep=self._keep)
 
     def _teacher(self, batch: Batch) -> tuple[Tensor, ...]:
-        return batch.maps(self.backbone, self.input_size, self.strides)
+        """The backbone's maps, each on the grid of its stride, where the student's will be."""
+        maps = batch.maps(self.backbone, self.input_size, self.strides)
+        return tuple(
+            one
+            if one.shape[-2:] == grid
+            else functional.interpolate(one, size=grid, mode="bilinear", align_corners=False)
+            for one, grid in zip(maps, self._grids(), strict=True)
+        )
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def _grids(self) -> list[Size]:
+        """(h, w) of the map of each scale, finest first; the input's sides are multiples of 32."""
+        h, w = self.input_size
+        return [(h // stride, w // stride) for stride in self.strides]
+
+    def _kept_maps(self, images: Sequence[Pixels], cache_mb: int) -> TrainingFeatures:
+        """The teacher's maps of good images, all scales flat in one: (B, sum of C_k h_k w_k)."""
+        return TrainingFeatures(
+            lambda batch: torch.cat([one.flatten(1) for one in self._teacher(batch)], dim=1),
+            images,
+            device=self.device,
+            batch_size=self.config.batch_size,
+            cache_mb=cache_mb,
+        )
+
+    def _apart(self, flat: Tensor) -> list[Tensor]:
+        """Flat maps -> (B, C_k, h_k, w_k) per scale."""
+        shapes = [(c, *grid) for c, grid in zip(self.channels, self._grids(), strict=True)]
+        parts = flat.split([math.prod(shape) for shape in shapes], dim=1)
+        return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
+
+    def _loss(self, teacher: Sequence[Tensor]) -> Tensor:
         """Sum over scales of 1 - cosine of the whole flattened maps, mean over the batch."""
-        teacher = [one.clone() for one in self._teacher(batch)]  # out of inference mode
         student = self.decoder(self.bottleneck(teacher))
         parts = [
             1 - functional.cosine_similarity(t.flatten(1), s.flatten(1), dim=1)
@@ -192,15 +230,15 @@ class RD4AD(SingleDetector):
         )
 
     def memory_mb(self, count: int) -> float:
-        """See `Detector.memory_mb`: the student in training, and a step's activations."""
-        del count
+        """See `Detector.memory_mb`: the student in training, a step's activations, kept maps."""
         h, w = self.input_size
         maps = sum(
             c * (h // s) * (w // s) for c, s in zip(self.channels, self.strides, strict=True)
         )
         blocks = sum(self.config.decoder_blocks) + self.config.bottleneck_blocks
         activations = 4 * self.config.batch_size * maps * 4 * blocks / 1e6
-        return trained_mb(self.bottleneck, self.decoder) + activations
+        kept = min(1.25 * 4e-6 * count * maps, 1.25 * self.config.cache_mb)
+        return trained_mb(self.bottleneck, self.decoder) + activations + kept
 
     def _tensors(self) -> dict[str, Tensor]:
         return {

@@ -40,7 +40,10 @@ def test_the_paper_preset_is_the_published_one() -> None:
     assert (config.bottleneck_blocks, config.decoder_blocks) == (3, (3, 4, 6))
 
 
-@pytest.mark.parametrize(("name", "strides"), [("resnet18", (4, 8, 16)), ("scattering", (8, 16))])
+@pytest.mark.parametrize(
+    ("name", "strides"),
+    [("resnet18", (4, 8, 16)), ("scattering", (8, 16)), ("squeezenet1_1", (4, 8, 16))],
+)
 def test_the_student_is_built_for_the_backbone_it_gets(name: str, strides: tuple[int, ...]) -> None:
     backbone = named_backbone(name) if name == "scattering" else random_backbone(name)
     detector = RD4AD(RD4ADConfig(bottleneck_blocks=1, decoder_blocks=(1,)), backbone, device="cpu")
@@ -59,17 +62,33 @@ def test_the_loss_takes_the_cosine_of_whole_maps_and_sums_the_scales() -> None:
         random_backbone("resnet18"),
         device="cpu",
     )
-    detector._input_size = (64, 64)
     teacher = tuple(torch.rand(2, c, 64 // s, 64 // s) for c, s in ((64, 4), (128, 8), (256, 16)))
     student = [one.clone() for one in teacher]
     student[0] = student[0].roll(1, dims=2)
-    detector._teacher = lambda _batch: teacher
     detector.decoder = _Says(student)
     with torch.inference_mode():
-        loss = detector._loss(Batch([]))
+        loss = detector._loss(teacher)
     flat, moved = teacher[0].flatten(1), student[0].flatten(1)
     cosine = (flat * moved).sum(dim=1) / (flat.norm(dim=1) * moved.norm(dim=1))
     torch.testing.assert_close(loss, (1 - cosine).mean())
+
+
+def test_features_kept_or_made_again_train_the_same_student() -> None:
+    images = [torch.randint(256, (64, 96, 3), dtype=torch.uint8).numpy() for _ in range(5)]
+    logs = []
+    for cache_mb in (0, 100):
+        config = RD4ADConfig(
+            size_px=64,
+            steps=4,
+            batch_size=2,
+            bottleneck_blocks=1,
+            decoder_blocks=(1,),
+            cache_mb=cache_mb,
+        )
+        detector = RD4AD(config, random_backbone("resnet18"), device="cpu")
+        logs.append(detector.fit(images, images[:1], seed=0).training_log)
+    for made_again, kept in zip(*logs, strict=True):
+        assert made_again == pytest.approx(kept)
 
 
 class _Says(nn.Module):
