@@ -1,5 +1,7 @@
+import numpy as np
 import torch
 
+from loco_tools.methods.batch import Batch
 from loco_tools.methods.scattering import Scattering, morlet_bank
 
 
@@ -32,3 +34,29 @@ def test_mirrored_images_give_mirrored_feature_energy() -> None:
     energy = backbone.taps(pixels)[0].sum(dim=1)
     mirrored = backbone.taps(pixels.flip(3))[0].sum(dim=1)
     torch.testing.assert_close(mirrored.flip(2), energy, rtol=1e-3, atol=1e-3)
+
+
+def test_dimmer_light_changes_features_far_less_than_a_defect_does() -> None:
+    backbone, image = Scattering(), _striped()
+    marked = image.copy()
+    marked[20:30, 30:40] *= 0.6
+    lit, dim, defective = (_taps(backbone, one) for one in (image, image * 0.5, marked))
+    for before, dimmed, after in zip(lit, dim, defective, strict=True):
+        assert (before - dimmed).abs().mean() < 0.05 * before.std()
+        assert (before - after).abs().amax() > 0.5 * before.std()
+
+
+def test_features_say_how_a_place_differs_from_its_image() -> None:
+    for tap in _taps(Scattering(), _striped()):
+        assert tap.mean(dim=(2, 3)).abs().max() < 1e-4
+
+
+def _striped() -> np.ndarray:
+    y, x = np.mgrid[:64, :96]
+    noise = np.random.default_rng(0).normal(0, 6, (64, 96))
+    return np.clip(150 + 40 * np.sin(x / 3) * np.sin(y / 5) + noise, 0, 255)
+
+
+def _taps(backbone: Scattering, grey: np.ndarray) -> tuple[torch.Tensor, ...]:
+    image = np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
+    return backbone.taps(Batch([image]).pixels((64, 96)))
