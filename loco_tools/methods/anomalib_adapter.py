@@ -184,7 +184,8 @@ class AnomalibDetector(SingleDetector):
         return (
             f"{self.name}: the model could not be built ({one_line(error)}); expected what it was "
             "trained with before (weights, textures) in anomalib's cache, or the internet; next "
-            f"step: --set {self.name}.weights=FILE names weights of its network"
+            f"step: --set {self.name}.weights=FILE names weights of what it gets from timm or "
+            "torchvision"
             f"{without if 'pre_trained' in known else ''}; "
             f"the model's own arguments go into {self.name}.model ({', '.join(known)})"
         )

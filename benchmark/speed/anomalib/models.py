@@ -36,7 +36,9 @@ SETTINGS: dict[str, dict[str, object]] = {
     "L2BT": {"size_px": 126, "multiple_px": 14},
     "MHPatchcore": {"model": {"memory_bank_size": 50, "local_coreset_size": 50}},
     "Rad": {"model": {"backbone": "vit_small_patch16_dinov3"}},
-    "SuperADD": {"model": {"backbone": "vit_small_patch16_dinov3"}},
+    "SuperADD": {
+        "model": {"backbone": "vit_small_patch16_dinov3", "patch_size": 128, "layers": [5, 11]}
+    },
 }
 """What makes a model small enough for this, or lets it take a small image."""
 
