@@ -175,7 +175,8 @@ def _explained(title: str) -> Iterator[None]:
         text = " ".join(str(error).split())[:300]
         raise MethodError(
             f"{title}: the model's own training failed ({type(error).__name__}: {text}); next "
-            f"step: other settings of it ({title}.model), --resize square, or another --size"
+            "step: put a missing file where it is looked for, or try other settings of the model "
+            f"({title}.model), --resize square, or another --size"
         ) from error
 
 

@@ -134,7 +134,10 @@ def document(rows: list[dict[str, object]], excluded: dict[str, str]) -> str:
 def line(row: dict[str, object]) -> str:
     """One model's line."""
     if "error" in row:
-        return f"| {row['name']} | no | {str(row['error']).replace('|', '/')} |"
+        text = (
+            str(row["error"]).partition("; next step:")[0].removeprefix(f"anomalib:{row['name']}: ")
+        )
+        return f"| {row['name']} | no | {text.replace('|', '/').replace(str(Path.home()), '~')} |"
     remarks = [f"input {row['input'][0]} x {row['input'][1]}"]  # type: ignore[index]
     if row["name"] in SETTINGS:
         remarks.append("with " + json.dumps(SETTINGS[str(row["name"])]))
