@@ -1,11 +1,10 @@
 """The table of `side_by_side.py`, from the figures that it has kept."""
 
 import argparse
-import statistics
 from pathlib import Path
 from typing import Any
 
-from side_by_side import DRAWS, FEW_IMAGES, NEIGHBOURS, RATIO, SIDES, TRAINED
+from side_by_side import FEW_IMAGES, NEIGHBOURS, RATIO, SIDES, TRAINED
 
 TITLES = {
     "anomalib": "anomalib's Patchcore",
@@ -65,15 +64,7 @@ def patchcore_table(
             f"{rate['rate']:.1f} patches per second, which makes {rate['seconds']:.0f} s for all "
             f"{rate['wanted']}."
         )
-    lines += verdicts(rows, exact, rate)
-    draws = found.get(f"patchcore/{number}/seeds")
-    if draws:
-        spread = [
-            f"{TITLES[kind]}: mean {statistics.mean(few):.4f}, {min(few):.4f} to {max(few):.4f}"
-            for kind, few in draws.items()
-        ]
-        lines.append(f"- image AUROC over {DRAWS} draws of the coreset; " + "; ".join(spread))
-    return lines
+    return [*lines, *verdicts(rows, exact, rate)]
 
 
 def patchcore_line(kind: str, row: dict[str, Any]) -> str:
