@@ -152,8 +152,8 @@ TEXT = """# Models of anomalib behind our contract
 `make anomalib-models` (`benchmark/speed/anomalib/models.py`), anomalib {version}, offline, on a
 CPU: six synthetic training images of 96 x 128 px, four steps, predictions, then saved, loaded and
 asked again. Pretrained networks have random weights, so this shows whether a model's code runs
-under our protocol, not how good it is. {works} of {total} run. Settings other than the model's own are
-in the remarks. Draem had no textures but its own noise.
+under our protocol, not how good it is. {works} of {total} run. Settings other than the model's
+own are in the remarks. Draem had no textures but its own noise.
 
 | model | runs | remarks |
 |---|---|---|
