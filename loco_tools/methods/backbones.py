@@ -101,6 +101,15 @@ class Backbone(nn.Module):
         found = dict(zip(STRIDES, self.taps(pixels), strict=True))
         return tuple(found[stride] for stride in strides)
 
+    def relative(self, maps: Tensor) -> Tensor:
+        """Maps (B, C, h, w) as distances are to see them: a learned backbone's as they are.
+
+        A weight-free one's less their means over each image: images differ as wholes, in exposure,
+        finish and roughness, by more than small defects do. The price: what is the same all over
+        an image, a wrong material say, is not seen.
+        """
+        return maps - maps.mean(dim=(2, 3), keepdim=True) if self.weight_free else maps
+
     def channels_at(self, stride: int) -> int:
         """Channels of the map at a stride; MethodError when there is none."""
         self.check_strides((stride,))

@@ -102,6 +102,7 @@ class DeepFeatures(nn.Module):
             smaller = (size[0] // 2**scale, size[1] // 2**scale)
             pixels = functional.interpolate(batch.pixels(size), size=smaller, mode="nearest")
             (found,) = backbone.maps(pixels, (self.stride,))
+        found = backbone.relative(found)
         if found.shape[-2:] == grid:
             return found
         return functional.interpolate(found, size=grid, mode="bilinear", align_corners=False)

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from loco_tools.errors import MethodError
 from loco_tools.methods.backbones import NO_WEIGHTS, Backbone
-from loco_tools.methods.scattering import from_the_mean, halve, opponents
+from loco_tools.methods.scattering import halve, opponents
 
 
 class Level(NamedTuple):
@@ -59,8 +59,8 @@ class Dictionary(Backbone):
     """Features at strides 8 and 16, learned by `fit`; until then `taps` is an error.
 
     Per pyramid level and atom, the positive and the negative part of the response apart, then the
-    logarithm of the local contrast; once per tap the low-passed brightness and colours; every map's
-    mean over the image taken out. Cell i of stride s covers pixels s * i to s * (i + 1).
+    logarithm of the local contrast; once per tap the low-passed brightness and colours. Cell i of
+    stride s covers pixels s * i to s * (i + 1).
     """
 
     def __init__(self) -> None:
@@ -120,8 +120,7 @@ class Dictionary(Backbone):
         for level in LEVELS:
             found[level.tap] += self._encode(pyramid[level.level], level)
         return tuple(
-            from_the_mean(torch.cat([*found[tap], *[pyramid[tap]] * LOW_REPEATS], dim=1))
-            for tap in sorted(found)
+            torch.cat([*found[tap], *[pyramid[tap]] * LOW_REPEATS], dim=1) for tap in sorted(found)
         )
 
     def _encode(self, image: Tensor, level: Level) -> list[Tensor]:

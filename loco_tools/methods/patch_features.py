@@ -88,7 +88,8 @@ class FeatureSource(nn.Module):
         return batch.remember((self, size), lambda: self._of(batch, size))
 
     def _of(self, batch: Batch, size: Size) -> Tensor:
-        features = self.patches(batch.taps(self.backbone[0], size))
+        backbone = self.backbone[0]
+        features = self.patches([backbone.relative(t) for t in batch.taps(backbone, size)])
         standardised: Tensor = (features - self.mean[:, None, None]) / self.std[:, None, None]
         return standardised
 

@@ -162,8 +162,8 @@ class RD4AD(SingleDetector):
     def _apart(self, flat: Tensor) -> list[Tensor]:
         """Flat maps -> (B, C_k, h_k, w_k) per scale."""
         shapes = [(c, *grid) for c, grid in zip(self.channels, self._grids(), strict=True)]
-        parts = flat.split([math.prod(shape) for shape in shapes], dim=1)
-        return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
+        parts = torch.split(flat, [math.prod(shape) for shape in shapes], dim=1)
+        return [part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def _loss(self, teacher: Sequence[Tensor]) -> Tensor:
         """Sum over scales of 1 - cosine of the whole flattened maps, mean over the batch."""

@@ -32,8 +32,7 @@ class Scattering(Backbone):
     (red - green, yellow - blue); centre-surround differences, bright and dark apart (the modulus
     of a wavelet cannot tell them apart); second order one and two levels further up. All of it
     log-compressed and averaged down to stride 8 (levels 0 to 2) or 16 (levels 3 and 4), where the
-    low-passed brightness and colours join, and every map's mean is taken out, see `from_the_mean`.
-    Cell i of stride s covers pixels s * i to s * (i + 1).
+    low-passed brightness and colours join. Cell i of stride s covers pixels s * i to s * (i + 1).
     """
 
     wavelets: Tensor
@@ -53,7 +52,7 @@ class Scattering(Backbone):
             image = self._add_level(image, level, found)
             if level + 1 in found:
                 found[level + 1].append(image)
-        return tuple(from_the_mean(torch.cat(maps, dim=1)) for maps in found.values())
+        return tuple(torch.cat(maps, dim=1) for maps in found.values())
 
     def _add_level(self, image: Tensor, level: int, found: dict[int, list[Tensor]]) -> Tensor:
         """Features of the image at this level into `found`; the image one level up."""
@@ -116,15 +115,6 @@ def opponents(pixels: Tensor) -> Tensor:
     red, green, blue = logs.unbind(dim=1)
     brightness = (red + green + blue) / 3
     return torch.stack([brightness, red - green, (red + green) / 2 - blue], dim=1)
-
-
-def from_the_mean(maps: Tensor) -> Tensor:
-    """Maps (B, C, h, w) less their means over each image: how a place differs from its image.
-
-    Images differ in exposure, finish and roughness as wholes, by more than small defects do. The
-    price: what is the same all over an image, a wrong material say, is not seen.
-    """
-    return maps - maps.mean(dim=(2, 3), keepdim=True)
 
 
 def halve(maps: Tensor) -> Tensor:

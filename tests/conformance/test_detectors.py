@@ -45,6 +45,8 @@ CASES: Mapping[str, Mapping[str, Any]] = {
     "ensemble": {**LEARNING, "components": 32},
 }
 """Settings in which each is small and learns in seconds."""
+COARSE = ("rd4ad",)
+"""Those whose scores are sums over scales, the coarsest of which has cells twice as large."""
 TRAINED = ("ast", "csflow", "draem", "rd4ad", "simplenet", "ensemble")
 """Those that learn by steps of an optimiser; `steps` bounds them."""
 FEW = 6
@@ -221,7 +223,7 @@ def test_planted_defects_score_highest_and_their_maps_peak_on_them(
     places = [(top, left) for top in (6, 40) for left in (8, 42, 72)]
     bad = [with_defect(GOOD[0], *place, side) for place in places]
     best = max(p.score for p in detector.predict(GOOD))
-    slack = max(4.0, cell_px(detector))
+    slack = max(4.0, cell_px(detector)) * (2 if name in COARSE else 1)
     for (top, left), prediction in zip(places, detector.predict(bad), strict=True):
         peak_y, peak_x = peak(prediction)
         assert prediction.score > best
