@@ -104,11 +104,14 @@ class Backbone(nn.Module):
     def relative(self, maps: Tensor) -> Tensor:
         """Maps (B, C, h, w) as distances are to see them: a learned backbone's as they are.
 
-        A weight-free one's less their means over each image: images differ as wholes, in exposure,
-        finish and roughness, by more than small defects do. The price: what is the same all over
-        an image, a wrong material say, is not seen.
+        A weight-free one's less their medians over each image: images differ as wholes, in
+        exposure, finish and roughness, by more than small defects do; and a small defect, however
+        strong, hardly moves a median. The price: what is the same all over an image, a wrong
+        material say, is not seen.
         """
-        return maps - maps.mean(dim=(2, 3), keepdim=True) if self.weight_free else maps
+        if not self.weight_free:
+            return maps
+        return maps - maps.flatten(2).median(dim=2).values[:, :, None, None]
 
     def channels_at(self, stride: int) -> int:
         """Channels of the map at a stride; MethodError when there is none."""

@@ -147,15 +147,15 @@ def test_scattering_takes_no_weights(tmp_path: Path) -> None:
         resolve_backbone("scattering", tmp_path / "x.pth")
 
 
-def test_without_weights_the_default_falls_back_to_dictionary_and_says_so(
+def test_without_weights_the_default_falls_back_to_scattering_and_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     cut_off(monkeypatch, tmp_path)
     notes = Notes()
-    assert resolve_backbone(None, None, notes).tag == "dictionary:none"
+    assert resolve_backbone(None, None, notes).tag == "scattering:none"
     (line,) = notes.lines
     assert "wide_resnet50_2 are neither cached nor downloadable: going on with" in line
-    assert "backbone dictionary" in line
+    assert "backbone scattering" in line
     assert "\n" not in line
 
 
