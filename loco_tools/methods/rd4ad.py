@@ -31,6 +31,9 @@ from loco_tools.methods.training import (
 from loco_tools.methods.training_features import TrainingFeatures
 from loco_tools.progress import Progress
 
+LIFT = 1.0
+"""Of a weight-free backbone's maps, in deviations, see `RD4AD`."""
+
 
 class RD4ADConfig(SingleConfig):
     """Defaults are the published ones, but for `resize`, which keeps the aspect ratio."""
@@ -56,6 +59,12 @@ class RD4AD(SingleDetector):
     The teacher's scales are strides 4, 8 and 16, or those of them that the backbone has (8 and 16
     of a weight-free one). Stages are as wide as the teacher's, inner convolutions half as wide.
     For WideResNet-50-2 that is the published network.
+
+    Deviation: a weight-free backbone's features are about zero on smooth surfaces, where cosines
+    say nothing and defects, which are rough, get the lowest scores. Its channels are therefore
+    brought to mean zero on the training images, divided by their common deviation, lifted by `LIFT`
+    and cut off at zero, much like a ResNet's. On flat_connector of the twin (scattering, 150 steps,
+    one draw) image AUROC rises from .44 to .65; lifted by 2 it is .53.
 
     Deviation: the bottleneck's 1x1 convolution that the original builds and never uses is left
     out. Maps are upsampled with pixel areas aligned, where the original aligns corners: no more
@@ -85,6 +94,8 @@ class RD4AD(SingleDetector):
         super().__init__(config, backbone, device=device)
         self.strides = tuple(s for s in (4, 8, 16) if s in self.backbone.strides)
         self.channels = tuple(self.backbone.channels_at(s) for s in self.strides)
+        self.mean = torch.zeros(sum(self.channels), device=self.device)
+        self.deviation = torch.ones((), device=self.device)
         self._build(seed=0)
 
     def _build(self, seed: int) -> None:
@@ -104,6 +115,10 @@ class RD4AD(SingleDetector):
         seed: int,
         progress: Progress,
     ) -> None:
+        taught = self._kept_maps(train, self.config.cache_mb)
+        held_out = self._kept_maps(validation, self.config.cache_mb // 4)
+        if self.backbone.weight_free:
+            self._measure(taught)
         self._build(seed)
         size = self.config.batch_size
         indices = epoch_batches(len(train), size, seed)
@@ -111,11 +126,9 @@ class RD4AD(SingleDetector):
         parameters = [*self.decoder.parameters(), *self.bottleneck.parameters()]
         adam = torch.optim.Adam(parameters, lr=self.config.lr, betas=self.config.betas)
 
-        taught = self._kept_maps(train, self.config.cache_mb)
-        held_out = self._kept_maps(validation, self.config.cache_mb // 4)
-
         def loss(of: TrainingFeatures, chosen: Sequence[int]) -> Tensor:
-            return self._loss(self._apart(of.of(chosen).clone()))  # out of inference mode
+            kept = self._apart(of.of(chosen).clone())  # out of inference mode
+            return self._loss(self._lifted(kept))
 
         def step(number: int, _generator: torch.Generator) -> Tensor:
             return loss(taught, indices(number))
@@ -134,7 +147,11 @@ class RD4AD(SingleDetector):
             validate=validate if len(validation) else None,
         ).run(step, progress=progress, keep=self._keep)
 
-    def _teacher(self, batch: Batch) -> tuple[Tensor, ...]:
+    def _teacher(self, batch: Batch) -> list[Tensor]:
+        """What the student is to give back, finest scale first; kept with the batch."""
+        return batch.remember((self, "teacher"), lambda: self._lifted(self._maps(batch)))
+
+    def _maps(self, batch: Batch) -> tuple[Tensor, ...]:
         """The backbone's maps, each on the grid of its stride, where the student's will be."""
         maps = batch.maps(self.backbone, self.input_size, self.strides)
         return tuple(
@@ -150,9 +167,9 @@ class RD4AD(SingleDetector):
         return [(h // stride, w // stride) for stride in self.strides]
 
     def _kept_maps(self, images: Sequence[Pixels], cache_mb: int) -> TrainingFeatures:
-        """The teacher's maps of good images, all scales flat in one: (B, sum of C_k h_k w_k)."""
+        """The backbone's maps of good images, all scales flat in one: (B, sum of C_k h_k w_k)."""
         return TrainingFeatures(
-            lambda batch: torch.cat([one.flatten(1) for one in self._teacher(batch)], dim=1),
+            lambda batch: torch.cat([one.flatten(1) for one in self._maps(batch)], dim=1),
             images,
             device=self.device,
             batch_size=self.config.batch_size,
@@ -164,6 +181,28 @@ class RD4AD(SingleDetector):
         shapes = [(c, *grid) for c, grid in zip(self.channels, self._grids(), strict=True)]
         parts = torch.split(flat, [math.prod(shape) for shape in shapes], dim=1)
         return [part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
+
+    @torch.inference_mode()
+    def _measure(self, taught: TrainingFeatures) -> None:
+        """Mean of each channel and the deviation of all of them, over the training images."""
+        sums, squares = (torch.zeros_like(self.mean, dtype=torch.float64) for _ in range(2))
+        for part in in_turn(taught):
+            maps = [one.double() for one in self._apart(taught.of(part))]
+            sums += _per_channel(maps)
+            squares += _per_channel([one.square() for one in maps])
+        mean = sums / len(taught)
+        variance = (squares / len(taught) - mean.square()).mean()
+        self.mean, self.deviation = mean.float(), variance.clamp_min(1e-12).sqrt().float()
+
+    def _lifted(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """A learned backbone's maps as they are, a weight-free one's as this class says."""
+        if not self.backbone.weight_free:
+            return list(maps)
+        means = torch.split(self.mean, list(self.channels))
+        return [
+            functional.relu((one - mean[:, None, None]) / self.deviation + LIFT)
+            for one, mean in zip(maps, means, strict=True)
+        ]
 
     def _loss(self, teacher: Sequence[Tensor]) -> Tensor:
         """Sum over scales of 1 - cosine of the whole flattened maps, mean over the batch."""
@@ -244,11 +283,14 @@ class RD4AD(SingleDetector):
         return {
             **prefixed("bottleneck", self.bottleneck),
             **prefixed("decoder", self.decoder),
+            "mean": self.mean,
+            "deviation": self.deviation,
         }
 
     def _restore(self, tensors: Mapping[str, Tensor]) -> None:
         load_prefixed("bottleneck", self.bottleneck, tensors)
         load_prefixed("decoder", self.decoder, tensors)
+        self.mean, self.deviation = tensors["mean"], tensors["deviation"]
 
 
 class Bottleneck(nn.Module):
@@ -338,6 +380,11 @@ class ResidualBlock(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """(B, wide_in, h, w) -> (B, wide_out, h or h / 2 or 2 h, ...)."""
         return functional.relu(self.body(maps) + self.shortcut(maps))
+
+
+def _per_channel(maps: Sequence[Tensor]) -> Tensor:
+    """Mean over places, summed over images: (sum of C_k,)."""
+    return torch.cat([one.mean(dim=(2, 3)).sum(dim=0) for one in maps])
 
 
 def _spatial(width: int, resize: str) -> nn.Module:

@@ -40,7 +40,7 @@ CASES: Mapping[str, Mapping[str, Any]] = {
         "lr": 0.002,
     },
     "patchcore": {**SMALL, "coreset_ratio": 0.5},
-    "rd4ad": {"steps": 40, "batch_size": 4},
+    "rd4ad": {"size_px": 128, "steps": 40, "batch_size": 4},
     "simplenet": {**SMALL, **LEARNING},
     "ensemble": {**LEARNING, "components": 32},
 }

@@ -73,6 +73,22 @@ def test_the_loss_takes_the_cosine_of_whole_maps_and_sums_the_scales() -> None:
     torch.testing.assert_close(loss, (1 - cosine).mean())
 
 
+def test_a_weight_free_teacher_is_lifted_off_zero_and_a_learned_one_is_left_alone() -> None:
+    images = [torch.randint(256, (64, 96, 3), dtype=torch.uint8).numpy() for _ in range(3)]
+    for backbone in (named_backbone("scattering"), random_backbone("resnet18")):
+        config = RD4ADConfig(size_px=64, steps=1, bottleneck_blocks=1, decoder_blocks=(1,))
+        detector = RD4AD(config, backbone, device="cpu").fit(images, [], seed=0)
+        with torch.inference_mode():
+            batch = Batch(images)
+            teacher, maps = detector._teacher(batch), detector._maps(batch)
+        if backbone.weight_free:
+            assert all(float(one.amin()) >= 0 for one in teacher)
+            means = torch.cat([one.mean(dim=(0, 2, 3)) for one in teacher])
+            assert float(means.mean()) == pytest.approx(1.0, abs=0.1)
+        else:
+            assert all(torch.equal(t, one) for t, one in zip(teacher, maps, strict=True))
+
+
 def test_features_kept_or_made_again_train_the_same_student() -> None:
     images = [torch.randint(256, (64, 96, 3), dtype=torch.uint8).numpy() for _ in range(5)]
     logs = []
