@@ -270,10 +270,7 @@ class RD4AD(SingleDetector):
 
     def memory_mb(self, count: int) -> float:
         """See `Detector.memory_mb`: the student in training, a step's activations, kept maps."""
-        h, w = self.input_size
-        maps = sum(
-            c * (h // s) * (w // s) for c, s in zip(self.channels, self.strides, strict=True)
-        )
+        maps = sum(c * h * w for c, (h, w) in zip(self.channels, self._grids(), strict=True))
         blocks = sum(self.config.decoder_blocks) + self.config.bottleneck_blocks
         activations = 4 * self.config.batch_size * maps * 4 * blocks / 1e6
         kept = min(1.25 * 4e-6 * count * maps, 1.25 * self.config.cache_mb)
