@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from loco_tools.ensembles.feature_fusion import FeatureFusion
+    from loco_tools.ensembles.ensemble import Ensemble
     from loco_tools.methods.detector import Detector
 
 
@@ -17,7 +17,7 @@ def create_ensemble(
     preset: str = "fast",
     overrides: "Mapping[str, Any] | None" = None,
     device: str = "cpu",
-) -> "FeatureFusion":
+) -> "Ensemble":
     """The feature-level ensemble of some detectors, ready to be fitted on the same images.
 
     Args:
@@ -30,7 +30,8 @@ def create_ensemble(
         MethodError: no members, an unknown preset, or a member without the chosen cut.
         DefinitionError: an unknown field or a value out of range, with the nearest field.
     """
+    from loco_tools.ensembles.ensemble import Ensemble
     from loco_tools.ensembles.feature_fusion import FeatureFusion
 
-    config = FeatureFusion.configure(preset, overrides)
-    return FeatureFusion(config, members, device=device)
+    found: type[Ensemble] = FeatureFusion
+    return found(found.configure(preset, overrides), members, device=device)

@@ -5,26 +5,22 @@ discriminator of SimpleNet judges each location of the fused map.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from loco_tools import files
 from loco_tools.datasets.images import Pixels
+from loco_tools.ensembles.ensemble import Ensemble
 from loco_tools.ensembles.transformation import GlobalTransformation, Scale, stack
 from loco_tools.errors import MethodError
-from loco_tools.methods import checkpoint, load_detector
-from loco_tools.methods.backbones import Backbone
-from loco_tools.methods.batch import Batch, Size, batches
+from loco_tools.methods.batch import Batch, batches
 from loco_tools.methods.detector import (
     CutShape,
     Detector,
     DetectorConfig,
     PatchScores,
-    SingleDetector,
 )
 from loco_tools.methods.patch_features import to_rows
 from loco_tools.methods.simplenet import (
@@ -35,7 +31,6 @@ from loco_tools.methods.simplenet import (
 )
 from loco_tools.methods.training import prefixed
 from loco_tools.progress import Progress
-from loco_tools.schema import parse
 
 
 class FusionConfig(DetectorConfig, TrainingConfig):
@@ -61,7 +56,7 @@ class FusionConfig(DetectorConfig, TrainingConfig):
     cache_mb: int = Field(default=3000, ge=0)
 
 
-class FeatureFusion(Detector):
+class FeatureFusion(Ensemble):
     """Feature-level ensemble of fitted detectors.
 
     Deviation from the thesis (switch off with `member_scores = false`): the discriminator's scores
@@ -90,34 +85,19 @@ class FeatureFusion(Detector):
     def __init__(
         self, config: FusionConfig, members: Mapping[str, Detector], *, device: str = "auto"
     ) -> None:
-        super().__init__(config, device=device)
-        if not members:
-            raise MethodError("an ensemble needs at least one member, got none")
+        super().__init__(config, members, device=device)
         unknown = sorted(set(config.cuts) - set(members))
         if unknown:
             raise MethodError(
                 f'{self.name}: cuts names "{unknown[0]}", which is no member; '
                 f"members: {', '.join(members)}"
             )
-        self.members = dict(members)
         self.member_cuts = {n: config.cuts.get(n, m.cuts[0]) for n, m in self.members.items()}
         for name, member in self.members.items():
             member.check_cut(self.member_cuts[name])
         self._block: GlobalTransformation | None = None
         self._discriminator: Discriminator | None = None
         self._calibration = torch.zeros(0, 4, device=self.device)
-
-    @classmethod
-    def configure(
-        cls, preset: str = "paper", overrides: Mapping[str, Any] | None = None
-    ) -> FusionConfig:
-        """See `Detector.configure`."""
-        return parse(cls.Config, cls.fields(preset, overrides), origin=cls.origin())
-
-    def _choose_input_size(self, train: Sequence[Pixels]) -> Size:
-        """The largest of the members' input sizes."""
-        del train
-        return max((m.input_size for m in self.members.values()), key=lambda s: s[0] * s[1])
 
     def _fit(
         self,
@@ -224,19 +204,6 @@ class FeatureFusion(Detector):
         self.check_cut(cut)
         return self._fused(batch)
 
-    def parameter_count(self) -> int:
-        """See `Detector.parameter_count`; a backbone that members share counts once."""
-        count = sum(tensor.numel() for tensor in self._tensors().values())
-        seen: set[tuple[str, tuple[int, ...]]] = set()
-        for member in self.members.values():
-            count += member.parameter_count()
-            if isinstance(member, SingleDetector) and member.needs_backbone:
-                key = (member.backbone.tag, member.strides)
-                if key in seen:
-                    count -= member.backbone.parameter_count(member.strides)
-                seen.add(key)
-        return count
-
     def _sources(self, batch: Batch) -> list[Tensor]:
         return [m.cut_batch(batch, self.member_cuts[n]) for n, m in self.members.items()]
 
@@ -255,22 +222,6 @@ class FeatureFusion(Detector):
         generator = torch.Generator().manual_seed(seed)
         return Discriminator(dim, self.config.hidden_dim, generator).to(self.device).eval()
 
-    def save(self, folder: Path) -> None:
-        """See `Detector.save`; the members are saved inside, under `members/<number>`."""
-        tensors = self._tensors()
-        record = checkpoint.Record(
-            method=self.name,
-            config=self.config.model_dump(mode="json"),
-            backbone=None,
-            input_size=self.input_size,
-            training_log=self.training_log,
-            members=tuple(self.members),
-        )
-        with files.folder_swapped_in(folder) as fresh:
-            checkpoint.write_into(fresh, record, tensors)
-            for number, member in enumerate(self.members.values()):
-                member.save(fresh / "members" / str(number))
-
     def _tensors(self) -> dict[str, Tensor]:
         if self._block is None:
             raise self.not_fitted()
@@ -281,36 +232,6 @@ class FeatureFusion(Detector):
             "channels": torch.tensor(self._block.channels),
         }
 
-    @classmethod
-    def load(
-        cls,
-        folder: Path,
-        backbone: Backbone | Mapping[str, Backbone] | None = None,
-        *,
-        device: str = "auto",
-    ) -> Self:
-        """See `Detector.load`; `backbone` is that of all members, or each member's by its name."""
-        record, tensors = checkpoint.read(folder, expected_method=cls.name)
-        config = parse(cls.Config, record.config, origin=str(folder / checkpoint.RECORD))
-        members = {
-            name: load_detector(
-                folder / "members" / str(number),
-                backbone.get(name) if isinstance(backbone, Mapping) else backbone,
-                device=device,
-            )
-            for number, name in enumerate(record.members)
-        }
-        ensemble = cls(config, members, device=device)
-        ensemble.training_log = record.training_log
-        try:
-            ensemble._restore(tensors)
-        except (KeyError, RuntimeError) as error:
-            raise MethodError(
-                f"{folder}: does not hold a complete {cls.name} ({error}); next step: fit it again"
-            ) from error
-        ensemble._input_size = record.input_size
-        return ensemble
-
     def _restore(self, tensors: Mapping[str, Tensor]) -> None:
         block = GlobalTransformation(tensors["channels"].tolist())
         block.mean, block.basis = tensors["block.mean"], tensors["block.basis"]
@@ -319,7 +240,7 @@ class FeatureFusion(Detector):
         self._discriminator = self._new_discriminator(block.dim, seed=0)
         self._discriminator.load_state_dict(learned)
         self._block = block.to(self.device)
-        self._calibration = tensors["calibration"].to(self.device)
+        self._calibration = tensors["calibration"]
 
 
 def _mean_and_std(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,123 @@
+"""What every ensemble is: a detector made of fitted detectors."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from torch import Tensor
+
+from loco_tools import files
+from loco_tools.datasets.images import Pixels
+from loco_tools.errors import MethodError
+from loco_tools.methods import checkpoint, load_detector
+from loco_tools.methods.backbones import Backbone
+from loco_tools.methods.batch import Size
+from loco_tools.methods.detector import Detector, DetectorConfig, SingleDetector
+from loco_tools.schema import parse
+
+
+class Ensemble(Detector):
+    """A detector made of other detectors, which are fitted by the time that it is.
+
+    Subclasses write what `Detector` asks for, `_tensors` and `_restore`. Members that are given
+    the same `Batch` share the resized pixels and, where they share a backbone, its forward pass.
+
+    Attributes:
+        members: by name.
+    """
+
+    Config: ClassVar[type[DetectorConfig]]
+
+    def __init__(
+        self, config: DetectorConfig, members: Mapping[str, Detector], *, device: str = "auto"
+    ) -> None:
+        super().__init__(config, device=device)
+        if not members:
+            raise MethodError("an ensemble needs at least one member, got none")
+        self.members = dict(members)
+
+    @classmethod
+    def configure(
+        cls, preset: str = "paper", overrides: Mapping[str, Any] | None = None
+    ) -> DetectorConfig:
+        """See `Detector.configure`."""
+        return parse(cls.Config, cls.fields(preset, overrides), origin=cls.origin())
+
+    def _choose_input_size(self, train: Sequence[Pixels]) -> Size:
+        """The largest of the members' input sizes; MethodError when one is not fitted."""
+        del train
+        return max((m.input_size for m in self.members.values()), key=lambda s: s[0] * s[1])
+
+    def parameter_count(self) -> int:
+        """See `Detector.parameter_count`; a backbone that members share counts once."""
+        own = sum(tensor.numel() for tensor in self._tensors().values())
+        return own + count_together(self.members.values())
+
+    def save(self, folder: Path) -> None:
+        """See `Detector.save`; the members are saved inside, under `members/<number>`."""
+        tensors = self._tensors()
+        record = checkpoint.Record(
+            method=self.name,
+            config=self.config.model_dump(mode="json"),
+            backbone=None,
+            input_size=self.input_size,
+            training_log=self.training_log,
+            members=tuple(self.members),
+        )
+        with files.folder_swapped_in(folder) as fresh:
+            checkpoint.write_into(fresh, record, tensors)
+            for number, member in enumerate(self.members.values()):
+                member.save(fresh / "members" / str(number))
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        backbone: Backbone | Mapping[str, Backbone] | None = None,
+        *,
+        device: str = "auto",
+    ) -> Self:
+        """See `Detector.load`; `backbone` is that of all members, or each member's by its name."""
+        record, tensors = checkpoint.read(folder, expected_method=cls.name)
+        config = parse(cls.Config, record.config, origin=str(folder / checkpoint.RECORD))
+        members = {
+            name: load_detector(
+                folder / "members" / str(number),
+                backbone.get(name) if isinstance(backbone, Mapping) else backbone,
+                device=device,
+            )
+            for number, name in enumerate(record.members)
+        }
+        ensemble = cls(config, members, device=device)
+        ensemble.training_log = record.training_log
+        try:
+            ensemble._restore({k: value.to(ensemble.device) for k, value in tensors.items()})
+        except (KeyError, RuntimeError) as error:
+            raise MethodError(
+                f"{folder}: does not hold a complete {cls.name} ({error}); next step: fit it again"
+            ) from error
+        ensemble._input_size = record.input_size
+        return ensemble
+
+    @abstractmethod
+    def _tensors(self) -> dict[str, Tensor]:
+        """Everything the ensemble itself has learned; MethodError when it is not fitted."""
+
+    @abstractmethod
+    def _restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `_tensors` gave; KeyError when something is missing."""
+
+
+def count_together(detectors: Iterable[Detector]) -> int:
+    """Parameters of detectors that are used together: a backbone that they share counts once."""
+    count = 0
+    seen: set[tuple[str, tuple[int, ...]]] = set()
+    for detector in detectors:
+        count += detector.parameter_count()
+        if isinstance(detector, SingleDetector) and detector.needs_backbone:
+            key = (detector.backbone.tag, detector.strides)
+            if key in seen:
+                count -= detector.backbone.parameter_count(detector.strides)
+            seen.add(key)
+    return count
