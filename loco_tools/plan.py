@@ -282,6 +282,10 @@ class Twin(Schema):
     tolerance_mm: Annotated[float, Field(ge=0)] = 0.5
     """How far a missing thing could be from its nominal place; widens its mask."""
 
+    severity: Annotated[float, Field(ge=0.1, le=1)] = 1.0
+    """Size of defects that are a matter of degree (corners, notches, scratches, dents, surplus and
+    wrong holes, bends), as a share of the usual: less is harder to find."""
+
 
 class PlannedShot(NamedTuple):
     """One photograph to take."""

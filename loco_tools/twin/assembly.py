@@ -27,6 +27,7 @@ class Assembly:
         ghosts: regions of the mask where something should be and is not.
         tells: surfaces without which the defect does not show; a view that hides them is good.
         tolerance_mm: how far a missing thing could be from its nominal place; widens its region.
+        severity: size of defects that are a matter of degree, as a share of the usual.
     """
 
     plates: tuple[PlateState, ...]
@@ -34,6 +35,7 @@ class Assembly:
     ghosts: tuple[Any, ...] = ()
     tells: tuple[Surface, ...] = ()
     tolerance_mm: float = 0.0
+    severity: float = 1.0
 
     def patches(self) -> list[Patch]:
         """Every visible surface of the part, in its own coordinates."""
@@ -62,11 +64,13 @@ class Assembly:
         return replace(self, screws=self.screws[:index] + self.screws[index + 1 :])
 
 
-def assemble(part: Part, rng: np.random.Generator, tolerance_mm: float) -> Assembly:
+def assemble(
+    part: Part, rng: np.random.Generator, tolerance_mm: float, severity: float = 1.0
+) -> Assembly:
     """A good part: as planned, with the play that its holes leave and screws turned anyhow."""
     plates = tuple(_seated(plate, part.screws, rng) for plate in part.plates)
     screws = tuple(turned_in(screw, rng) for screw in part.screws)
-    return Assembly(plates, screws, tolerance_mm=tolerance_mm)
+    return Assembly(plates, screws, tolerance_mm=tolerance_mm, severity=severity)
 
 
 def turned_in(screw: Screw, rng: np.random.Generator, *, marked: bool = False) -> ScrewState:

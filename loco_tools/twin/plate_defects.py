@@ -1,7 +1,8 @@
 """What can go wrong with a sheet: outline, surface, fold and holes.
 
 Each function takes a good assembly, draws place and size, and returns the damaged assembly with
-the defect's region in it. Sizes are millimetres.
+the defect's region in it. Sizes are millimetres; those that are a matter of degree are multiplied
+with the assembly's severity.
 """
 
 import math
@@ -28,7 +29,7 @@ def cut_corner(assembly: Assembly, rng: np.random.Generator) -> Assembly:
 
     index = _any_plate(assembly, rng)
     plate, taken = assembly.plates[index].plate, obstacles(assembly, assembly.plates[index])
-    largest = 0.36 * min(plate.width_mm, plate.length_mm)
+    largest = 0.36 * assembly.severity * min(plate.width_mm, plate.length_mm)
     for _ in range(_TRIES):
         sign_x, sign_y = rng.choice([-1.0, 1.0], 2)
         along, across = rng.uniform(0.55, 1.0, 2) * largest
@@ -51,12 +52,12 @@ def edge_damage(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     index = _any_plate(assembly, rng)
     plate, taken = assembly.plates[index].plate, obstacles(assembly, assembly.plates[index])
     for _ in range(_TRIES):
-        width, depth = rng.uniform(4.5, 8.0), rng.uniform(1.8, 3.4)
+        width, depth = assembly.severity * np.array([rng.uniform(4.5, 8.0), rng.uniform(1.8, 3.4)])
         notch = _notch(plate, rng, width, depth)
         around = Polygon(notch).buffer(1.25) & outline(plate).buffer(0.15)
         if around.buffer(0.45).intersects(taken) or not _is_flat(around, plate):
             continue
-        thickness, height = plate.thickness_mm, rng.uniform(0.3, 0.55)
+        thickness, height = plate.thickness_mm, assembly.severity * rng.uniform(0.3, 0.55)
         # walls lean outwards at the top: the blow came from above
         wider = _stretched(notch, 0.35)
         cut = solids.drafted_prism(notch, wider, -0.5, thickness + 1.0)
@@ -73,13 +74,14 @@ def scratch(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     """A groove down to bare steel, its metal raised along both sides."""
     from shapely.geometry import LineString
 
-    width, steepness = rng.uniform(0.9, 1.35), rng.uniform(0.5, 0.7)
-    rim_width, rim_height = rng.uniform(0.35, 0.5), rng.uniform(0.18, 0.28)
+    width, steepness = assembly.severity * rng.uniform(0.9, 1.35), rng.uniform(0.5, 0.7)
+    rim_width = assembly.severity * rng.uniform(0.35, 0.5)
+    rim_height = assembly.severity * rng.uniform(0.18, 0.28)
     reach = width / 2 + rim_width
     index, room = roomy_plate(assembly, rng, "scratch", 0.8)
     plate = assembly.plates[index].plate
     depth = min(steepness * width, 0.45 * plate.thickness_mm)
-    for length in rng.uniform(12.0, 26.0) * np.array([1.0, 0.75, 0.5]):
+    for length in assembly.severity * rng.uniform(12.0, 26.0) * np.array([1.0, 0.75, 0.5]):
         path = _curved_path(rng, float(length))
         try:
             x, y = place_inside(room, LineString(path).buffer(reach), rng, "scratch")
@@ -116,7 +118,7 @@ def dent(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     index, room = roomy_plate(assembly, rng, "dent", 0.4)
     plate = assembly.plates[index].plate
     stretch, turn = rng.uniform(0.75, 1.0), rng.uniform(0, 180)
-    for radius in rng.uniform(3.6, 5.5) * np.array([1.0, 0.8, 0.6]):
+    for radius in assembly.severity * rng.uniform(3.6, 5.5) * np.array([1.0, 0.8, 0.6]):
         shape = rotate(scale(Point(0, 0).buffer(radius), 1.0, stretch), turn, origin=(0, 0))
         try:
             x, y = place_inside(room, shape, rng, "dent")
@@ -144,7 +146,7 @@ def bent_leg(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     fold = plate.fold
     if fold is None:
         raise misfit("bent_leg", "a plate with a fold")
-    off = float(rng.uniform(9.0, 16.0) * rng.choice([-1.0, 1.0]))
+    off = assembly.severity * float(rng.uniform(9.0, 16.0) * rng.choice([-1.0, 1.0]))
     angle = float(np.clip(fold.angle_deg + off, 10.0, 140.0))
     off_fold = fold.model_copy(update={"angle_deg": angle})
     wrong = plate.model_copy(update={"fold": off_fold})
@@ -182,8 +184,9 @@ def additional_hole(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     """A hole was drilled where none belongs; its walls are bare and its edge has a burr."""
     from shapely.geometry import Point
 
-    drill = _any_hole(assembly, rng, "additional_hole")[1].diameter_mm
-    burr, height = float(rng.uniform(0.45, 0.8)), float(rng.uniform(0.5, 0.9))
+    drill = assembly.severity * _any_hole(assembly, rng, "additional_hole")[1].diameter_mm
+    burr = assembly.severity * float(rng.uniform(0.45, 0.8))
+    height = assembly.severity * float(rng.uniform(0.5, 0.9))
     index, room = roomy_plate(assembly, rng, "additional_hole", 1.3)
     plate = assembly.plates[index].plate
     x, y = place_inside(room, Point(0, 0).buffer(drill / 2 + burr), rng, "additional_hole")
@@ -202,7 +205,7 @@ def wrong_hole_size(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     """One hole is drilled too wide, or with too thin a drill."""
     index, hole = _any_hole(assembly, rng, "wrong_hole_size")
     plate = assembly.plates[index].plate
-    factor = float(rng.choice(_WRONG_SIZES))
+    factor = 1.0 + assembly.severity * (float(rng.choice(_WRONG_SIZES)) - 1.0)
     wrong = hole.model_copy(update={"diameter_mm": hole.diameter_mm * factor})
     holes = tuple(wrong if other is hole else other for other in plate.holes)
     # of a hole that is too small, the metal where there should be none belongs to the defect

@@ -115,7 +115,8 @@ def _part(plan: Plan, seed: int, defect: str | None) -> tuple[Assembly, Points, 
 
     Kept, since the next view mostly shows the same part.
     """
-    part = assemblies.assemble(plan.part, _stream(seed, "part"), plan.twin.tolerance_mm)
+    twin = plan.twin
+    part = assemblies.assemble(plan.part, _stream(seed, "part"), twin.tolerance_mm, twin.severity)
     if defect is not None:
         part = defects.damaged(part, defect, _stream(seed, "defect", defect))
     rng = _stream(seed, "pose")

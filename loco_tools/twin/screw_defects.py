@@ -62,7 +62,7 @@ def bent_screw(assembly: Assembly, rng: np.random.Generator) -> Assembly:
     """A screw was hit: its shank is bent. One that was driven home has been pulled out as well."""
     index = _any_screw(assembly, rng, "bent_screw")
     state = assembly.screws[index]
-    bend, azimuth = rng.uniform(17.0, 34.0), rng.uniform(0.0, 360.0)
+    bend, azimuth = assembly.severity * rng.uniform(17.0, 34.0), rng.uniform(0.0, 360.0)
     out = max(rng.uniform(0.6, 0.9) * state.screw.thread_mm - state.stands_mm, 0.0)
     bent = replace(
         state,

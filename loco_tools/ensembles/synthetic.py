@@ -1,0 +1,360 @@
+"""Anomalies made from held-out good images, to weigh and calibrate members by.
+
+Members that learned from synthetic anomalies themselves look too certain on their own kind, so
+what is made here is made otherwise: structural ones after CutPaste (Li et al. 2021) and as stains
+of Perlin's shape, logical ones by copying and removing connected components. Only the family
+"texture" is DRAEM's recipe; it is left out where a member learned from it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from loco_tools.datasets.images import Pixels
+from loco_tools.errors import MethodError, did_you_mean
+from loco_tools.methods.perlin import Mask, perlin_noise, turned
+from loco_tools.methods.synthetic import augmented
+from loco_tools.methods.textures import ProceduralTextures
+
+_TRIES = 20
+_FEWEST_PX = 6
+"""Fewer changed pixels are no anomaly that a detector could be asked to find."""
+_LEAST_CHANGE = 6.0
+"""Grey levels by which a pixel has to differ to count as changed."""
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """A made anomaly: image (H, W, 3) uint8, mask (H, W) bool of the pixels that were changed.
+
+    `source` is the index of the good image that it was made from.
+    """
+
+    image: Pixels
+    mask: Mask
+    family: str
+    source: int
+
+
+def synthetic_anomalies(
+    images: Sequence[Pixels], count: int, *, seed: int, families: Sequence[str] | None = None
+) -> Iterator[Synthetic]:
+    """Anomalies made from good images, families and sources in turn.
+
+    Args:
+        images: good ones that no member has learned from, (H, W, 3) uint8 each.
+        count: how many to make.
+        seed: the same seed and images give the same anomalies.
+        families: of `FAMILIES`; None: all of them.
+
+    Raises:
+        MethodError: no images, or an unknown family.
+    """
+    names = list(FAMILIES if families is None else families)
+    for name in names:
+        if name not in FAMILIES:
+            raise MethodError(
+                f'unknown family of anomalies "{name}"; {did_you_mean(name, FAMILIES)}'
+            )
+    if not images or not names:
+        raise MethodError("expected good images and families to make anomalies from, got none")
+    order = np.random.default_rng(seed).permutation(len(images))
+    for number in range(count):
+        source = int(order[number % len(images)])
+        rng = np.random.default_rng([seed, number])
+        image = images[source]
+        family = names[number % len(names)]
+        made = _made(image, family, rng) or _made(image, "stain", rng)
+        if made is None:  # a picture without any contrast: any change will do
+            made = _square(image, rng)
+        yield Synthetic(made[0], made[1], family, source)
+
+
+Changed = tuple[Pixels, Mask]
+
+
+def _made(image: Pixels, family: str, rng: np.random.Generator) -> Changed | None:
+    """The image after one anomaly and where it changed; None when none could be placed."""
+    for _ in range(_TRIES):
+        changed = FAMILIES[family](image, rng)
+        if changed is None:
+            continue
+        difference = np.abs(changed.astype(np.int16) - image).max(axis=2)
+        mask = difference >= _LEAST_CHANGE
+        if mask.sum() >= _FEWEST_PX:
+            return changed, _closed(mask)
+    return None
+
+
+def _square(image: Pixels, rng: np.random.Generator) -> Changed:
+    height, width = image.shape[:2]
+    y, x = int(rng.integers(height)), int(rng.integers(width))
+    mask = np.zeros((height, width), np.bool_)
+    mask[max(0, y - height // 20) : y + height // 20 + 1, max(0, x - 4) : x + 5] = True
+    return np.where(mask[..., None], 255 - image, image).astype(np.uint8), mask
+
+
+def texture(image: Pixels, rng: np.random.Generator) -> Pixels | None:
+    """Blobs of a foreign texture, more or less transparent (DRAEM's recipe, smaller)."""
+    size = _size(image)
+    shape = _blob(image, rng)
+    foreign = augmented(ProceduralTextures()(size, rng), rng).astype(np.float32)
+    return _blended(image, foreign, shape, rng.uniform(0.2, 0.8))
+
+
+def stain(image: Pixels, rng: np.random.Generator) -> Pixels | None:
+    """A blob that is darker, lighter or of another tint; its structure stays."""
+    shape = _blob(image, rng)
+    strength = rng.uniform(12, 80) * rng.choice([-1.0, 1.0])
+    tint = rng.normal(0, 0.35 * (rng.random() < 0.3), 3)
+    return _blended(image, image + strength * (1 + tint), shape, 1.0)
+
+
+def smear(image: Pixels, rng: np.random.Generator) -> Pixels | None:
+    """A blob in which structure is wiped out along one direction."""
+    length = max(5, int(rng.uniform(0.02, 0.07) * min(_size(image)))) | 1
+    level = np.zeros((length, length), np.float32)
+    level[length // 2] = 1
+    kernel = turned(level, rng.uniform(-90, 90))
+    wiped = cv2.filter2D(image, -1, kernel / kernel.sum()).astype(np.float32)
+    return _blended(image, wiped, _blob(image, rng), 1.0)
+
+
+def cut_paste(image: Pixels, rng: np.random.Generator) -> Pixels | None:
+    """A rectangle of the image, jittered and turned, in another place of it."""
+    height, width = _size(image)
+    area, ratio = rng.uniform(0.002, 0.02) * height * width, np.exp(rng.uniform(-1.2, 1.2))
+    h, w = _within(np.sqrt(area * ratio), height), _within(np.sqrt(area / ratio), width)
+    return _pasted(image, _piece(image, h, w, rng), rng)
+
+
+def scar(image: Pixels, rng: np.random.Generator) -> Pixels | None:
+    """A long thin scratch: darker or lighter, with its metal thrown up beside it."""
+    height, width = _size(image)
+    y, x = _place(image, rng)
+    length, angle = rng.uniform(0.05, 0.25) * min(height, width), rng.uniform(0, np.pi)
+    bow = rng.uniform(-0.15, 0.15) * length
+    t = np.linspace(-0.5, 0.5, 24)
+    along, across = t * length, bow * (1 - 4 * t**2)
+    path = np.stack(
+        [
+            x + along * np.cos(angle) - across * np.sin(angle),
+            y + along * np.sin(angle) + across * np.cos(angle),
+        ],
+        axis=1,
+    )
+    thick = max(1, round(rng.uniform(0.003, 0.012) * min(height, width)))
+    line = np.zeros((height, width), np.float32)
+    rim = np.zeros_like(line)
+    spots = [path.round().astype(np.int32)]
+    cv2.polylines(line, spots, isClosed=False, color=1.0, thickness=thick, lineType=cv2.LINE_AA)
+    beside = [(path + thick).round().astype(np.int32)]
+    cv2.polylines(rim, beside, isClosed=False, color=1.0, thickness=1, lineType=cv2.LINE_AA)
+    strength = rng.uniform(20, 90) * rng.choice([-1.0, 1.0])
+    changed = image + strength * line[..., None] - 0.5 * strength * rim[..., None]
+    return _bytes(changed)
+
+
+def copy_move(image: Pixels, rng: np.random.Generator) -> Pixels | None:
+    """A thing of the picture (a hole, a screw, a mark) once more where none belongs."""
+    found = _component(image, rng)
+    if found is None:
+        return None
+    y, x, h, w = found
+    if rng.random() < 0.7:
+        return _moved(image, (y, x, h, w), _place(image, rng))
+    return _moved(image, (y, x, h, w), _place(image, rng), scale=float(rng.uniform(0.7, 1.4)))
+
+
+def removal(image: Pixels, rng: np.random.Generator) -> Pixels | None:
+    """A thing of the picture gone: its place is filled with what surrounds it."""
+    found = _component(image, rng)
+    if found is None:
+        return None
+    y, x, h, w = found
+    hole = np.zeros(_size(image), np.uint8)
+    hole[y : y + h, x : x + w] = 255
+    around = max(8, h // 2, w // 2)
+    top, left = max(0, y - around), max(0, x - around)
+    part = np.s_[top : y + h + around, left : x + w + around]
+    changed = image.copy()
+    changed[part] = cv2.inpaint(image[part].copy(), hole[part].copy(), 3, cv2.INPAINT_TELEA)
+    ring = np.zeros_like(hole)
+    ring[part] = 255
+    ring[y : y + h, x : x + w] = 0
+    noise = image[ring > 0].astype(np.float32)
+    grain = rng.normal(0, 0.25 * float(noise.std(axis=0).mean()), (h, w, 1))
+    filled = changed[y : y + h, x : x + w] + grain
+    changed[y : y + h, x : x + w] = _bytes(filled)
+    return changed
+
+
+FAMILIES: dict[str, Callable[[Pixels, np.random.Generator], Pixels | None]] = {
+    "stain": stain,
+    "cut_paste": cut_paste,
+    "copy_move": copy_move,
+    "scar": scar,
+    "removal": removal,
+    "smear": smear,
+    "texture": texture,
+}
+"""Name -> what makes one; None when the picture offers no place for it this time."""
+
+LOGICAL = ("copy_move", "removal")
+"""Families whose parts all look right and whose arrangement does not."""
+
+
+def _size(image: Pixels) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
+
+
+def _bytes(values: npt.NDArray[np.floating]) -> Pixels:
+    return np.clip(values, 0, 255).round().astype(np.uint8)
+
+
+def _within(length: float, most: int) -> int:
+    return int(np.clip(round(float(length)), 3, max(3, most // 2)))
+
+
+def foreground(image: Pixels) -> Mask:
+    """(H, W): where the part lies, by Otsu's threshold; everything where that tells little.
+
+    The part is whichever side of the threshold touches the border less.
+    """
+    grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 2)
+    level, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    light = grey > level
+    border = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
+    part = ~light if border.mean() > 0.5 else light
+    on_border = border.mean() if border.mean() <= 0.5 else 1 - border.mean()
+    if on_border > 0.1 or not 0.05 < part.mean() < 0.95:
+        return np.ones(_size(image), np.bool_)
+    return part.astype(np.bool_)
+
+
+def _place(image: Pixels, rng: np.random.Generator) -> tuple[int, int]:
+    """A pixel (y, x) of the part."""
+    places = np.flatnonzero(foreground(image))
+    y, x = divmod(int(rng.choice(places)), image.shape[1])
+    return y, x
+
+
+def _blob(image: Pixels, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """(H, W) in 0..1: one soft-edged blob of Perlin's shape on the part, small more often."""
+    height, width = _size(image)
+    y, x = _place(image, rng)
+    radius = min(height, width) * float(np.exp(rng.uniform(np.log(0.012), np.log(0.12))))
+    stretch, angle = float(np.exp(rng.uniform(-0.8, 0.8))), rng.uniform(0, np.pi)
+    down, across = np.mgrid[:height, :width].astype(np.float32)
+    u = (across - x) * np.cos(angle) + (down - y) * np.sin(angle)
+    v = (down - y) * np.cos(angle) - (across - x) * np.sin(angle)
+    distance = np.hypot(u / stretch, v * stretch) / max(radius, 1.5)
+    cells = (int(rng.integers(8, 33)), int(rng.integers(8, 33)))
+    ragged = distance + 0.6 * perlin_noise((height, width), cells, rng)
+    soft = max(0.05, 1.0 / max(radius, 1.5))
+    blob: npt.NDArray[np.float32] = np.clip((1 - ragged) / soft, 0, 1).astype(np.float32)
+    return blob
+
+
+def _blended(
+    image: Pixels,
+    other: npt.NDArray[np.floating],
+    shape: npt.NDArray[np.float32],
+    opacity: float,
+) -> Pixels:
+    share = (opacity * shape)[..., None]
+    return _bytes(image * (1 - share) + other * share)
+
+
+def _piece(image: Pixels, h: int, w: int, rng: np.random.Generator) -> Pixels:
+    """(h, w, 3) from anywhere on the part, turned by quarters and a little lighter or darker."""
+    y, x = _place(image, rng)
+    top = int(np.clip(y - h // 2, 0, image.shape[0] - h))
+    left = int(np.clip(x - w // 2, 0, image.shape[1] - w))
+    piece = image[top : top + h, left : left + w].astype(np.float32)
+    if rng.random() < 0.5:
+        piece = np.flip(piece, int(rng.integers(2)))
+    return _bytes(piece * rng.uniform(0.75, 1.25) + rng.uniform(-15, 15))
+
+
+def _pasted(image: Pixels, piece: Pixels, rng: np.random.Generator) -> Pixels:
+    """The piece, turned by any angle, at a place of the part."""
+    height, width = _size(image)
+    h, w = piece.shape[:2]
+    y, x = _place(image, rng)
+    turn = np.array(cv2.getRotationMatrix2D((w / 2, h / 2), rng.uniform(-180, 180), 1.0))
+    turn[:, 2] += [x - w / 2, y - h / 2]
+    moved = cv2.warpAffine(piece, turn, (width, height), flags=cv2.INTER_LINEAR)
+    shape = cv2.warpAffine(np.ones((h, w), np.float32), turn, (width, height))
+    return _blended(image, moved.astype(np.float32), shape.astype(np.float32), 1.0)
+
+
+def _moved(
+    image: Pixels, box: tuple[int, int, int, int], to: tuple[int, int], scale: float = 1.0
+) -> Pixels | None:
+    """What is in a box (y, x, h, w) once more about another place, with feathered edges."""
+    y, x, h, w = box
+    piece: npt.NDArray[np.float32] = image[y : y + h, x : x + w].astype(np.float32)
+    if scale != 1.0:
+        larger = cv2.resize(piece, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+        piece = larger.astype(np.float32)
+        h, w = piece.shape[:2]
+    top, left = to[0] - h // 2, to[1] - w // 2
+    if top < 0 or left < 0 or top + h > image.shape[0] or left + w > image.shape[1]:
+        return None
+    if abs(top - y) < h and abs(left - x) < w:
+        return None
+    down, across = np.mgrid[:h, :w].astype(np.float32)
+    inside = np.hypot((down - (h - 1) / 2) / (h / 2), (across - (w - 1) / 2) / (w / 2))
+    share = np.clip((1.05 - inside) / 0.25, 0, 1)[..., None]
+    changed = image.copy()
+    there = image[top : top + h, left : left + w]
+    changed[top : top + h, left : left + w] = _bytes(there * (1 - share) + piece * share)
+    return changed
+
+
+def _component(image: Pixels, rng: np.random.Generator) -> tuple[int, int, int, int] | None:
+    """A box (y, x, h, w) round a connected thing that stands out from the part, if there is one.
+
+    Things are what a median filter of their size takes away.
+    """
+    height, width = _size(image)
+    side = min(height, width)
+    reach = int(side * rng.choice([0.08, 0.14, 0.22])) | 1
+    small = min(1.0, 160 / side)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    grey = cv2.resize(grey, None, fx=small, fy=small, interpolation=cv2.INTER_AREA)
+    smooth = cv2.medianBlur(grey, max(3, int(reach * small) | 1))
+    apart = cv2.absdiff(grey, smooth)
+    level, _ = cv2.threshold(apart, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    if level < 8:
+        return None
+    _, _, stats, centres = cv2.connectedComponentsWithStats((apart > level).astype(np.uint8))
+    part = foreground(image)
+    boxes = []
+    for (x, y, w, h, area), centre in zip(stats[1:], centres[1:], strict=True):
+        fits = 0.02 * side <= max(w, h) / small <= 1.5 * reach and area >= 0.3 * w * h
+        inside = x > 0 and y > 0 and x + w < grey.shape[1] and y + h < grey.shape[0]
+        row = min(int(centre[1] / small), height - 1)
+        column = min(int(centre[0] / small), width - 1)
+        near = part[max(0, row - reach) : row + reach, max(0, column - reach) : column + reach]
+        if fits and inside and near.mean() > 0.5:
+            boxes.append((x, y, w, h))
+    if not boxes:
+        return None
+    x, y, w, h = boxes[int(rng.integers(len(boxes)))]
+    margin = max(2, int(0.2 * max(w, h) / small))
+    top, left = max(0, int(y / small) - margin), max(0, int(x / small) - margin)
+    bottom = min(height, int((y + h) / small) + margin)
+    right = min(width, int((x + w) / small) + margin)
+    return top, left, bottom - top, right - left
+
+
+def _closed(mask: Mask) -> Mask:
+    """Small gaps filled, where a change happened to leave pixels as they were."""
+    kernel = np.ones((3, 3), np.uint8)
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, kernel)
+    return closed.astype(np.bool_)
