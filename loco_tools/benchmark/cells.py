@@ -2,6 +2,8 @@
 
     DIR/cells/<method>/<class>/<seed>/result.json    the record: status, figures, honesty stamp
                                       scores.csv     one row per test image
+                                      validation_scores.csv
+                                                     the same of the good validation images
                                       curves.json    ROC and sPRO or PRO curves
                                       thumbnails.npz small maps for the report
                                       model/         the fitted detector
@@ -101,6 +103,8 @@ class Cost(Schema):
     peak_of: Literal["process", "gpu"]
     parameters: int | None = None
     """See `Detector.parameter_count`."""
+    held_out_s: float = 0.0
+    """Judging validation images and synthetic anomalies, which no other time includes."""
 
     @property
     def images_per_s(self) -> float:
@@ -121,6 +125,10 @@ class CellRecord(Schema):
     """Images it was fitted on and tested on: train, validation, and each kind folder of test."""
     figures: Figures = Field(default_factory=Figures)
     cost: Cost | None = None
+    probabilities: bool = False
+    """Whether image scores are probabilities of being anomalous."""
+    separation: float | None = None
+    """The AUROC of good validation images against synthetic anomalies made from them."""
     metrics: dict[str, Any] = Field(default_factory=dict)
     """The evaluation as `loco-tools evaluate --json` writes it."""
     config: dict[str, Any] = Field(default_factory=dict)
@@ -134,13 +142,14 @@ class CellRecord(Schema):
 
 @dataclass(frozen=True)
 class Score:
-    """The outcome for one test image, as in `scores.csv`."""
+    """The outcome for one image, as in `scores.csv`; `part` is None where it is not known."""
 
     id: str
     kind: str
     kind_folder: str
     defects: tuple[str, ...]
     score: float
+    part: str | None = None
 
 
 def read_record(cell: Cell, out: Path) -> CellRecord | None:
@@ -168,13 +177,14 @@ def write_failure(stamp: Stamp, error: str, trace: str, out: Path) -> CellRecord
 
 
 def write_scores(path: Path, samples: Sequence[Sample], scores: Sequence[float]) -> None:
-    """Write `scores.csv`, one row per test image in the order of the test set."""
+    """Write `scores.csv`, one row per image in the order of the set."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "kind", "kind_folder", "defects", "score"])
+    writer.writerow(["id", "kind", "kind_folder", "defects", "score", "part"])
     for sample, score in zip(samples, scores, strict=True):
         names = json.dumps(defect_types(sample), ensure_ascii=False)
-        writer.writerow([sample.id, sample.kind, sample.kind_folder, names, repr(float(score))])
+        place = [sample.id, sample.kind, sample.kind_folder, names]
+        writer.writerow([*place, repr(float(score)), sample.part or ""])
     files.write_text(path, text.getvalue())
 
 
@@ -209,6 +219,7 @@ def _scores(path: Path) -> Iterator[Score]:
                 kind_folder=row["kind_folder"],
                 defects=tuple(json.loads(row["defects"])),
                 score=float(row["score"]),
+                part=row.get("part") or None,
             )
 
 

@@ -47,6 +47,7 @@ def test_a_run_fills_every_cell_and_writes_one_row_for_each(
     cell = out / "cells" / "a" / "plate" / "0"
     assert sorted(path.name for path in cell.iterdir()) == [
         *("curves.json", "model", "result.json", "scores.csv", "thumbnails.npz"),
+        "validation_scores.csv",
     ]
     assert len(read_scores(cell / "scores.csv")) == 7
     assert not leftovers(out)
