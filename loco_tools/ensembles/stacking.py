@@ -1,0 +1,102 @@
+"""Combiners that learn from good images and synthetic anomalies how to judge scores."""
+
+import numpy as np
+from scipy.special import expit
+
+from loco_tools.ensembles.calibration import State
+from loco_tools.ensembles.combiner import Combiner
+from loco_tools.ensembles.logistic import Array, fit_logistic, labelled
+from loco_tools.ensembles.trees import leaf_values, tree_arrays
+
+
+class Stack(Combiner):
+    """Logistic regression on the members' scores, no weight below zero.
+
+    L2 as scikit-learn's default (C = 1) on scores of unit deviation over both kinds.
+    """
+
+    needs_anomalies = True
+    gives_probabilities = True
+
+    def _fit(self, good: Array, anomalous: Array) -> State:
+        rows, targets, weights = labelled(good, anomalous)
+        scale = rows.std(axis=0)
+        scale = np.where(scale > 0, scale, 1)
+        found, intercept = fit_logistic(
+            (rows - rows.mean(axis=0)) / scale, targets, weights, l2=1.0
+        )
+        per_unit = found / scale
+        return {
+            "weights": per_unit,
+            "intercept": np.array(intercept - float(per_unit @ rows.mean(axis=0))),
+        }
+
+    def combine(self, scores: Array) -> Array:
+        """See `Combiner`."""
+        return np.asarray(expit(self.margin(scores)))
+
+    def margin(self, scores: Array) -> Array:
+        """See `Combiner`: the log odds."""
+        return np.asarray(scores @ self.state["weights"] + self.state["intercept"])
+
+
+class Forest(Combiner):
+    """A random forest that no member's rising score can reassure.
+
+    Two hundred trees of at most four levels; few leaves, so patches are judged by `Stack` instead.
+    """
+
+    needs_anomalies = True
+    gives_probabilities = True
+    for_maps = "stack"
+
+    def _fit(self, good: Array, anomalous: Array) -> State:
+        from sklearn.ensemble import RandomForestClassifier
+
+        rows, targets, weights = labelled(good, anomalous)
+        forest = RandomForestClassifier(
+            n_estimators=200,
+            max_depth=4,
+            min_samples_leaf=3,
+            monotonic_cst=[1] * rows.shape[1],
+            random_state=self.seed,
+        )
+        forest.fit(rows, targets.astype(int), sample_weight=weights)
+        return tree_arrays(forest.estimators_)
+
+    def combine(self, scores: Array) -> Array:
+        """See `Combiner`."""
+        votes = leaf_values(self.state, scores.reshape(-1, scores.shape[-1]))
+        return np.asarray(votes.mean(axis=1).reshape(scores.shape[:-1]))
+
+
+class Boost(Combiner):
+    """Gradient boosting: 100 trees of two levels, each a tenth of a step and on half of the images.
+
+    Patches are judged by `Stack`, as with `Forest`.
+    """
+
+    needs_anomalies = True
+    gives_probabilities = True
+    for_maps = "stack"
+
+    def _fit(self, good: Array, anomalous: Array) -> State:
+        from sklearn.ensemble import GradientBoostingClassifier
+
+        rows, targets, weights = labelled(good, anomalous)
+        boost = GradientBoostingClassifier(
+            n_estimators=100,
+            max_depth=2,
+            min_samples_leaf=3,
+            subsample=0.5,
+            init="zero",
+            random_state=self.seed,
+        )
+        boost.fit(rows, targets.astype(int), sample_weight=weights)
+        found = tree_arrays([tree for (tree,) in boost.estimators_])
+        return found | {"value": found["value"] * boost.learning_rate}
+
+    def combine(self, scores: Array) -> Array:
+        """See `Combiner`."""
+        steps = leaf_values(self.state, scores.reshape(-1, scores.shape[-1]))
+        return np.asarray(expit(steps.sum(axis=1)).reshape(scores.shape[:-1]))

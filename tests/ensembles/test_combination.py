@@ -1,0 +1,237 @@
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy.special import expit
+
+from loco_tools.ensembles.combination import (
+    COMBINERS,
+    RankMean,
+    Vote,
+    combiner_class,
+    gives_probabilities,
+)
+from loco_tools.ensembles.combiner import Combiner
+from loco_tools.ensembles.logistic import fit_logistic, labelled
+from loco_tools.ensembles.stacking import Boost, Forest, Stack
+from loco_tools.ensembles.trees import leaf_values, tree_arrays
+from loco_tools.ensembles.weighting import Cawpe, WeightedMean, cross_validated_accuracy
+from loco_tools.errors import MethodError
+
+Scores = npt.NDArray[np.float64]
+SHIFTS = (3.0, 1.5, 0.0)
+
+
+def make_scores(seed: int = 0, good: int = 60, anomalous: int = 50) -> tuple[Scores, Scores]:
+    """Of three members: a good one, a fair one, and one that knows nothing."""
+    draw = np.random.default_rng(seed)
+    return draw.normal(0, 1, (good, 3)), draw.normal(SHIFTS, 1, (anomalous, 3))
+
+
+def fitted(name: str, seed: int = 0) -> Combiner:
+    return combiner_class(name)().fit(*make_scores(seed))
+
+
+@pytest.mark.parametrize("name", COMBINERS)
+def test_the_members_are_the_last_axis_of_any_shape(name: str) -> None:
+    scores = np.random.default_rng(1).normal(0, 2, (2, 4, 5, 3))
+    combiner = fitted(name)
+    together = combiner.combine(scores)
+    assert together.shape == (2, 4, 5)
+    np.testing.assert_allclose(together[1, 2], combiner.combine(scores[1, 2]))
+
+
+@pytest.mark.parametrize("name", [name for name in COMBINERS if name != "boost"])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_rising_score_lowers_the_whole(name: str, seed: int) -> None:
+    combiner = fitted(name, seed)
+    scores = np.random.default_rng(seed).normal(0, 3, (200, 3))
+    for member in range(3):
+        raised = scores.copy()
+        raised[:, member] += 1.5
+        for judge in (combiner.combine, combiner.margin):
+            assert (judge(raised) >= judge(scores) - 1e-12).all()
+
+
+@pytest.mark.parametrize("name", COMBINERS)
+def test_state_is_all_that_a_combiner_is(name: str) -> None:
+    combiner = fitted(name)
+    assert all(isinstance(value, np.ndarray) for value in combiner.state.values())
+    scores = np.random.default_rng(2).normal(0, 2, (30, 3))
+    again = combiner_class(name)(combiner.state)
+    np.testing.assert_array_equal(again.combine(scores), combiner.combine(scores))
+    np.testing.assert_array_equal(again.margin(scores), combiner.margin(scores))
+
+
+@pytest.mark.parametrize("name", [n for n, found in COMBINERS.items() if found.needs_anomalies])
+def test_those_that_learn_from_anomalies_separate_better_than_the_mean(name: str) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    good, anomalous = make_scores(9, 2000, 2000)
+    labels = np.repeat([0, 1], 2000)
+    rows = np.concatenate([good, anomalous])
+    combiner = combiner_class(name)().fit(*make_scores(0, 400, 400))
+    area = roc_auc_score(labels, combiner.combine(rows))
+    assert area > roc_auc_score(labels, rows.mean(axis=1))
+
+
+@pytest.mark.parametrize("name", [n for n, found in COMBINERS.items() if found.needs_anomalies])
+def test_without_the_anomalies_that_it_needs_a_combiner_says_so(name: str) -> None:
+    with pytest.raises(MethodError, match=r"expected anomalous scores \(N, members\)"):
+        combiner_class(name)().fit([[1.0, 2.0]])
+
+
+def test_mean_median_and_maximum_by_hand() -> None:
+    row = np.array([[1.0, 2.0, 9.0]])
+    got = {name: fitted(name).combine(row).tolist() for name in ("mean", "median", "max")}
+    assert got == {"mean": [4], "median": [2], "max": [9]}
+
+
+def test_votes_count_before_anything_else() -> None:
+    vote = Vote(vote_quantile=0.5).fit([[0.0, 0.0], [2.0, 2.0]])  # thresholds 1 and 1
+    scores = np.array([[1.1, 1.1], [900.0, 1.0], [2.0, 1.0], [1.0, 0.9], [-900.0, 0.0]])
+    got = vote.combine(scores)
+    assert (got * 3).astype(int).tolist() == [2, 1, 1, 0, 0]
+    assert (np.diff(got) < 0).all()  # the mean tells apart what ties
+
+
+def test_ranks_are_those_among_good_scores_and_do_not_tie_above_them() -> None:
+    ranks = RankMean().fit([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])
+    got = ranks.combine(np.array([[0.0, 5.0], [2.5, 15.0], [4.0, 31.0], [5.0, 31.0]]))
+    assert (got * 7).astype(int).tolist() == [0, 3, 6, 6]
+    assert (np.diff(got) > 0).all()
+
+
+def test_ranks_among_many_good_patches_are_told_from_quantiles() -> None:
+    ranks = RankMean().fit(np.arange(50_000.0)[:, None])
+    assert len(ranks.state["good"]) == 1000
+    assert ranks.combine(np.array([[25_000.0]])) == pytest.approx(0.5, abs=2e-3)
+
+
+def test_weights_are_the_normal_deviates_of_the_areas_but_for_the_shrinkage() -> None:
+    good, anomalous = make_scores(good=4000, anomalous=4000)
+    weights = WeightedMean().fit(good, anomalous).state["weights"]
+    # An AUROC is Phi(shift / sqrt 2), so that weights go as the shifts: 2 to 1 to nothing.
+    assert weights.tolist() == pytest.approx([2 / 3, 1 / 3, 0], abs=0.03)
+
+
+def test_few_images_leave_the_weights_near_equal() -> None:
+    good, anomalous = make_scores(good=2, anomalous=2)
+    weights = WeightedMean().fit(good, anomalous + 5).state["weights"]
+    assert weights.tolist() == pytest.approx([1 / 3] * 3, abs=0.1)
+
+
+def test_members_that_all_know_nothing_weigh_the_same() -> None:
+    good, _ = make_scores()
+    assert WeightedMean().fit(good, good - 1).state["weights"].tolist() == pytest.approx(
+        [1 / 3] * 3
+    )
+
+
+def test_cawpe_weighs_by_the_fourth_power_of_the_accuracy() -> None:
+    good = np.array([[0.0, 0.0]] * 20)
+    anomalous = np.array([[1.0, 0.0]] * 20)
+    weights = Cawpe().fit(good, anomalous).state["weights"]
+    assert weights.tolist() == pytest.approx([1 / (1 + 0.5**4), 0.5**4 / (1 + 0.5**4)])
+    assert Cawpe(alpha=0).fit(good, anomalous).state["weights"].tolist() == [0.5, 0.5]
+
+
+def test_the_accuracy_is_that_of_the_best_threshold_elsewhere() -> None:
+    draw = np.random.default_rng(0)
+    good, anomalous = draw.normal(0, 1, 3000), draw.normal(2, 1, 3000)
+    assert cross_validated_accuracy(good, anomalous) == pytest.approx(0.841, abs=0.015)
+    assert cross_validated_accuracy(good[:1], anomalous[:1]) in (0, 1)
+
+
+def test_stacking_is_scikit_learns_regression_where_no_weight_would_be_negative() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    good, anomalous = make_scores(good=50, anomalous=50)
+    good, anomalous = good[:, :2], anomalous[:, :2]
+    rows, targets, _ = labelled(good, anomalous)
+    standardised = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    exact = LogisticRegression(C=1, tol=1e-8).fit(standardised, targets)
+    stack = Stack().fit(good, anomalous)
+    np.testing.assert_allclose(
+        stack.combine(rows), exact.predict_proba(standardised)[:, 1], atol=2e-3
+    )
+
+
+def test_stacking_gives_a_member_that_is_wrong_way_round_nothing() -> None:
+    good, anomalous = make_scores()
+    stack = Stack().fit(good * [1, -1, 1], anomalous * [1, -1, 1])
+    assert stack.state["weights"][1] == 0
+    assert stack.state["weights"][0] > 0
+
+
+def test_the_stacks_margin_does_not_saturate_where_its_probability_does() -> None:
+    far = np.array([[1e3, 0, 0], [2e3, 0, 0]])
+    stack = fitted("stack")
+    assert stack.combine(far).tolist() == [1, 1]
+    margins = stack.margin(far)
+    assert margins[1] > margins[0]
+    assert expit(stack.margin(far[:, ::-1])) == pytest.approx(stack.combine(far[:, ::-1]))
+
+
+def test_forests_as_arrays_say_what_scikit_learns_do() -> None:
+    from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+
+    rows, targets, weights = labelled(*make_scores())
+    unseen = np.random.default_rng(5).normal(0, 3, (500, 3))
+    forest = RandomForestClassifier(30, random_state=0).fit(rows, targets, sample_weight=weights)
+    votes = leaf_values(tree_arrays(forest.estimators_), unseen).mean(axis=1)
+    np.testing.assert_allclose(votes, forest.predict_proba(unseen)[:, 1], atol=1e-12)
+    boost = GradientBoostingClassifier(n_estimators=30, init="zero", random_state=0)
+    boost.fit(rows, targets)
+    steps = leaf_values(tree_arrays([tree for (tree,) in boost.estimators_]), unseen)
+    np.testing.assert_allclose(
+        expit(0.1 * steps.sum(axis=1)), boost.predict_proba(unseen)[:, 1], atol=1e-12
+    )
+
+
+def test_the_forest_is_scikit_learns_with_the_settings_it_states() -> None:
+    from sklearn.ensemble import RandomForestClassifier
+
+    good, anomalous = make_scores()
+    rows, targets, weights = labelled(good, anomalous)
+    exact = RandomForestClassifier(
+        200, max_depth=4, min_samples_leaf=3, monotonic_cst=[1, 1, 1], random_state=3
+    ).fit(rows, targets, sample_weight=weights)
+    unseen = np.random.default_rng(5).normal(0, 3, (100, 3))
+    np.testing.assert_allclose(
+        Forest(seed=3).fit(good, anomalous).combine(unseen),
+        exact.predict_proba(unseen)[:, 1],
+        atol=1e-12,
+    )
+
+
+@pytest.mark.parametrize("found", [Forest, Boost, Stack])
+def test_many_copies_of_the_anomalies_do_not_make_anomalies_likelier(found: type[Combiner]) -> None:
+    good, anomalous = make_scores(good=400, anomalous=400)
+    middle = np.array([[1.5, 0.75, 0.0]])
+    once = found().fit(good, anomalous).combine(middle)
+    often = found().fit(good, np.tile(anomalous, (5, 1))).combine(middle)
+    assert once == pytest.approx(often, abs=0.15)
+
+
+def test_weights_may_not_go_below_their_bound() -> None:
+    rows = np.array([[0.0], [1.0]])
+    slope, _ = fit_logistic(rows, np.array([1.0, 0.0]), np.ones(2), lowest=0.25)
+    assert slope.tolist() == [0.25]
+
+
+def test_the_normal_deviate_of_a_perfect_area_is_bounded() -> None:
+    weights = WeightedMean().fit([[0.0, 0.0]] * 30, [[1.0, -1.0]] * 30).state["weights"]
+    assert weights.tolist() == pytest.approx([1 - 10 / 40 / 2, 10 / 40 / 2])
+
+
+def test_which_are_probabilities() -> None:
+    assert not gives_probabilities("z_score", "mean")
+    assert gives_probabilities("platt", "mean")
+    assert gives_probabilities("z_score", "forest")
+    assert gives_probabilities("platt", "cawpe")
+    assert not gives_probabilities("platt", "vote")
+
+
+def test_an_unknown_combiner_is_answered_with_the_nearest() -> None:
+    with pytest.raises(MethodError, match='unknown combiner "medain"; did you mean "median"'):
+        combiner_class("medain")
