@@ -157,28 +157,32 @@ class Empirical(Calibrator):
 
     def _transform(self, scores: Array) -> Array:
         knots, deviates = self.state["knots"], self.state["deviates"]
+        found = np.asarray(np.interp(scores, knots, deviates))
+        below, above = scores < knots[0], scores > knots[-1]
+        found[below] += self.state["slope"] * (scores[below] - knots[0])
         shape, scale, log_share = self.state["tail"]
-        beyond = np.maximum(scores - knots[-1], 0) / scale
+        beyond = (scores[above] - knots[-1]) / scale
         excess = np.log1p(shape * beyond) / shape if shape > 0 else beyond
-        above = -ndtri_exp(log_share - excess)
-        below = deviates[0] + self.state["slope"] * np.minimum(scores - knots[0], 0)
-        body = np.interp(scores, knots, deviates)
-        inner = np.where(scores < knots[0], below, body)
-        return np.asarray(np.where(scores > knots[-1], above, inner))
+        found[above] = -ndtri_exp(log_share - excess)
+        return found
 
 
 class _Logistic(Calibrator):
-    """sigmoid of what `_logits` gives; scores are standardised before anything else."""
+    """sigmoid of what `_logits` gives, in deviations of the good scores from their mean, arcsinh.
+
+    Deviation from all of them: arcsinh leaves the neighbourhood of good scores as it is and takes
+    the logarithm far away, where a strong anomaly may lie a thousand deviations off; in a straight
+    line, a handful of such would decide the slope at the border between the kinds.
+    """
 
     needs_anomalies = True
 
     def _standardised(self, scores: Array) -> Array:
-        return np.asarray((scores - self.state["offset"]) / self.state["scale"])
+        return np.asarray(np.arcsinh((scores - self.state["offset"]) / self.state["scale"]))
 
     def _fit(self, good: Array, anomalous: Array) -> State:
-        both = np.concatenate([good, anomalous])
-        scale = np.array(_positive(float(both.std()), both))
-        self.state = {"offset": np.array(both.mean()), "scale": scale}
+        scale = np.array(_positive(float(good.std()), good))
+        self.state = {"offset": np.array(good.mean()), "scale": scale}
         learned = self._learn(self._standardised(good), self._standardised(anomalous))
         return self.state | learned
 

@@ -52,7 +52,11 @@ class Ensemble(Detector):
     def parameter_count(self) -> int:
         """See `Detector.parameter_count`; a backbone that members share counts once."""
         own = sum(tensor.numel() for tensor in self._tensors().values())
-        return own + count_together(self.members.values())
+        return own + count_together(self._consulted())
+
+    def _consulted(self) -> Iterable[Detector]:
+        """The detectors that predicting asks."""
+        return self.members.values()
 
     def save(self, folder: Path) -> None:
         """See `Detector.save`; the members are saved inside, under `members/<number>`."""
@@ -69,6 +73,7 @@ class Ensemble(Detector):
             checkpoint.write_into(fresh, record, tensors)
             for number, member in enumerate(self.members.values()):
                 member.save(fresh / "members" / str(number))
+            self._save_more(fresh)
 
     @classmethod
     def load(
@@ -83,9 +88,7 @@ class Ensemble(Detector):
         config = parse(cls.Config, record.config, origin=str(folder / checkpoint.RECORD))
         members = {
             name: load_detector(
-                folder / "members" / str(number),
-                backbone.get(name) if isinstance(backbone, Mapping) else backbone,
-                device=device,
+                folder / "members" / str(number), backbone_of(name, backbone), device=device
             )
             for number, name in enumerate(record.members)
         }
@@ -93,12 +96,19 @@ class Ensemble(Detector):
         ensemble.training_log = record.training_log
         try:
             ensemble._restore({k: value.to(ensemble.device) for k, value in tensors.items()})
+            ensemble._load_more(folder, backbone)
         except (KeyError, RuntimeError) as error:
             raise MethodError(
                 f"{folder}: does not hold a complete {cls.name} ({error}); next step: fit it again"
             ) from error
         ensemble._input_size = record.input_size
         return ensemble
+
+    def _save_more(self, folder: Path) -> None:
+        """Write what is neither a member nor an array into an open folder; here nothing."""
+
+    def _load_more(self, folder: Path, backbone: Backbone | Mapping[str, Backbone] | None) -> None:
+        """Take over what `_save_more` wrote; here nothing."""
 
     @abstractmethod
     def _tensors(self) -> dict[str, Tensor]:
@@ -107,6 +117,11 @@ class Ensemble(Detector):
     @abstractmethod
     def _restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over what `_tensors` gave; KeyError when something is missing."""
+
+
+def backbone_of(member: str, backbone: Backbone | Mapping[str, Backbone] | None) -> Backbone | None:
+    """A member's backbone: the one that all share, or its own of several by name."""
+    return backbone.get(member) if isinstance(backbone, Mapping) else backbone
 
 
 def count_together(detectors: Iterable[Detector]) -> int:

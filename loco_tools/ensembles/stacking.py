@@ -12,7 +12,7 @@ from loco_tools.ensembles.trees import leaf_values, tree_arrays
 class Stack(Combiner):
     """Logistic regression on the members' scores, no weight below zero.
 
-    L2 as scikit-learn's default (C = 1) on scores of unit deviation over both kinds.
+    L2 as scikit-learn's default (C = 1) on scores that are of unit deviation over good images.
     """
 
     needs_anomalies = True
@@ -20,16 +20,10 @@ class Stack(Combiner):
 
     def _fit(self, good: Array, anomalous: Array) -> State:
         rows, targets, weights = labelled(good, anomalous)
-        scale = rows.std(axis=0)
+        scale = good.std(axis=0)
         scale = np.where(scale > 0, scale, 1)
-        found, intercept = fit_logistic(
-            (rows - rows.mean(axis=0)) / scale, targets, weights, l2=1.0
-        )
-        per_unit = found / scale
-        return {
-            "weights": per_unit,
-            "intercept": np.array(intercept - float(per_unit @ rows.mean(axis=0))),
-        }
+        found, intercept = fit_logistic(rows / scale, targets, weights, l2=1.0)
+        return {"weights": found / scale, "intercept": np.array(intercept)}
 
     def combine(self, scores: Array) -> Array:
         """See `Combiner`."""

@@ -134,10 +134,11 @@ def test_platt_is_the_logistic_regression_of_smoothed_targets() -> None:
     labels = np.repeat([0, 1, 1, 0], 50)
     share = 51 / 52
     weights = np.repeat([share, share, 1 - share, 1 - share], 50)
-    exact = LogisticRegression(C=1e9, max_iter=1000).fit(rows, labels, sample_weight=weights)
+    bent = np.arcsinh((rows - good.mean()) / good.std())
+    exact = LogisticRegression(C=1e9, max_iter=1000).fit(bent, labels, sample_weight=weights)
     np.testing.assert_allclose(
         Platt().fit(good, anomalous).transform(rows[:, 0]),
-        exact.predict_proba(rows)[:, 1],
+        exact.predict_proba(bent)[:, 1],
         atol=1e-3,
     )
 
@@ -148,9 +149,18 @@ def test_a_detector_that_misses_the_anomalies_is_made_flat_and_not_turned_round(
     assert 0 < flat[1] - flat[0] < 0.01
 
 
+@pytest.mark.parametrize("name", WITH_ANOMALIES)
+def test_an_anomaly_far_away_does_not_blur_the_border_of_the_rest(name: str) -> None:
+    good, anomalous = make_scores()
+    far = calibrator_class(name)().fit(good, [*anomalous, 1e5])
+    border = np.array([8.0, 12, 16])
+    np.testing.assert_allclose(far.transform(border), fitted(name).transform(border), atol=0.1)
+
+
 def test_temperature_gives_one_half_midway_between_the_medians() -> None:
-    calibrator = Temperature().fit([0, 1, 2, 7], [4, 5, 6])
-    assert calibrator.transform([3.25]).tolist() == pytest.approx([0.5])
+    calibrator = Temperature().fit([-1, 0, 0, 1], [4, 5, 6])  # of good: mean 0, variance 1 / 2
+    middle = np.sinh(np.arcsinh(5 / np.sqrt(0.5)) / 2) * np.sqrt(0.5)
+    assert calibrator.transform([middle]).tolist() == pytest.approx([0.5])
 
 
 def balanced_log_loss(name: str, good: Scores, anomalous: Scores) -> float:

@@ -148,12 +148,19 @@ def test_stacking_is_scikit_learns_regression_where_no_weight_would_be_negative(
     good, anomalous = make_scores(good=50, anomalous=50)
     good, anomalous = good[:, :2], anomalous[:, :2]
     rows, targets, _ = labelled(good, anomalous)
-    standardised = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    standardised = (rows - rows.mean(axis=0)) / good.std(axis=0)
     exact = LogisticRegression(C=1, tol=1e-8).fit(standardised, targets)
     stack = Stack().fit(good, anomalous)
     np.testing.assert_allclose(
         stack.combine(rows), exact.predict_proba(standardised)[:, 1], atol=2e-3
     )
+
+
+def test_an_anomaly_far_away_does_not_blur_the_border_of_the_rest() -> None:
+    good, anomalous = make_scores()
+    plain = Stack().fit(good, anomalous).state["weights"]
+    far = Stack().fit(good, np.concatenate([anomalous, [[5000.0, 5000, 5000]]])).state["weights"]
+    np.testing.assert_allclose(far, plain, atol=0.05)
 
 
 def test_stacking_gives_a_member_that_is_wrong_way_round_nothing() -> None:
