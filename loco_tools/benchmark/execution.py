@@ -127,6 +127,7 @@ def execute(
             held_out_s=held_out.took_s,
         )
         evaluation = _evaluate(dataset.test, maps, scores, progress)
+        _check_probabilities(detector, scores + held_out.scores)
         record = _record(job, dataset, detector, cost, evaluation).model_copy(
             update={"separation": held_out.separation}
         )
@@ -226,6 +227,14 @@ def _predict(
         write_map(map_path(maps, sample), prediction.map)
         scores.append(float(prediction.score))
     return scores, watch.total_s
+
+
+def _check_probabilities(detector: "Detector", scores: Sequence[float]) -> None:
+    if getattr(detector, "probabilities", False) and not (min(scores) >= 0 and max(scores) <= 1):
+        raise BenchmarkError(
+            f"{detector.name}: says that its image scores are probabilities; expected them between "
+            f"0 and 1, got {min(scores):g} to {max(scores):g}"
+        )
 
 
 @dataclass(frozen=True)
