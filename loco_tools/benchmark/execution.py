@@ -26,11 +26,11 @@ from loco_tools.benchmark.cells import (
     write_scores,
 )
 from loco_tools.benchmark.measure import PeakMemory, Stopwatch
-from loco_tools.benchmark.suite import ENSEMBLE
 from loco_tools.datasets import load
 from loco_tools.datasets.maps import map_path, read_map, write_map
 from loco_tools.datasets.sample import DatasetClass, Images, Sample
 from loco_tools.datasets.splits import hold_out_validation
+from loco_tools.ensembles import ENSEMBLES, create_ensemble, ensemble_class
 from loco_tools.errors import BenchmarkError
 from loco_tools.evaluation import Evaluation, evaluate_maps, sample_key
 from loco_tools.metrics.roc import Curve, auroc, rank
@@ -54,8 +54,8 @@ LEARNED_FROM = ("texture",)
 class Job:
     """A cell to be worked on.
 
-    `method` is what `loco_tools.methods.create` takes ("ensemble" for one built from `members`,
-    label -> method); `keep_maps` keeps the anomaly maps beside the cells.
+    `method` is what `loco_tools.methods.create` takes, or `create_ensemble` for one that is built
+    from `members`, label -> method; `keep_maps` keeps the anomaly maps beside the cells.
     """
 
     stamp: Stamp
@@ -169,14 +169,13 @@ def _fitted(
 
 def _unfitted(job: Job, backbones: Mapping[str, "Backbone"]) -> "Detector":
     if job.members:
-        from loco_tools.ensembles import create_ensemble
-
         members = {
             label: _load(job, Cell(label, job.stamp.class_name, job.stamp.seed), method, backbones)
             for label, method in job.members.items()
         }
         return create_ensemble(
             members,
+            job.method,
             preset=job.stamp.preset,
             overrides=job.stamp.overrides,
             device=job.stamp.device,
@@ -201,11 +200,9 @@ def _load(job: Job, cell: Cell, method: str, backbones: Mapping[str, "Backbone"]
         reason = record.error if record is not None else "it has not run"
         raise BenchmarkError(f"member {cell} is not available: {reason}")
     folder = cell.folder(job.out) / "model"
-    if method == ENSEMBLE:
-        from loco_tools.ensembles.feature_fusion import FeatureFusion
-
+    if method in ENSEMBLES:
         members = {label: backbones[label] for label in job.members if label in backbones}
-        return FeatureFusion.load(folder, members, device=job.stamp.device)
+        return ensemble_class(method).load(folder, members, device=job.stamp.device)
     from loco_tools.methods import method_class
 
     backbone = backbones.get(cell.method)

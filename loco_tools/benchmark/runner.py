@@ -15,8 +15,9 @@ from loco_tools.benchmark import results
 from loco_tools.benchmark.cells import Cell, CellRecord, Stamp, read_record, write_failure
 from loco_tools.benchmark.fingerprint import code_hash, data_hash
 from loco_tools.benchmark.measure import hardware, versions
-from loco_tools.benchmark.suite import ENSEMBLE, MethodEntry, Suite
+from loco_tools.benchmark.suite import MethodEntry, Suite
 from loco_tools.datasets.sidecar import sidecar_path
+from loco_tools.ensembles import ENSEMBLES, create_ensemble, ensemble_place
 from loco_tools.errors import BenchmarkError, LocoToolsError, MethodError, did_you_mean
 from loco_tools.progress import SILENT, Progress
 from loco_tools.schema import Schema, read_json
@@ -24,6 +25,7 @@ from loco_tools.schema import Schema, read_json
 if TYPE_CHECKING:
     from loco_tools.benchmark.execution import Job
     from loco_tools.methods.backbones import Backbone
+    from loco_tools.methods.detector import Detector
 
 RUN_FILE = "run.json"
 NO_BACKBONE = "none"
@@ -192,7 +194,7 @@ def check_methods(entries: Sequence[MethodEntry]) -> None:
 
     for entry in entries:
         if entry.name not in METHODS and ":" not in entry.name and not entry.is_ensemble:
-            known = [*METHODS, ENSEMBLE]
+            known = [*METHODS, *ENSEMBLES]
             raise MethodError(f'unknown method "{entry.name}"; {did_you_mean(entry.name, known)}')
 
 
@@ -241,20 +243,38 @@ def _backbones(suite: Suite, progress: Progress) -> dict[str, "Backbone"]:
 
 
 def _check_settings(bench: Bench) -> None:
-    """Build every single method once, so that a wrong setting shows before anything is fitted."""
+    """Build every line once, so that what does not fit shows before anything is fitted."""
     from loco_tools.methods import create
 
-    for entry in bench.entries:
-        if not entry.is_ensemble:
-            create(
-                entry.name,
-                backbone=bench.backbones.get(entry.title),
-                preset=bench.preset(entry),
-                overrides=entry.overrides,
-                input_size_px=bench.suite.input_size_px,
-                resize=bench.suite.resize,
-                device=bench.device,
-            )
+    singles: dict[str, Detector] = {}
+    for entry in bench.entries:  # members before their ensembles
+        if entry.is_ensemble:
+            _check_ensemble(bench, entry, singles)
+            continue
+        singles[entry.title] = create(
+            entry.name,
+            backbone=bench.backbones.get(entry.title),
+            preset=bench.preset(entry),
+            overrides=entry.overrides,
+            input_size_px=bench.suite.input_size_px,
+            resize=bench.suite.resize,
+            device=bench.device,
+        )
+
+
+def _check_ensemble(bench: Bench, entry: MethodEntry, singles: "Mapping[str, Detector]") -> None:
+    """Build an ensemble over members that are not fitted yet."""
+    members = {label: singles[label] for label in entry.members}
+    try:
+        create_ensemble(
+            members,
+            entry.name,
+            preset=bench.preset(entry),
+            overrides=entry.overrides,
+            device=bench.device,
+        )
+    except LocoToolsError as error:
+        raise MethodError(f'ensemble "{entry.title}": {error}') from error
 
 
 def _jobs(bench: Bench, progress: Progress) -> Iterator["Job"]:
@@ -282,7 +302,7 @@ def _stamp(bench: Bench, entry: MethodEntry, cell: Cell, keys: Mapping[str, str]
         method=cell.method,
         class_name=cell.class_name,
         seed=cell.seed,
-        overrides=entry.overrides,
+        overrides=entry.settings,
         members={member: keys[member] for member in entry.members},
         backbone=_backbone_tag(bench, entry),
         preset=bench.preset(entry),
@@ -306,12 +326,14 @@ def _code(entry: MethodEntry) -> str:
     """The hash of the code behind a line: its method, what that imports, and the evaluation."""
     from loco_tools.methods import method_place
 
-    spelled = method_place(entry.name)
-    module = "loco_tools.ensembles" if entry.is_ensemble else spelled.partition(":")[0]
+    place = ensemble_place(entry.name).place if entry.is_ensemble else method_place(entry.name)
+    module = place.partition(":")[0]
     package = module.partition(".")[0] if not module.startswith("loco_tools.") else module
-    modules = [module, "loco_tools.evaluation", "loco_tools.benchmark.execution"]
-    within = ["loco_tools.methods", "loco_tools.ensembles", "loco_tools.metrics"]
-    return code_hash(modules, [*within, "loco_tools.evaluation", package])
+    modules = [module, "loco_tools.ensembles.synthetic"]  # held-out images are judged by it
+    modules += ["loco_tools.evaluation", "loco_tools.benchmark.execution"]
+    within = ["loco_tools.methods", "loco_tools.metrics", "loco_tools.evaluation", package]
+    # What ensembles are made of is not behind a single method, which need not be fitted again.
+    return code_hash(modules, [*within, *(["loco_tools.ensembles"] * entry.is_ensemble)])
 
 
 def _open(bench: Bench, jobs: Sequence["Job"], command: str) -> Run:

@@ -9,11 +9,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from loco_tools import definitions
+from loco_tools.ensembles import ENSEMBLES
 from loco_tools.errors import BenchmarkError, did_you_mean
 from loco_tools.schema import Schema, read_toml
-
-ENSEMBLE = "ensemble"
-"""The method name that stands for the feature ensemble of other methods of the suite."""
 
 DEFAULT_MEMBERS = ("patchcore", "simplenet")
 """What an ensemble is made of when the suite names no other method."""
@@ -24,7 +22,8 @@ Preset = Literal["fast", "paper"]
 class MethodEntry(Schema):
     """One line of the comparison: a method, or an ensemble of other lines.
 
-    `name` is a name of `loco_tools.methods.METHODS`, "ensemble", or "module:Class" of a plug-in.
+    `name` is a name of `loco_tools.methods.METHODS` or of `loco_tools.ensembles.ENSEMBLES`, or
+    "module:Class" of a plug-in.
     `label` (default: the name) names the line in results and folders, so that one method can be
     compared with itself under other `overrides`. `members` are labels, for ensembles only; empty
     means every line of the suite that is no ensemble.
@@ -38,8 +37,11 @@ class MethodEntry(Schema):
 
     @model_validator(mode="after")
     def _members_belong_to_ensembles(self) -> Self:
-        if self.members and self.name != ENSEMBLE:
-            raise ValueError(f'members are for the method "{ENSEMBLE}", got them on "{self.name}"')
+        if self.members and not self.is_ensemble:
+            raise ValueError(
+                f'members are for ensembles, got them on "{self.name}"; '
+                f"{did_you_mean(self.name, ENSEMBLES)}"
+            )
         return self
 
     @property
@@ -50,7 +52,13 @@ class MethodEntry(Schema):
     @property
     def is_ensemble(self) -> bool:
         """Whether it is built from fitted members."""
-        return self.name == ENSEMBLE
+        return self.name in ENSEMBLES
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The overrides, and under them those that the name of an ensemble stands for."""
+        named = ENSEMBLES[self.name].overrides if self.is_ensemble else {}
+        return {**named, **self.overrides}
 
 
 class Suite(Schema):

@@ -35,6 +35,9 @@ from loco_tools.progress import Progress
 
 Mask = npt.NDArray[np.bool_]
 
+LEARNED_FROM = ("texture",)
+"""Kinds that are DRAEM's recipe: a member that was trained on them looks too certain there."""
+
 CalibratorName = Literal[
     "z_score",
     "robust_z",
@@ -65,7 +68,7 @@ class OutputConfig(DetectorConfig):
     synthetic: int = Field(default=200, ge=2)
     """Synthetic anomalies, made only where calibrator or combiner need them."""
     families: tuple[str, ...] | None = None
-    """Kinds of synthetic anomalies; None: all."""
+    """Kinds of synthetic anomalies; None: all that no method here is trained with."""
     patches: int = Field(default=50_000, ge=100)
     """Good patches that maps are calibrated on, drawn at random from all held-out images."""
     bags: int = Field(default=0, ge=0, le=50)
@@ -214,7 +217,8 @@ class OutputFusion(Ensemble):
         count = self.config.synthetic
         rng = np.random.default_rng(seed)
         per_image = max(1, self.config.patches // count)
-        made = synthetic_anomalies(images, count, seed=seed, families=self.config.families)
+        families = self.config.families or [f for f in FAMILIES if f not in LEARNED_FROM]
+        made = synthetic_anomalies(images, count, seed=seed, families=families)
         scores, patches = [], []
         with progress.task(f"{self.name}: synthetic anomalies", count) as advance:
             for part in _parts(made, self.config.batch_size):

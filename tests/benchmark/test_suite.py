@@ -4,6 +4,7 @@ import pytest
 
 from loco_tools.benchmark.suite import MethodEntry, Suite, folder_name, load_suite, with_settings
 from loco_tools.definitions import names
+from loco_tools.ensembles import ENSEMBLES
 from loco_tools.errors import BenchmarkError, DefinitionError
 from loco_tools.schema import parse
 
@@ -26,6 +27,30 @@ def test_an_ensemble_alone_brings_patchcore_and_simplenet_along() -> None:
     assert [entry.title for entry in entries] == ["patchcore", "simplenet", "ensemble"]
 
 
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_every_name_of_an_ensemble_takes_the_single_methods_as_its_members(name: str) -> None:
+    entries = Suite(methods=[name, "a", "ensemble-max" if name == "ensemble" else "ensemble"])
+    assert [entry.members for entry in entries.entries()] == [(), ("a",), ("a",)]
+
+
+def test_ensembles_have_members_of_their_own_choice_and_several_share_them() -> None:
+    suite = Suite(
+        methods=[
+            "a",
+            "b",
+            {"name": "ensemble-mean", "members": ["b"]},
+            {"name": "ensemble-mean", "label": "sharp", "overrides": {"combiner": "max"}},
+        ]
+    )
+    assert [e.members for e in suite.entries()] == [(), (), ("b",), ("a", "b")]
+
+
+def test_settings_hold_what_the_name_of_an_ensemble_stands_for() -> None:
+    entry = MethodEntry(name="ensemble-mean", overrides={"calibrator": "robust_z"})
+    assert entry.settings == {"combiner": "mean", "calibrator": "robust_z"}
+    assert MethodEntry(name="patchcore", overrides={"size_px": 64}).settings == {"size_px": 64}
+
+
 def test_an_unknown_member_is_answered_with_the_nearest_line() -> None:
     methods = ["patchcore", {"name": "ensemble", "members": ["patchcor"]}]
     with pytest.raises(BenchmarkError, match='member "patchcor"; did you mean "patchcore"'):
@@ -39,7 +64,10 @@ def test_an_unknown_member_is_answered_with_the_nearest_line() -> None:
         ({"methods": ["a", "a"]}, "needs its own label"),
         ({"methods": ["a"], "seeds": [1, 1]}, "each seed counts once"),
         ({"methods": ["a"], "sedes": [1]}, 'did you mean "seeds"'),
-        ({"methods": [{"name": "a", "members": ["b"]}]}, 'members are for the method "ensemble"'),
+        (
+            {"methods": [{"name": "a", "members": ["b"]}]},
+            'members are for ensembles, got them on "a"',
+        ),
         ({"methods": ["a"], "preset": "slow"}, "'fast' or 'paper'"),
     ],
 )
