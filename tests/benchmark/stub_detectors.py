@@ -71,6 +71,16 @@ class Pixels(Brightness):
     needs_backbone = False
 
 
+class Sure(Brightness):
+    """The same, with probabilities for scores; with a negative sign it only says so."""
+
+    probabilities = True
+
+    def score_batch(self, batch: Batch) -> PatchScores:
+        grey = self.cut_batch(batch, "grey")[:, 0].sigmoid()
+        return PatchScores(image=self.config.sign * grey.flatten(1).amax(dim=1), patches=grey)
+
+
 def raise_fault(name: str) -> None:
     if name == "interrupt":
         raise KeyboardInterrupt
