@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loco_tools import files
+from loco_tools.benchmark import report_ensembles as of_ensembles
 from loco_tools.benchmark import report_plots as plots
 from loco_tools.benchmark import report_tables as tables
+from loco_tools.benchmark.ensemble_gains import Gains, gains_of, write_ensembles
 from loco_tools.benchmark.markup import Markup, element, join
 from loco_tools.benchmark.report_data import ClassResults, ReportData, gather
 from loco_tools.benchmark.report_plots import section
@@ -20,21 +22,24 @@ REPORT_FILE = "report.html"
 
 
 def write_report(out: Path, progress: Progress = SILENT) -> Path:
-    """Write `report.html` into a run's folder and return its path.
+    """Write `report.html` into a run's folder and return its path; `ensembles.csv` beside it.
 
     Raises:
         BenchmarkError: the folder holds no run, or a cell in it is damaged.
     """
-    path = out / REPORT_FILE
-    files.write_text(path, page(gather(out), progress))
+    path, data = out / REPORT_FILE, gather(out)
+    gains = gains_of(data)
+    write_ensembles(out, gains)
+    files.write_text(path, page(data, gains, progress))
     return path
 
 
-def page(data: ReportData, progress: Progress = SILENT) -> str:
-    """The whole page."""
+def page(data: ReportData, gains: Sequence[Gains], progress: Progress = SILENT) -> str:
+    """The whole page; `gains` is what its ensembles add to their members."""
     sections = [tables.failures(data.failures), _results(data)]
     if any(one.done for one in data.classes):
-        sections += [_types(data), plots.curves(data), plots.scores(data)]
+        sections += [of_ensembles.ensembles(data, gains), _types(data)]
+        sections += [plots.curves(data), plots.scores(data)]
         sections += [plots.images(data, progress), plots.cost(data)]
     sections += [_glossary(), _origin(data)]
     head = element(
@@ -45,7 +50,12 @@ def page(data: ReportData, progress: Progress = SILENT) -> str:
         Markup(f"<style>{CSS}</style>"),
     )
     body = element(
-        "body", _header(data), _navigation(), element("main", sections), _footer(), _dialog()
+        "body",
+        _header(data),
+        _navigation(bool(gains)),
+        element("main", sections),
+        _footer(),
+        _dialog(),
     )
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
@@ -115,9 +125,10 @@ def _card(label: str, value: str, words: str) -> Markup:
     )
 
 
-def _navigation() -> Markup:
+def _navigation(with_ensembles: bool) -> Markup:
     places = {
         "results": "Results",
+        **({"ensembles": "Ensembles"} if with_ensembles else {}),
         "types": "Defect types",
         "curves": "Curves",
         "scores": "Scores",
@@ -162,8 +173,8 @@ def _glossary() -> Markup:
     more = {
         "anomaly map": "A picture as large as the image that is high where the detector sees "
         "something unusual.",
-        "ensemble": "A detector built on the inner features of the other methods of the run, its "
-        "members.",
+        "ensemble": "A detector made of other methods of the run, its members: of their inner "
+        "features, or of what they say.",
         "backbone": "The network that turns images into features. “dictionary” (learned "
         "from the class's good images) and “scattering” (a fixed wavelet filter bank) need no "
         "downloaded weights.",

@@ -23,12 +23,16 @@ _BINS = 28
 
 @dataclass(frozen=True)
 class Line:
-    """One curve; `style` is the method's place among the methods."""
+    """One curve; `style` is the method's place among the methods.
+
+    With `counts`, every point gets a dot whose area grows with its count.
+    """
 
     label: str
     style: int
     x: npt.NDArray[np.float64]
     y: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,17 @@ class Lane:
     label: str
     kind: str
     scores: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A difference with its interval, whose ends are None where it has none."""
+
+    label: str
+    mean: float
+    low: float | None
+    high: float | None
+    hollow: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +95,46 @@ def line_chart(
         _path(_clipped(line, x_max), x_max, class_=f"line s{line.style % STYLES}", title=line.label)
         for line in lines
     ]
-    return _svg(name, aid, _axes(x_max, x_label, y_label), drawn)
+    dots = [dot for line in lines for dot in _dots(line, x_max)]
+    return _svg(name, aid, _axes(x_max, x_label, y_label), drawn, dots)
+
+
+def gain_chart(gains: Sequence[Gain], *, name: str, x_label: str) -> Markup:
+    """Differences one above the other, each a dot on the line of its interval; zero is dashed."""
+    ends = [end for g in gains for end in (g.mean, g.low, g.high, 0.0) if end is not None]
+    margin = max(max(ends) - min(ends), 0.02) * 0.06
+    low, high = min(ends) - margin, max(ends) + margin
+
+    def place(value: float) -> float:
+        return 14 + (_WIDTH - 28) * (value - low) / (high - low)
+
+    lane, parts = 32, []
+    bottom = _TOP + lane * len(gains) + 4
+    for row, gain in enumerate(gains):
+        y = _TOP + lane * row + 24
+        parts.append(element("text", gain.label, x=12, y=y - 11, class_="mark"))
+        if gain.low is not None and gain.high is not None:
+            d = f"M{place(gain.low):.1f} {y}H{place(gain.high):.1f}"
+            parts.append(element("path", d=d, class_=f"line s0{' thin' if gain.hollow else ''}"))
+        tip = element("title", f"{gain.label}: {gain.mean:+.3f}")
+        look = "dot s0" if gain.hollow else "dot s0 full"
+        x = round(place(gain.mean), 1)
+        parts.append(element("circle", tip, cx=x, cy=y, r=4.5, class_=look))
+    zero = element("path", d=f"M{place(0.0):.1f} {_TOP}V{bottom}", class_="guess")
+    ticks = [(low + margin, "tick"), (0.0, "tick middle"), (high - margin, "tick end")]
+    scale = [
+        element(
+            "text",
+            f"{value:+.2f}".replace("-", "−") if value else "0",
+            x=place(value),
+            y=bottom + 14,
+            class_=look,
+        )
+        for value, look in ticks
+        if not value or abs(place(value) - place(0.0)) > 40
+    ]
+    title = element("text", x_label, x=_WIDTH / 2, y=bottom + 30, class_="axis middle")
+    return _svg(name, zero, parts, scale, title, height=bottom + 36)
 
 
 def score_lanes(lanes: Sequence[Lane], *, name: str) -> Markup:
@@ -217,6 +271,22 @@ def _path(
     steps = " ".join(f"{_x(x, x_max):.1f} {_y(y):.1f}" for x, y in points)
     tip = element("title", title) if title else None
     return element("path", tip, d=f"M{steps}", class_=class_)
+
+
+def _dots(line: Line, x_max: float) -> list[Markup]:
+    if line.counts is None:
+        return []
+    return [
+        element(
+            "circle",
+            element("title", f"{line.label}: {count} images, {x:.2f} said, {y:.2f} seen"),
+            cx=round(_x(x, x_max), 1),
+            cy=round(_y(y), 1),
+            r=round(2.5 + 9 * math.sqrt(count / line.counts.sum()), 1),
+            class_=f"dot s{line.style % STYLES}",
+        )
+        for x, y, count in zip(line.x, line.y, line.counts, strict=True)
+    ]
 
 
 def _x(value: float, x_max: float) -> float:

@@ -1,19 +1,19 @@
 """The report's sections with pictures: curves, score histograms, the gallery, cost."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from loco_tools.benchmark import report_charts as charts
 from loco_tools.benchmark import report_tables as tables
-from loco_tools.benchmark.markup import Markup, element, join
+from loco_tools.benchmark.markup import Child, Markup, element, join
 from loco_tools.benchmark.report_data import KIND_NAMES, ClassResults, Points, ReportData
 from loco_tools.benchmark.report_gallery import RULE, gallery, heat_legend
 from loco_tools.benchmark.thumbnails import HIGH_PERCENTILE
 from loco_tools.progress import Progress
 
 
-def section(key: str, title: str, note: str, *content: Markup | Sequence[Markup]) -> Markup:
+def section(key: str, title: str, note: str, *content: Child) -> Markup:
     """One section of the page, which the navigation leads to by its key."""
     text = element("p", note, class_="quiet") if note else None
     return element("section", element("h2", title), text, *content, id=key)

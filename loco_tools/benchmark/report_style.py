@@ -22,6 +22,7 @@ header, main, footer { max-width: 74rem; margin: 0 auto; padding: 0 1.25rem; }
 header { padding-top: 2.2rem; }
 h1 { font-size: clamp(1.6rem, 4vw, 2.3rem); line-height: 1.15; margin: 0 0 .6rem; }
 h2 { font-size: 1.4rem; margin: 0 0 .3rem; }
+h4 { font-size: 1rem; margin: 1.4rem 0 .3rem; }
 h3 { font-size: 1.1rem; margin: 1.6rem 0 .4rem; overflow-wrap: anywhere; }
 p { margin: .3rem 0 .8rem; max-width: 68ch; }
 .quiet, small { color: var(--quiet); }
@@ -70,7 +71,8 @@ tbody th { overflow-wrap: break-word; max-width: 16rem; min-width: 8.2rem; }
 figure { margin: 0; } figcaption { font-size: .95rem; margin-bottom: .2rem;
   overflow-wrap: anywhere; }
 .chart { width: 100%; max-width: 26rem; height: auto; display: block; }
-.chart text { font-size: 11px; fill: var(--quiet); } .chart .mark { fill: var(--ink); }
+.chart text { font-size: 11px; fill: var(--quiet); } .chart .mark { fill: var(--ink);
+  paint-order: stroke; stroke: var(--card); stroke-width: 3px; }
 .middle { text-anchor: middle; } .end { text-anchor: end; }
 .grid, .rule { stroke: var(--line); fill: none; }
 .guess { stroke: var(--quiet); stroke-dasharray: 2 4; fill: none; }
@@ -84,6 +86,12 @@ figure { margin: 0; } figcaption { font-size: .95rem; margin-bottom: .2rem;
 .s6 { stroke: var(--s6); stroke-dasharray: 1 3; } .s7 { stroke: var(--s7);
   stroke-dasharray: 5 2 1 2; }
 .dot { stroke-width: 2.5; stroke-dasharray: none; fill: var(--card); }
+.snug td.num { min-width: 3.4rem; } .snug thead th { white-space: normal; vertical-align: bottom; }
+.dot.full { fill: var(--s0); } .line.thin { stroke-width: 1.2; }
+.shade { background: color-mix(in srgb, var(--gauge) calc(var(--r) * 75%), transparent); }
+.shade.minus { background: color-mix(in srgb, var(--structural) calc(var(--r) * 45%),
+  transparent); }
+.verdict { display: block; font-size: .85rem; color: var(--quiet); white-space: nowrap; }
 .bar.good { fill: var(--good); } .bar.logical { fill: var(--logical); }
 .bar.structural { fill: var(--structural); }
 .legend { display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; list-style: none; padding: 0;

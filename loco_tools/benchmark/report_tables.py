@@ -66,7 +66,7 @@ def comparison(
         )
         for number, (row_name, values, failed) in enumerate(rows)
     ]
-    return _table(f"{name} per class and method", ["class"], head, body)
+    return data_table(f"{name} per class and method", ["class"], head, body)
 
 
 def defect_types(data: ReportData, results: ClassResults) -> Markup:
@@ -90,7 +90,7 @@ def defect_types(data: ReportData, results: ClassResults) -> Markup:
         f"{results.name}: after each name its number of images; each row against the same {good} "
         "good images"
     )
-    return _table(caption, ["defect type"], head, rows, visible=True)
+    return data_table(caption, ["defect type"], head, rows, visible=True)
 
 
 def costs(data: ReportData) -> Markup:
@@ -122,7 +122,7 @@ def costs(data: ReportData) -> Markup:
             ("M numbers", "Millions of numbers that predicting uses: backbone, nets, memory bank"),
         )
     ]
-    return _table("Cost of each cell", ["class", "method"], head, rows)
+    return data_table("Cost of each cell", ["class", "method"], head, rows)
 
 
 def stamps(data: ReportData) -> Markup:
@@ -130,7 +130,7 @@ def stamps(data: ReportData) -> Markup:
     rows = [row_of(record) for record in data.records]
     body = [element("tr", [element("td", row[name]) for name in STAMPED]) for row in rows]
     heads = [name.replace("_", " ") for name in STAMPED]
-    table = _table("Honesty stamp of every cell", heads, [], body)
+    table = data_table("Honesty stamp of every cell", heads, [], body)
     note = f"The same and more, machine-readable, is in {RESULTS_FILE} beside this report."
     return join(table, element("p", note, class_="quiet"))
 
@@ -148,7 +148,7 @@ def failures(records: Sequence[CellRecord]) -> Markup | None:
     return element("section", element("h2", title), listed, class_="failures", id="failures")
 
 
-def _table(
+def data_table(
     caption: str,
     firsts: Sequence[str],
     head: Sequence[Markup],
@@ -156,6 +156,15 @@ def _table(
     *,
     visible: bool = False,
 ) -> Markup:
+    """A table that scrolls sideways where the page is too narrow for it.
+
+    Args:
+        caption: what it shows; read out, and shown above it where `visible`.
+        firsts: heads of the columns with names.
+        head: heads of the columns with figures.
+        body: rows.
+        visible: whether the caption is.
+    """
     first = [element("th", text, scope="col") for text in firsts]
     table = element(
         "table",

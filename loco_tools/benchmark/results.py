@@ -112,7 +112,7 @@ def write_results(out: Path, records: Sequence[CellRecord]) -> Path:
     writer = csv.DictWriter(text, fieldnames=COLUMNS, lineterminator="\n")
     writer.writeheader()
     for record in records:
-        writer.writerow({name: _inert(value) for name, value in row_of(record).items()})
+        writer.writerow({name: inert(value) for name, value in row_of(record).items()})
     path = out / RESULTS_FILE
     files.write_text(path, text.getvalue())
     return path
@@ -210,6 +210,6 @@ def _text(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def _inert(value: str) -> str:
+def inert(value: str) -> str:
     """Text that a spreadsheet shows instead of computing: names may begin with an equals sign."""
     return f"'{value}" if value[:1] in {"=", "+", "@"} else value
