@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -328,17 +329,20 @@ def trained(method: str, side: str, options: argparse.Namespace) -> dict[str, An
     watch = Watch()
     with random_weights(case["network"]) as weights, PeakMemory("cpu") as memory:
         detector = make_trained(method, side, weights)
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.process_time()
         detector.fit(images.train, [], seed=SEED, progress=watch)
-        fit_s = time.perf_counter() - began
+        fit_s, fit_cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
         list(detector.predict(images.test[:2]))
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.process_time()
         count = len(list(detector.predict(images.test[:FEW_IMAGES])))
-        predict_s = time.perf_counter() - began
+        predict_s, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
     return {
-        "step_s": statistics.median(watch.steps_s()),
+        "step_s": statistics.median(between(watch.ends)),
+        "step_cpu_s": statistics.median(between(watch.cpu_ends)),
         "fit_s": fit_s,
+        "fit_cpu_s": fit_cpu_s,
         "ms": 1000 * predict_s / count,
+        "cpu_ms": 1000 * cpu_s / count,
         "peak_mb": memory.peak_mb,
     }
 
@@ -387,20 +391,27 @@ class Watch:
 
     def __init__(self) -> None:
         self.ends: list[float] = []
+        self.cpu_ends: list[float] = []
 
     @contextmanager
     def task(self, description: str, total: int | None = None) -> Iterator[Any]:
         """See `loco_tools.progress.Progress`."""
         del total
         training = description.endswith("training")
-        yield lambda steps: self.ends.append(time.perf_counter()) if training and steps else None
+        yield lambda steps: self.end() if training and steps else None
+
+    def end(self) -> None:
+        """Note the clock and the processor's time."""
+        self.ends.append(time.perf_counter())
+        self.cpu_ends.append(time.process_time())
 
     def note(self, message: str) -> None:
         """See `loco_tools.progress.Progress`."""
 
-    def steps_s(self) -> list[float]:
-        """Seconds of all steps but the first."""
-        return [b - a for a, b in zip(self.ends, self.ends[1:], strict=False)]
+
+def between(ends: list[float]) -> list[float]:
+    """Seconds of all steps but the first."""
+    return [b - a for a, b in pairwise(ends)]
 
 
 if __name__ == "__main__":

@@ -124,6 +124,7 @@ def trained_table(found: dict[str, Any], name: str) -> list[str]:
                 lines.append(
                     f"| {side} {title} | {case['size_px']} | {case['steps']} | "
                     f"{row['step_s']:.2f} | {row['fit_s']:.1f} | {row['ms']:.0f} | "
+                    f"{row['step_cpu_s']:.2f} | {row['fit_cpu_s']:.1f} | {row['cpu_ms']:.0f} | "
                     f"{row['peak_mb']:.0f} |"
                 )
     if not lines:
@@ -133,7 +134,8 @@ def trained_table(found: dict[str, Any], name: str) -> list[str]:
         f"A few steps of 4 images on {FEW_IMAGES} images of {name}, published widths, random",
         "weights in the backbone (resnet18; EfficientNet-B5; none): speed alone. Seconds per step",
         "are the median of all but the first.\n",
-        "| | input, px | steps | s per step | fit, s | ms per image | peak, MB |",
-        "|---|---|---|---|---|---|---|",
+        "| | input, px | steps | s per step | fit, s | ms per image "
+        "| CPU: s per step | CPU: fit, s | CPU: ms | peak, MB |",
+        "|---|---|---|---|---|---|---|---|---|---|",
         *lines,
     ]
