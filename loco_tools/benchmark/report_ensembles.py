@@ -7,11 +7,8 @@ from collections.abc import Iterator, Sequence
 from loco_tools.benchmark import report_charts as charts
 from loco_tools.benchmark import report_tables as tables
 from loco_tools.benchmark.ensemble_diversity import (
-    ASSUMED_SHARE,
-    Calibration,
     Decisions,
     Diversity,
-    Reliable,
     diversity_of,
     reliability_of,
 )
@@ -27,6 +24,7 @@ from loco_tools.benchmark.ensemble_gains import (
 from loco_tools.benchmark.markup import Markup, breakable, element, join
 from loco_tools.benchmark.report_data import ClassResults, ReportData
 from loco_tools.benchmark.report_plots import section
+from loco_tools.benchmark.report_reliability import reliability
 from loco_tools.benchmark.results import Spread, figure, spread
 from loco_tools.metrics.diversity import GOOD_SHARE
 
@@ -87,7 +85,7 @@ def _scope(data: ReportData, scope: str, gains: Sequence[Gains]) -> Iterator[Mar
                 yield element(
                     "div", _decisions(data, one, found), _pairs(found), class_="pair snug"
                 )
-            yield _reliability(one, reliability_of(data, one))
+            yield reliability(one, reliability_of(data, one))
 
 
 def _gains(data: ReportData, gains: Gains) -> Markup:
@@ -204,7 +202,8 @@ def _decisions(data: ReportData, one: ClassResults, found: Diversity) -> Markup 
         "“Validation” is how well a member tells good validation images from synthetic anomalies "
         "(AUROC). “At least one member”: how many images somebody is right about. Far above the "
         "best member, there is much that an ensemble could gain; close to it, they fail together. "
-        "The validation figure of an ensemble is left out: it may have learned from such anomalies."
+        "Of an ensemble the validation figure is left out, for it may have learned from such "
+        "images; where it has, its threshold is too low, and fewer good images pass."
     )
     table = tables.data_table(caption, ["detector"], heads, rows, visible=True)
     return element("div", table, element("p", note, class_="quiet"))
@@ -273,58 +272,6 @@ def _shade(value: float) -> Markup:
         return element("td", "–", class_="num")
     look = "num shade minus" if value < 0 else "num shade"
     return element("td", f"{value:.2f}", class_=look, style=f"--r:{abs(value):.2f}")
-
-
-def _reliability(one: ClassResults, found: Sequence[Reliable]) -> Markup | None:
-    if not found:
-        return None
-    share = found[0].share
-    note = (
-        "The scores of these detectors are probabilities: of the images that get 0.7, 70 % should "
-        "be defective, so every dot should lie on the dotted diagonal; larger dots are more "
-        f"images. They were fitted to synthetic anomalies, as many as good images "
-        f"({ASSUMED_SHARE:.0%}), but {share:.0%} of these test images are defective: the dashed "
-        "line is what they become when that is taken into account, which only somebody who knows "
-        "the share can do. ECE is the mean distance from the diagonal, 0 is best; Brier is the "
-        "mean squared error of the probabilities, 0 is best, 0.25 is saying 0.5 of everything."
-    )
-    figures = [_diagram(one, reliable) for reliable in found]
-    title = element("h4", "Can probabilities be taken at their word?")
-    return join(title, element("p", note, class_="quiet"), element("div", figures, class_="pair"))
-
-
-def _diagram(one: ClassResults, found: Reliable) -> Markup:
-    lines = [
-        charts.Line(label, style, of.curve.predicted, of.curve.observed, of.curve.counts)
-        for label, style, of in (
-            ("as said", 0, found.as_said),
-            (f"for {found.share:.0%} defective", 1, found.corrected),
-        )
-    ]
-    chart = charts.line_chart(
-        lines,
-        name=f"Reliability of {found.method} on {one.name}",
-        x_label="probability of a defect, as said",
-        y_label="share that is defective",
-    )
-    rows = [
-        element("li", charts.line_sample(line.style), f"{line.label}: {_errors(of)}")
-        for line, of in zip(lines, (found.as_said, found.corrected), strict=True)
-    ]
-    chance = (
-        f"Perfect probabilities would show an ECE of about {found.by_chance:.3f} on as few images."
-    )
-    return element(
-        "figure",
-        element("figcaption", found.method),
-        chart,
-        element("ul", rows, class_="legend"),
-        element("p", chance, class_="quiet"),
-    )
-
-
-def _errors(of: Calibration) -> str:
-    return f"ECE {of.error}, Brier {of.brier}"
 
 
 def _signed(value: float) -> str:
