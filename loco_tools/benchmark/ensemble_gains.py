@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from loco_tools import files
-from loco_tools.benchmark.cells import CellRecord
+from loco_tools.benchmark.cells import Cell, CellRecord
 from loco_tools.benchmark.paired import Difference, paired_difference
 from loco_tools.benchmark.report_data import ClassResults, ReportData
 from loco_tools.benchmark.results import inert
@@ -106,8 +106,12 @@ def comparisons(
             "best": [record for record in done if record.stamp.method == best],
             "chosen": list(_chosen([r for r in done if r.stamp.method in members], members)),
         }
+        computed: dict[frozenset[Cell], Difference | None] = {}
         for reference, records in others.items():
-            difference = paired_difference(own, records, data.out, field)
+            key = frozenset(record.cell for record in records)
+            if key not in computed:
+                computed[key] = paired_difference(own, records, data.out, field)
+            difference = computed[key]
             if difference is not None:
                 found[ensemble, reference] = Comparison(
                     ensemble,
