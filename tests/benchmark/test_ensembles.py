@@ -199,6 +199,14 @@ def test_the_section_shows_tables_charts_and_diagrams_and_is_well_formed(tmp_pat
     assert shown.count('role="img"') == 3
 
 
+def test_the_report_leads_to_the_section_and_writes_the_table_beside_it(tmp_path: Path) -> None:
+    make_run(tmp_path, cells(0, 1))
+    page = Outline(write_report(tmp_path).read_text())
+    assert "#ensembles" in page.values("href")
+    assert "ensembles" in page.values("id")
+    assert (tmp_path / "ensembles.csv").is_file()
+
+
 def test_many_pairs_of_members_are_folded_away(tmp_path: Path) -> None:
     names = [f"m{n}" for n in range(7)]
     made: list[dict[str, Any]] = [
