@@ -5,7 +5,7 @@ from abc import abstractmethod
 import numpy as np
 
 from loco_tools.ensembles.calibration import State, calibrator_class
-from loco_tools.ensembles.combiner import Combiner
+from loco_tools.ensembles.combiner import Combiner, squeezed
 from loco_tools.ensembles.logistic import Array
 from loco_tools.ensembles.stacking import Boost, Forest, Stack
 from loco_tools.ensembles.weighting import Cawpe, WeightedMean
@@ -53,9 +53,8 @@ class _Counted(Combiner):
 
     def combine(self, scores: Array) -> Array:
         """See `Combiner`."""
-        mean = scores.mean(axis=-1)
-        fraction = 0.5 + 0.5 * mean / (1 + np.abs(mean))  # 0..1, slow to saturate
-        return np.asarray((self._count(scores) + fraction) / (self._most(scores.shape[-1]) + 1))
+        steps = self._most(scores.shape[-1]) + 1
+        return np.asarray((self._count(scores) + squeezed(scores)) / steps)
 
     @abstractmethod
     def _count(self, scores: Array) -> Array: ...

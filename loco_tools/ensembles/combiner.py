@@ -80,6 +80,12 @@ class Combiner(ABC):
         return self.combine(scores)
 
 
+def squeezed(scores: Array) -> Array:
+    """The mean over members (..., K) in 0..1, rising and slow to saturate: it tells ties apart."""
+    mean = scores.mean(axis=-1)
+    return np.asarray(0.5 + 0.5 * mean / (1 + np.abs(mean)))
+
+
 def _checked(scores: npt.ArrayLike, kind: str) -> Array:
     values = np.asarray(scores, np.float64)
     if values.ndim != 2 or 0 in values.shape:

@@ -1,6 +1,7 @@
 """What every detector must do. A new method adds its row to `CASES`."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from loco_tools.ensembles import create_ensemble
-from loco_tools.ensembles.feature_fusion import FeatureFusion
+from loco_tools.ensembles import ENSEMBLES, create_ensemble, load_ensemble
 from loco_tools.errors import MethodError
 from loco_tools.methods import METHODS, create, load_detector, training
 from loco_tools.methods.backbones import WEIGHT_FREE, named_backbone
@@ -43,6 +43,9 @@ CASES: Mapping[str, Mapping[str, Any]] = {
     "rd4ad": {"size_px": 128, "steps": 40, "batch_size": 4},
     "simplenet": {**SMALL, **LEARNING},
     "ensemble": {**LEARNING, "components": 32},
+    "ensemble-mean": {},
+    "ensemble-stack": {"synthetic": 28},
+    "ensemble-forest": {"synthetic": 28},
 }
 """Settings in which each is small and learns in seconds."""
 COARSE = ("rd4ad",)
@@ -76,10 +79,15 @@ def make(name: str, **overrides: Any) -> Detector:
     """An unfitted detector; an ensemble's members are fitted."""
     backbone = named_backbone("scattering")
     settings = {**CASES[name], **overrides}
-    if name != "ensemble":
+    if name not in ENSEMBLES:
         return create(name, backbone=backbone, overrides=settings, input_size_px=64)
-    members = {m: fit(m) for m in ("patchcore", "simplenet")}
-    return create_ensemble(members, overrides=settings)
+    return create_ensemble(members(), name, overrides=settings)
+
+
+@functools.cache
+def members() -> dict[str, Detector]:
+    """What every ensemble here is made of."""
+    return {name: fit(name) for name in ("patchcore", "simplenet")}
 
 
 def fit(name: str, seed: int = 0, **overrides: Any) -> Detector:
@@ -133,7 +141,9 @@ def fitted() -> Callable[[str], Detector]:
 
 
 def test_every_method_has_a_row() -> None:
-    assert set(CASES) == {*METHODS, "ensemble"}
+    places = {ENSEMBLES[name].place for name in CASES if name in ENSEMBLES}
+    assert {name for name in CASES if name not in ENSEMBLES} == set(METHODS)
+    assert places == {named.place for named in ENSEMBLES.values()}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -287,8 +297,8 @@ def test_save_and_load_give_equal_predictions(
 ) -> None:
     detector = fitted(name)
     detector.save(tmp_path / "kept")
-    if name == "ensemble":
-        loaded: Detector = FeatureFusion.load(tmp_path / "kept", device="cpu")
+    if name in ENSEMBLES:
+        loaded: Detector = load_ensemble(tmp_path / "kept", device="cpu")
     else:
         loaded = load_detector(tmp_path / "kept", device="cpu")
     assert loaded.config == detector.config
@@ -300,7 +310,8 @@ def test_save_and_load_give_equal_predictions(
 @pytest.mark.parametrize("name", CASES)
 def test_using_a_detector_before_fit_is_an_error(name: str, tmp_path: Path) -> None:
     detector = make(name)
-    with pytest.raises(MethodError, match=f"{name} has not been fitted; next step: call fit"):
+    said = f"{detector.name} has not been fitted; next step: call fit"
+    with pytest.raises(MethodError, match=said):
         list(detector.predict(GOOD))
     with pytest.raises(MethodError, match="has not been fitted"):
         detector.save(tmp_path / "kept")
@@ -331,7 +342,7 @@ def test_cuts_have_the_shape_they_say_and_unknown_cuts_are_errors(
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-@pytest.mark.parametrize("name", [name for name in CASES if name != "ensemble"])
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ENSEMBLES])
 def test_a_detector_gives_the_same_on_a_cuda_device(
     name: str, tmp_path: Path, fitted: Callable[[str], Detector]
 ) -> None:

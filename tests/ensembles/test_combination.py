@@ -10,7 +10,7 @@ from loco_tools.ensembles.combination import (
     combiner_class,
     gives_probabilities,
 )
-from loco_tools.ensembles.combiner import Combiner
+from loco_tools.ensembles.combiner import Combiner, squeezed
 from loco_tools.ensembles.logistic import fit_logistic, labelled
 from loco_tools.ensembles.stacking import Boost, Forest, Stack
 from loco_tools.ensembles.trees import leaf_values, tree_arrays
@@ -163,11 +163,11 @@ def test_an_anomaly_far_away_does_not_blur_the_border_of_the_rest() -> None:
     np.testing.assert_allclose(far, plain, atol=0.05)
 
 
-def test_stacking_gives_a_member_that_is_wrong_way_round_nothing() -> None:
+def test_stacking_gives_a_member_that_is_wrong_way_round_next_to_nothing() -> None:
     good, anomalous = make_scores()
     stack = Stack().fit(good * [1, -1, 1], anomalous * [1, -1, 1])
-    assert stack.state["weights"][1] == 0
-    assert stack.state["weights"][0] > 0
+    assert 0 < stack.state["weights"][1] < 0.002
+    assert stack.state["weights"][0] > 0.3
 
 
 def test_the_stacks_margin_does_not_saturate_where_its_probability_does() -> None:
@@ -204,11 +204,16 @@ def test_the_forest_is_scikit_learns_with_the_settings_it_states() -> None:
         200, max_depth=4, min_samples_leaf=3, monotonic_cst=[1, 1, 1], random_state=3
     ).fit(rows, targets, sample_weight=weights)
     unseen = np.random.default_rng(5).normal(0, 3, (100, 3))
+    votes = 200 * exact.predict_proba(unseen)[:, 1] + squeezed(unseen)
     np.testing.assert_allclose(
-        Forest(seed=3).fit(good, anomalous).combine(unseen),
-        exact.predict_proba(unseen)[:, 1],
-        atol=1e-12,
+        Forest(seed=3).fit(good, anomalous).combine(unseen), votes / 201, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("name", ["forest", "boost"])
+def test_scores_beyond_the_last_leaf_do_not_tie(name: str) -> None:
+    far = np.array([[9.0, 9.0, 9.0], [10.0, 9.0, 9.0], [100.0, 90.0, 90.0]])
+    assert (np.diff(fitted(name).combine(far)) > 0).all()
 
 
 @pytest.mark.parametrize("found", [Forest, Boost, Stack])
