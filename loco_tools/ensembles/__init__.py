@@ -33,8 +33,8 @@ ENSEMBLES = {
     # Of what the members know inside.
     "ensemble": Named(_FEATURES),
     "ensemble-independent": Named(_FEATURES, {"block": "independent"}),
-    "ensemble-bank": Named(_FEATURES, {"head": "memory_bank"}),
-    "ensemble-gaussian": Named(_FEATURES, {"head": "gaussian"}),
+    "ensemble-bank": Named(_FEATURES, {"heads": ("memory_bank",)}),
+    "ensemble-gaussian": Named(_FEATURES, {"heads": ("gaussian",)}),
     # Of what the members say.
     "ensemble-output": Named(_OUTPUTS),
     "ensemble-mean": Named(_OUTPUTS, {"calibrator": "z_score", "combiner": "mean"}),

@@ -1,67 +1,124 @@
-"""The feature-level ensemble: one discriminator on what several detectors know inside.
+"""The feature-level ensemble: heads on what several detectors know inside.
 
-Members are cut at a layer, their feature maps go through a transformation block and the
-discriminator of SimpleNet judges each location of the fused map.
+Members are cut at a layer, their feature maps go through a transformation block, and heads judge
+each location of the fused map: SimpleNet's discriminator, a memory bank, a Gaussian.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from loco_tools.datasets.images import Pixels
 from loco_tools.ensembles.ensemble import Ensemble
-from loco_tools.ensembles.transformation import GlobalTransformation, Scale, stack
+from loco_tools.ensembles.fused_training import FusedRows, FusedTraining, Noise, train_on_rows
+from loco_tools.ensembles.gathering import (
+    Varied,
+    anomalous_rows,
+    at_input_size,
+    good_rows,
+)
+from loco_tools.ensembles.heads import Discriminating, Gaussian, Head, MemoryBank, restored
+from loco_tools.ensembles.source_worth import source_weights
+from loco_tools.ensembles.synthetic import FAMILIES, Synthetic, synthetic_anomalies
+from loco_tools.ensembles.transformation import BLOCKS, Scale, Transformation, resized, stack
+from loco_tools.ensembles.voices import Spoken, Voices
 from loco_tools.errors import MethodError
 from loco_tools.methods.batch import Batch, batches
-from loco_tools.methods.detector import (
-    CutShape,
-    Detector,
-    DetectorConfig,
-    PatchScores,
-)
+from loco_tools.methods.detector import CutShape, Detector, DetectorConfig, PatchScores
 from loco_tools.methods.patch_features import to_rows
-from loco_tools.methods.simplenet import (
-    Discriminator,
-    TrainingConfig,
-    good_features,
-    train_discriminator,
-)
+from loco_tools.methods.simplenet import Discriminator
 from loco_tools.methods.training import prefixed
 from loco_tools.progress import Progress
 
+HeadName = Literal["discriminator", "memory_bank", "gaussian"]
 
-class FusionConfig(DetectorConfig, TrainingConfig):
-    """Defaults train the discriminator as SimpleNet's paper does, on 512 fused channels."""
+_TAUGHT = ("stain", "cut_paste", "scar", "copy_move")
+"""Kinds of synthetic anomalies that the discriminator learns from; voices are weighed on others."""
+_OF_DRAEM = "texture"
+"""The kind that DRAEM learns from; nobody is weighed on it."""
+_ROWS_BESIDE = 100
+"""Of each synthetic image, at most so many rows in the anomaly and beside it."""
+
+
+class FusionConfig(DetectorConfig):
+    """Defaults are for a GPU; every choice beyond the thesis can be switched off.
+
+    The plain ensemble of the thesis: `heads = ["discriminator"]`, `member_scores = false`,
+    `source_weights = "equal"`, `learn_from = "train"`, `anomalies = 0`, `local = 0`,
+    `smoothing = 0`.
+    """
 
     cuts: dict[str, str] = Field(default_factory=dict)
     """Member name -> where to cut it; members not named are cut at the first of their `cuts`."""
-    block: Literal["global"] = "global"
-    components: float = Field(default=512, gt=0)
-    """Kept by the PCA: a count (1 or more) or a share of the variance (below 1)."""
+    block: Literal["global", "independent"] = "global"
+    components: float | dict[str, float] = 512
+    """Kept by the PCA: a count (1 or more) or a share of the variance (below 1). The independent
+    block keeps so many of each member; it also takes a number per member."""
     scale: Scale = "per_source"
     """"per_source" lets every member weigh the same, whatever the scale of its features."""
+    source_weights: Literal["equal", "worth"] = "worth"
+    """"worth": features of a member count by how well nearest neighbours in them alone tell
+    synthetic anomalies from held-out good patches; a useless member shrinks to nothing."""
     whiten: bool = False
+    heads: tuple[HeadName, ...] = ("discriminator", "memory_bank")
+    learn_from: Literal["train", "held_out", "both"] = "both"
+    """Good images whose features the discriminator learns. Members look too certain on those they
+    were trained on; "held_out" are the good validation images."""
+    noise: Noise = "gaussian"
     noise_scale: Literal["absolute", "relative"] = "relative"
     noise_std: float = Field(default=1.0, gt=0)
-    """As large as the fused features. On synthetic anomalies of held-out good training images
-    (MobileNetV2, one draw, magnetic tiles and angle; 300 steps) image AUROC is .76 .86 for .5,
-    .78 .86 for 1 and .78 .87 for 2: no difference that one draw could support."""
+    anomalies: int = Field(default=256, ge=0)
+    """Synthetic anomalies in training images that the discriminator learns from beside noise."""
+    hidden_dim: int = Field(default=1024, ge=1)
+    steps: int = Field(default=1000, ge=1)
+    step_rows: int = Field(default=2048, ge=2)
+    """Good rows per step; there are as many of noisy, anomalous and neighbouring ones together
+    and half."""
+    lr: float = Field(default=1e-3, gt=0)
+    margin: float = Field(default=0.5, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    bank_size: int = Field(default=8000, ge=1)
+    varied: int = Field(default=256, ge=0)
+    """Training images, turned and shifted a little, that the memory bank learns too."""
+    pool_patches: int = Field(default=60_000, ge=8)
+    """Rows of training images that block and heads are computed from, drawn at random."""
     member_scores: bool = True
-    """Average the discriminator's scores with the members' own, see `FeatureFusion`."""
-    pca_patches: int = Field(default=50_000, ge=2)
-    """Patches that the PCA is computed from, drawn at random from all training images."""
-    cache_mb: int = Field(default=3000, ge=0)
+    """The members' own maps and image scores count beside the heads."""
+    local: float = Field(default=0.5, ge=0, le=1)
+    """How much scores are taken relative to what good patches of the same look get."""
+    smoothing: float = Field(default=0.7, ge=0)
+    """Of the map before an image's score is read off it, in patches."""
+    weights: Literal["equal", "worth"] = "worth"
+    """"worth": heads and members count by how well they tell held-out good images from synthetic
+    anomalies, half of it; "equal": all the same."""
+    weighing: int = Field(default=72, ge=2)
+    """Synthetic anomalies that sources and voices are weighed on."""
+
+    @field_validator("components")
+    @classmethod
+    def _components_are_positive(cls, value: float | dict[str, float]) -> float | dict[str, float]:
+        if any(count <= 0 for count in (value.values() if isinstance(value, dict) else [value])):
+            raise ValueError(f"expected counts or shares above 0, got {value}")
+        return value
+
+    @field_validator("heads")
+    @classmethod
+    def _heads_differ(cls, value: tuple[HeadName, ...]) -> tuple[HeadName, ...]:
+        if not value or len(set(value)) < len(value):
+            raise ValueError(f"expected one or more different heads, got {list(value)}")
+        return value
 
 
 class FeatureFusion(Ensemble):
     """Feature-level ensemble of fitted detectors.
 
-    Deviation from the thesis (switch off with `member_scores = false`): the discriminator's scores
-    are averaged with the members' own, each brought to zero mean and unit deviation on the good
-    validation images. In first trials the discriminator alone stayed behind its best member.
+    Deviations from the thesis, each with a setting (see `FusionConfig`): a memory bank on the
+    fused features beside the discriminator, anomalies made in images beside feature noise, and
+    the members' own scores as voices of their own. In trials the discriminator with noise alone
+    stayed behind its best member.
     """
 
     name = "ensemble"
@@ -71,14 +128,16 @@ class FeatureFusion(Ensemble):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
         "fast": {
-            # A quarter of the discriminator's arithmetic and more.
+            # Bounds the time to fit and to predict; the members' own fits take longer.
             "components": 256,
             "hidden_dim": 256,
-            # Bounds the time to train whatever the class's size.
-            "steps": 300,
-            "step_patches": 2048,
-            # Bounds the time for the PCA.
-            "pca_patches": 20_000,
+            "steps": 250,
+            "step_rows": 512,
+            "anomalies": 64,
+            "bank_size": 2000,
+            "varied": 64,
+            "pool_patches": 30_000,
+            "weighing": 36,
         },
     }
 
@@ -86,19 +145,40 @@ class FeatureFusion(Ensemble):
         self, config: FusionConfig, members: Mapping[str, Detector], *, device: str = "auto"
     ) -> None:
         super().__init__(config, members, device=device)
-        unknown = sorted(set(config.cuts) - set(members))
+        self._check_members("cuts", config.cuts)
+        if isinstance(config.components, dict):
+            self._check_members("components", config.components)
+            missing = sorted(set(members) - set(config.components))
+            if config.block == "global" or missing:
+                raise MethodError(
+                    f"{self.name}: components per member are for the independent block and name "
+                    f"every member; got block {config.block}, members without a number: "
+                    f"{', '.join(missing) or 'none'}"
+                )
+        self.member_cuts: dict[str, str] = {}
+        for name, member in self.members.items():
+            if not member.cuts:
+                raise MethodError(
+                    f"{self.name}: {name} names no place to cut it, which a feature-level "
+                    "ensemble needs; next step: leave it out, or use an output-level ensemble "
+                    "such as ensemble-mean"
+                )
+            self.member_cuts[name] = config.cuts.get(name, member.cuts[0])
+            member.check_cut(self.member_cuts[name])
+        self._block: Transformation | None = None
+        self._heads: dict[str, Head] = {}
+        self._anchors: MemoryBank | None = None
+        self._voices: Voices | None = None
+
+    def _check_members(self, field: str, named: Iterable[str]) -> None:
+        unknown = sorted(set(named) - set(self.members))
         if unknown:
             raise MethodError(
-                f'{self.name}: cuts names "{unknown[0]}", which is no member; '
-                f"members: {', '.join(members)}"
+                f'{self.name}: {field} names "{unknown[0]}", which is no member; '
+                f"members: {', '.join(self.members)}"
             )
-        self.member_cuts = {n: config.cuts.get(n, m.cuts[0]) for n, m in self.members.items()}
-        for name, member in self.members.items():
-            member.check_cut(self.member_cuts[name])
-        self._block: GlobalTransformation | None = None
-        self._discriminator: Discriminator | None = None
-        self._calibration = torch.zeros(0, 4, device=self.device)
 
+    @torch.inference_mode()
     def _fit(
         self,
         train: Sequence[Pixels],
@@ -107,141 +187,287 @@ class FeatureFusion(Ensemble):
         seed: int,
         progress: Progress,
     ) -> None:
-        self._block = self._fit_block(train, seed, progress)
-        features, held_out = good_features(
-            self._fused,
-            train,
-            validation,
-            device=self.device,
-            batch_size=self.config.batch_size,
-            cache_mb=self.config.cache_mb,
+        held_out = validation if len(validation) else train
+        if not len(validation):
+            progress.note(
+                f"{self.name}: no good validation images; it is calibrated on training images, "
+                "which members with a memory see as better than they are"
+            )
+        weighing = self._weighing(held_out, seed)
+        pool = self._observe(train, seed, progress)
+        held_rows = self._rows(self._stacked, held_out, seed, progress, "held-out features")
+        self._solve(pool, held_rows, weighing, seed)
+        block = self._fitted_block()
+        pool, held_rows = block.project(pool), block.project(held_rows)
+        self._fit_heads(
+            train, held_out, pool=pool, held_rows=held_rows, seed=seed, progress=progress
         )
-        self._discriminator = self._new_discriminator(self._block.dim, seed)
-        self.training_log = train_discriminator(
-            self._discriminator,
-            features,
-            self.config,
-            held_out=held_out,
+        good = Spoken.joined(list(self._heard(held_out, progress)))
+        anchors = self._fitted_anchors().bank
+        self._voices = Voices.fit(
+            good, anchors, local=self.config.local, smoothing=self.config.smoothing
+        )
+        if self.config.weights == "worth":
+            images = [one.image for one in weighing]
+            self._voices.weigh(good, Spoken.joined(list(self._heard(images, progress))))
+
+    def _weighing(self, images: Sequence[Pixels], seed: int) -> list[Synthetic]:
+        """Synthetic anomalies that nothing here learns from."""
+        if "worth" not in (self.config.weights, self.config.source_weights):
+            return []
+        families = [name for name in FAMILIES if name not in (*_TAUGHT, _OF_DRAEM)]
+        made = synthetic_anomalies(
+            images, self.config.weighing, seed=seed + 1_000_000, families=families
+        )
+        return at_input_size(made, self.input_size)
+
+    def _observe(self, train: Sequence[Pixels], seed: int, progress: Progress) -> Tensor:
+        """Take note of the training images' features; some of their rows, not yet projected."""
+        rows: list[Tensor] = []
+        per_image = max(1, self.config.pool_patches // len(train))
+        for part in self._passed(
+            self._stacked, train, per_image, seed=seed, progress=progress, title="components"
+        ):
+            if self._block is None or not rows:
+                self._block = BLOCKS[self.config.block](self._channels).to(self.device)
+            self._block.observe(part)
+            rows.append(part)
+        return torch.cat(rows)
+
+    def _solve(
+        self, pool: Tensor, held_rows: Tensor, weighing: Sequence[Synthetic], seed: int
+    ) -> None:
+        weights = None
+        if self.config.source_weights == "worth" and len(self.members) > 1:
+            found = self._anomalous(self._stacked, weighing, seed)
+            if found is not None:
+                weights = source_weights(pool, held_rows, found[0], self._channels, seed)
+        components = self.config.components
+        self._fitted_block().solve(
+            components=[components[name] for name in self.members]
+            if isinstance(components, dict)
+            else components,
+            scale=self.config.scale,
+            whiten=self.config.whiten,
+            weights=weights,
+        )
+
+    def _fit_heads(
+        self,
+        train: Sequence[Pixels],
+        held_out: Sequence[Pixels],
+        *,
+        pool: Tensor,
+        held_rows: Tensor,
+        seed: int,
+        progress: Progress,
+    ) -> None:
+        varied: Sequence[Pixels] = Varied(train, self.config.varied, seed)
+        more = [self._rows(self._fused, varied, seed, progress, "varied images")] if varied else []
+        bank_rows = torch.cat([pool, *more])
+        self._anchors = MemoryBank.fit(
+            bank_rows, self.config.bank_size, seed=seed, progress=progress
+        )
+        for name in self.config.heads:
+            if name == MemoryBank.name:
+                self._heads[name] = self._anchors
+            elif name == Gaussian.name:
+                self._heads[name] = Gaussian.fit(bank_rows)
+            else:
+                self._heads[name] = self._taught(
+                    train, held_out, pool=pool, held_rows=held_rows, seed=seed, progress=progress
+                )
+
+    @torch.inference_mode(mode=False)
+    def _taught(
+        self,
+        train: Sequence[Pixels],
+        held_out: Sequence[Pixels],
+        *,
+        pool: Tensor,
+        held_rows: Tensor,
+        seed: int,
+        progress: Progress,
+    ) -> Head:
+        config = self.config
+        sources = held_out if config.learn_from == "held_out" else train
+        good = {"train": pool, "held_out": held_rows, "both": torch.cat([pool, held_rows])}
+        made = synthetic_anomalies(sources, config.anomalies, seed=seed, families=_TAUGHT)
+        with torch.inference_mode():
+            found = self._anomalous(self._fused, made, seed)
+        empty = held_rows[:0]
+        anomalous, beside = found or (empty, empty)
+        discriminator = self._new_discriminator(pool.shape[1], seed)
+        self.training_log = train_on_rows(
+            discriminator,
+            FusedRows(
+                good=good[config.learn_from].clone(),
+                anomalous=anomalous.clone(),
+                beside=beside.clone(),
+                held_out=held_rows.clone() if config.learn_from == "train" else empty.clone(),
+            ),
+            FusedTraining(
+                steps=config.steps,
+                rows=config.step_rows,
+                lr=config.lr,
+                margin=config.margin,
+                weight_decay=config.weight_decay,
+                noise=config.noise,
+                noise_std=config.noise_std,
+                relative=config.noise_scale == "relative",
+            ),
             seed=seed,
             progress=progress,
             title=self.name,
             keep=self._keep,
         )
-        if self.config.member_scores and len(validation) == 0:
-            progress.note(
-                f"{self.name}: no good validation images; members' scores are calibrated on "
-                "training images, which members with a memory see as better than they are"
+        return Discriminating(discriminator)
+
+    def _anomalous(
+        self, make: Any, anomalies: Iterable[Synthetic], seed: int
+    ) -> tuple[Tensor, Tensor] | None:
+        """Rows in anomalies and beside them; None when there are none."""
+        parts = list(
+            anomalous_rows(
+                make,
+                anomalies,
+                _ROWS_BESIDE,
+                batch_size=self.config.batch_size,
+                device=self.device,
+                seed=seed,
             )
-        self._calibrate(validation if len(validation) else train, progress)
-
-    @torch.inference_mode()
-    def _fit_block(
-        self, train: Sequence[Pixels], seed: int, progress: Progress
-    ) -> GlobalTransformation:
-        generator = torch.Generator().manual_seed(seed)
-        per_image = max(1, self.config.pca_patches // len(train))
-        block: GlobalTransformation | None = None
-        with progress.task(f"{self.name}: components", len(train)) as advance:
-            for batch in batches(train, self.config.batch_size, self.device):
-                sources = self._sources(batch)
-                if block is None:
-                    block = GlobalTransformation([s.shape[1] for s in sources]).to(self.device)
-                rows = to_rows(stack(sources))
-                kept = torch.randperm(len(rows), generator=generator)[: per_image * len(batch)]
-                block.observe(rows[kept.to(rows.device)])
-                advance(len(batch))
-        if block is None:
-            raise MethodError(f"{self.name}: expected training images, got none")
-        block.solve(
-            components=self.config.components, scale=self.config.scale, whiten=self.config.whiten
         )
-        return block
+        if not parts or not sum(len(inside) for inside, _ in parts):
+            return None
+        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+
+    def _rows(
+        self, make: Any, images: Sequence[Pixels], seed: int, progress: Progress, title: str
+    ) -> Tensor:
+        per_image = max(1, self.config.pool_patches // len(images))
+        passed = self._passed(make, images, per_image, seed=seed, progress=progress, title=title)
+        return torch.cat(list(passed))
+
+    def _passed(
+        self,
+        make: Any,
+        images: Sequence[Pixels],
+        per_image: int,
+        *,
+        seed: int,
+        progress: Progress,
+        title: str,
+    ) -> Iterator[Tensor]:
+        return good_rows(
+            make,
+            images,
+            per_image,
+            batch_size=self.config.batch_size,
+            device=self.device,
+            seed=seed,
+            progress=progress,
+            title=f"{self.name}: {title}",
+        )
 
     @torch.inference_mode()
-    def _calibrate(self, images: Sequence[Pixels], progress: Progress) -> None:
-        """Mean and deviation of each voice's image and patch scores on good images."""
-        voices: list[list[PatchScores]] = []
+    def _heard(self, images: Sequence[Pixels], progress: Progress) -> Iterator[Spoken]:
         with progress.task(f"{self.name}: calibration", len(images)) as advance:
             for batch in batches(images, self.config.batch_size, self.device):
-                voices.append(self._voices(batch))
+                yield self._spoken(batch)
                 advance(len(batch))
-        rows = []
-        for voice in zip(*voices, strict=True):
-            image = torch.cat([part.image for part in voice])
-            patches = torch.cat([part.patches.flatten() for part in voice])
-            rows.append(torch.stack([*_mean_and_std(image), *_mean_and_std(patches)]))
-        self._calibration = torch.stack(rows)
 
-    def _voices(self, batch: Batch) -> list[PatchScores]:
-        """Whose scores are averaged: the discriminator's, and the members' own if wanted."""
-        patches = self._fitted_discriminator().maps(self._fused(batch))
-        own = PatchScores(image=patches.flatten(1).amax(dim=1), patches=patches)
-        if not self.config.member_scores:
-            return [own]
-        return [own, *(member.score_batch(batch) for member in self.members.values())]
+    def _spoken(self, batch: Batch) -> Spoken:
+        """What heads and members say about a batch."""
+        fused = self._fused(batch)
+        B, _, h, w = fused.shape
+        rows = to_rows(fused)
+        distances, nearest = self._fitted_anchors().search(rows)
+        patches = [
+            (distances if head is self._anchors else head.scores(rows)).view(B, h, w)
+            for head in self._heads.values()
+        ]
+        images = []
+        if self.config.member_scores:
+            for member in self.members.values():
+                scores = member.score_batch(batch)
+                patches.append(resized(scores.patches[:, None], (h, w))[:, 0])
+                images.append(scores.image)
+        own = torch.stack(images, dim=1) if images else fused.new_zeros(B, 0)
+        return Spoken(torch.stack(patches, dim=1), nearest.view(B, h, w), own)
 
     def score_batch(self, batch: Batch) -> PatchScores:
-        """See `Detector`: the mean of the calibrated voices."""
-        images, maps = [], []
-        voices = self._voices(batch)
-        for voice, (mean, std, patch_mean, patch_std) in zip(
-            voices, self._calibration, strict=True
-        ):
-            images.append((voice.image - mean) / std)
-            maps.append(((voice.patches - patch_mean) / patch_std)[:, None])
-        return PatchScores(image=torch.stack(images).mean(dim=0), patches=stack(maps).mean(dim=1))
+        """See `Detector`; how voices are put together, `Voices` says."""
+        if self._voices is None:
+            raise self.not_fitted()
+        spoken = self._spoken(batch)
+        maps = self._voices.maps(spoken)
+        return PatchScores(image=self._voices.image_scores(spoken, maps), patches=maps)
 
     def cut_shape(self, cut: str) -> CutShape:
         """See `Detector.cut_shape`; the stride is the finest of the members'."""
         self.check_cut(cut)
-        if self._block is None:
-            raise self.not_fitted()
         strides = [m.cut_shape(self.member_cuts[n]).stride for n, m in self.members.items()]
-        return CutShape(self._block.dim, min(strides))
+        return CutShape(self._fitted_block().dim, min(strides))
 
     def cut_batch(self, batch: Batch, cut: str) -> Tensor:
-        """Cut "fused features": (B, components, h, w), what the discriminator is given."""
+        """Cut "fused features": (B, components, h, w), what the heads are given."""
         self.check_cut(cut)
         return self._fused(batch)
+
+    @property
+    def _channels(self) -> list[int]:
+        return [m.cut_shape(self.member_cuts[n]).channels for n, m in self.members.items()]
 
     def _sources(self, batch: Batch) -> list[Tensor]:
         return [m.cut_batch(batch, self.member_cuts[n]) for n, m in self.members.items()]
 
+    def _stacked(self, batch: Batch) -> Tensor:
+        return stack(self._sources(batch))
+
     def _fused(self, batch: Batch) -> Tensor:
-        if self._block is None:
-            raise self.not_fitted()
-        fused: Tensor = self._block(self._sources(batch))
+        fused: Tensor = self._fitted_block()(self._sources(batch))
         return fused
 
-    def _fitted_discriminator(self) -> Discriminator:
-        if self._discriminator is None:
+    def _fitted_block(self) -> Transformation:
+        if self._block is None:
             raise self.not_fitted()
-        return self._discriminator
+        return self._block
+
+    def _fitted_anchors(self) -> MemoryBank:
+        if self._anchors is None:
+            raise self.not_fitted()
+        return self._anchors
 
     def _new_discriminator(self, dim: int, seed: int) -> Discriminator:
         generator = torch.Generator().manual_seed(seed)
         return Discriminator(dim, self.config.hidden_dim, generator).to(self.device).eval()
 
     def _tensors(self) -> dict[str, Tensor]:
-        if self._block is None:
+        block = self._fitted_block()
+        if self._voices is None:
             raise self.not_fitted()
-        return {
-            **prefixed("discriminator", self._fitted_discriminator()),
-            **prefixed("block", self._block),
-            "calibration": self._calibration,
-            "channels": torch.tensor(self._block.channels),
+        found = {
+            **prefixed("block", block),
+            "channels": torch.tensor(block.channels),
+            "anchors": self._fitted_anchors().bank,
         }
+        for name, head in self._heads.items():
+            if head is not self._anchors:
+                found |= {f"head.{name}.{key}": value for key, value in head.tensors().items()}
+        return found | {f"voices.{k}": v for k, v in self._voices.tensors().items()}
 
     def _restore(self, tensors: Mapping[str, Tensor]) -> None:
-        block = GlobalTransformation(tensors["channels"].tolist())
+        block = BLOCKS[self.config.block](tensors["channels"].tolist())
         block.mean, block.basis = tensors["block.mean"], tensors["block.basis"]
-        prefix = "discriminator."
-        learned = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        self._discriminator = self._new_discriminator(block.dim, seed=0)
-        self._discriminator.load_state_dict(learned)
         self._block = block.to(self.device)
-        self._calibration = tensors["calibration"]
+        self._anchors = MemoryBank(tensors["anchors"])
+        for name in self.config.heads:
+            own = _under(f"head.{name}.", tensors)
+            blank = self._new_discriminator(block.dim, seed=0)
+            same = name == MemoryBank.name
+            self._heads[name] = self._anchors if same else restored(name, own, blank)
+        self._voices = Voices(_under("voices.", tensors))
 
 
-def _mean_and_std(values: Tensor) -> tuple[Tensor, Tensor]:
-    return values.mean(), values.std(correction=0).clamp_min(1e-6)
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -285,8 +285,8 @@ def _pasted(image: Pixels, piece: Pixels, rng: np.random.Generator) -> Pixels:
     height, width = _size(image)
     h, w = piece.shape[:2]
     y, x = _place(image, rng)
-    turn = np.array(cv2.getRotationMatrix2D((w / 2, h / 2), rng.uniform(-180, 180), 1.0))
-    turn[:, 2] += [x - w / 2, y - h / 2]
+    turn = cv2.getRotationMatrix2D((w / 2, h / 2), rng.uniform(-180, 180), 1.0)
+    turn = turn + np.array([[0, 0, x - w / 2], [0, 0, y - h / 2]])
     moved = cv2.warpAffine(piece, turn, (width, height), flags=cv2.INTER_LINEAR)
     shape = cv2.warpAffine(np.ones((h, w), np.float32), turn, (width, height))
     return _blended(image, moved.astype(np.float32), shape.astype(np.float32), 1.0)

@@ -1,0 +1,126 @@
+"""Passes over images that take along a few rows of features each, and never more.
+
+`make` turns a batch into a feature map (B, C, h, w); rows are its locations, (N, C).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from loco_tools.datasets.images import Pixels
+from loco_tools.ensembles.synthetic import Synthetic
+from loco_tools.methods.batch import Batch, Size, batches, resize_image
+from loco_tools.methods.patch_features import to_rows
+from loco_tools.progress import Progress
+
+Make = Callable[[Batch], Tensor]
+
+_INSIDE = 0.25
+"""A patch is anomalous when so much of it lies in the mask, good when nothing of it does."""
+_TURN_DEG = 8.0
+_SHIFT = 0.03
+_ZOOM = 0.04
+_LIGHT = 0.07
+
+
+def good_rows(
+    make: Make,
+    images: Sequence[Pixels],
+    per_image: int,
+    *,
+    batch_size: int,
+    device: torch.device,
+    seed: int,
+    progress: Progress,
+    title: str,
+) -> Iterator[Tensor]:
+    """Random rows of good images, at most `per_image` each: (n, C) per batch."""
+    generator = torch.Generator().manual_seed(seed)
+    with progress.task(title, len(images)) as advance:
+        for batch in batches(images, batch_size, device):
+            yield sampled(to_rows(make(batch)), per_image * len(batch), generator)
+            advance(len(batch))
+
+
+def anomalous_rows(
+    make: Make,
+    anomalies: Iterable[Synthetic],
+    per_image: int,
+    *,
+    batch_size: int,
+    device: torch.device,
+    seed: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows in synthetic anomalies and rows beside them, at most `per_image` each of both."""
+    generator = torch.Generator().manual_seed(seed)
+    waiting = iter(anomalies)
+    while part := list(islice(waiting, batch_size)):
+        features = make(Batch([one.image for one in part], device))
+        share = patch_shares(part, (features.shape[-2], features.shape[-1])).flatten()
+        rows, most = to_rows(features), per_image * len(part)
+        inside, outside = (share > _INSIDE).to(device), (share == 0).to(device)
+        yield sampled(rows[inside], most, generator), sampled(rows[outside], most, generator)
+
+
+def patch_shares(anomalies: Sequence[Synthetic], grid: Size) -> Tensor:
+    """(B, h, w): how much of each patch lies in the anomaly, 0 to 1."""
+    size = (grid[1], grid[0])
+    return torch.stack(
+        [
+            torch.from_numpy(
+                cv2.resize(one.mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+            )
+            for one in anomalies
+        ]
+    )
+
+
+def sampled(rows: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """At most so many of the rows, drawn at random; a copy."""
+    if len(rows) <= most:
+        return rows.clone()
+    return rows[torch.randperm(len(rows), generator=generator)[:most].to(rows.device)]
+
+
+class Varied(Sequence[Pixels]):
+    """Good images turned by up to 8 degrees, shifted, zoomed and lit a little differently.
+
+    What a camera sees of one part more, where only few parts were photographed. In turn over the
+    images; the edge is reflected.
+    """
+
+    def __init__(self, images: Sequence[Pixels], count: int, seed: int) -> None:
+        self._images, self._count, self._seed = images, count, seed
+        self._order = np.random.default_rng(seed).permutation(len(images))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Pixels:  # type: ignore[override]
+        if index >= self._count:
+            raise IndexError(index)
+        image = self._images[int(self._order[index % len(self._order)])]
+        rng = np.random.default_rng([self._seed, index])
+        height, width = image.shape[:2]
+        zoom = rng.uniform(1 - _ZOOM, 1 + _ZOOM)
+        centre = (width / 2, height / 2)
+        turn = cv2.getRotationMatrix2D(centre, rng.uniform(-_TURN_DEG, _TURN_DEG), zoom)
+        x, y = rng.uniform(-_SHIFT, _SHIFT, 2) * [width, height]
+        move = turn + np.array([[0, 0, x], [0, 0, y]])
+        moved = cv2.warpAffine(image, move, (width, height), borderMode=cv2.BORDER_REFLECT)
+        lit = moved * rng.uniform(1 - _LIGHT, 1 + _LIGHT)
+        return np.clip(lit, 0, 255).astype(np.uint8)
+
+
+def at_input_size(anomalies: Iterable[Synthetic], size: Size) -> list[Synthetic]:
+    """The anomalies as detectors of that input size see them: little to keep, nothing lost."""
+    found = []
+    for one in anomalies:
+        mask = cv2.resize(one.mask.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST)
+        image = resize_image(one.image, size)
+        found.append(Synthetic(image, mask.astype(np.bool_), one.family, one.source))
+    return found

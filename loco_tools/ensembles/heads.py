@@ -1,0 +1,132 @@
+"""Heads: what judges the locations of a fused feature map.
+
+Each gives an anomaly score per row of fused features (N, D), higher is more anomalous.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from loco_tools.methods.coreset import coreset
+from loco_tools.methods.nearest import NearestNeighbours
+from loco_tools.methods.simplenet import Discriminator
+from loco_tools.progress import Progress
+
+Tensors = dict[str, Tensor]
+
+
+class Head(ABC):
+    """Fitted by its own `fit` or taken from saved arrays."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def scores(self, rows: Tensor) -> Tensor:
+        """(N, D) -> (N,)."""
+
+    @abstractmethod
+    def tensors(self) -> Tensors:
+        """What was learned, for saving."""
+
+
+class MemoryBank(Head):
+    """Distance to the nearest of the kept good rows, as PatchCore (Roth et al. 2022)."""
+
+    name = "memory_bank"
+
+    def __init__(self, bank: Tensor) -> None:
+        """`bank` is (M, D)."""
+        self._index = NearestNeighbours(bank)
+
+    @classmethod
+    def fit(cls, rows: Tensor, size: int, *, seed: int, progress: Progress) -> "MemoryBank":
+        """Keep `size` of the (N, D) rows, at most a quarter, as far from each other as can be."""
+        count = max(1, min(size, len(rows) // 4))
+        kept = coreset(rows, count, seed=seed, projection_dim=None, progress=progress)
+        return cls(rows[kept.to(rows.device)].clone())
+
+    @property
+    def bank(self) -> Tensor:
+        """(M, D): the kept rows."""
+        return self._index.bank
+
+    def search(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Distance (N,) to the nearest kept row, and which one it is (N,)."""
+        distances, nearest = self._index.search(rows)
+        return distances[:, 0], nearest[:, 0]
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """See `Head`."""
+        return self.search(rows)[0]
+
+    def tensors(self) -> Tensors:
+        """See `Head`."""
+        return {"bank": self.bank}
+
+
+class Gaussian(Head):
+    """Mahalanobis distance to the good rows' mean, one Gaussian for all places.
+
+    Their covariance is shrunk towards a multiple of the identity by the share `shrinkage`.
+    """
+
+    name = "gaussian"
+
+    def __init__(self, mean: Tensor, whitening: Tensor) -> None:
+        """`mean` is (D,), `whitening` (D, D): rows are brought to deviation 1 by it."""
+        self._mean, self._whitening = mean, whitening
+
+    @classmethod
+    def fit(cls, rows: Tensor, shrinkage: float = 0.01) -> "Gaussian":
+        """From (N, D) good rows."""
+        mean = rows.mean(dim=0)
+        centred = (rows - mean).double()
+        covariance = centred.T @ centred / max(1, len(rows) - 1)
+        level = covariance.diagonal().mean().clamp_min(1e-12)
+        eye = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
+        values, vectors = torch.linalg.eigh((1 - shrinkage) * covariance + shrinkage * level * eye)
+        whitening = vectors / values.clamp_min(1e-12).sqrt()
+        return cls(mean, whitening.to(rows))
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """See `Head`."""
+        distances: Tensor = ((rows - self._mean) @ self._whitening).norm(dim=1)
+        return distances
+
+    def tensors(self) -> Tensors:
+        """See `Head`."""
+        return {"mean": self._mean, "whitening": self._whitening}
+
+
+class Discriminating(Head):
+    """Minus the normality that SimpleNet's discriminator finds (Liu et al. 2023)."""
+
+    name = "discriminator"
+
+    def __init__(self, discriminator: Discriminator) -> None:
+        self.discriminator = discriminator
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """See `Head`."""
+        normality: Tensor = self.discriminator(self.discriminator.adaptor(rows))
+        return -normality
+
+    def tensors(self) -> Tensors:
+        """See `Head`."""
+        return dict(self.discriminator.state_dict())
+
+
+def restored(name: str, tensors: Mapping[str, Tensor], blank: Discriminator) -> Head:
+    """A head out of what its `tensors` gave; KeyError when something is missing.
+
+    `blank` is a discriminator of the right size, filled when `name` asks for one.
+    """
+    if name == MemoryBank.name:
+        return MemoryBank(tensors["bank"])
+    if name == Gaussian.name:
+        return Gaussian(tensors["mean"], tensors["whitening"])
+    blank.load_state_dict(dict(tensors))
+    return Discriminating(blank)
