@@ -122,7 +122,7 @@ class OutputFusion(Ensemble):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
         # Bounds the time to calibrate; the members are asked about every synthetic anomaly.
-        "fast": {"synthetic": 100, "patches": 20_000},
+        "fast": {"synthetic": 64, "patches": 20_000},
     }
 
     def __init__(
