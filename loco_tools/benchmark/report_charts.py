@@ -131,7 +131,7 @@ def gain_chart(gains: Sequence[Gain], *, name: str, x_label: str) -> Markup:
             class_=look,
         )
         for value, look in ticks
-        if not value or abs(place(value) - place(0.0)) > 40
+        if look == "tick middle" or abs(place(value) - place(0.0)) > 40
     ]
     title = element("text", x_label, x=_WIDTH / 2, y=bottom + 30, class_="axis middle")
     return _svg(name, zero, parts, scale, title, height=bottom + 36)

@@ -13,6 +13,7 @@ from loco_tools.benchmark.ensemble_diversity import diversity_of, reliability_of
 from loco_tools.benchmark.ensemble_gains import comparisons, gains_of, write_ensembles
 from loco_tools.benchmark.paired import paired_difference
 from loco_tools.benchmark.report import write_report
+from loco_tools.benchmark.report_charts import Gain, gain_chart
 from loco_tools.benchmark.report_ensembles import ensembles
 from loco_tools.benchmark.results import inert
 
@@ -197,6 +198,14 @@ def test_the_section_shows_tables_charts_and_diagrams_and_is_well_formed(tmp_pat
         assert wanted in shown, wanted
     assert "ensembles" in page.values("id")
     assert shown.count('role="img"') == 3
+
+
+def test_the_chart_of_differences_marks_zero_once_and_every_difference() -> None:
+    gains = [Gain("all worse", -0.2, None, None), Gain("worse", -0.1, -0.15, -0.05, hollow=True)]
+    drawn = gain_chart(gains, name="differences", x_label="difference")
+    assert drawn.count(">0</text>") == 1
+    assert drawn.count("<circle") == 2
+    assert drawn.count('class="line') == 1, "what has no interval has no line"
 
 
 def test_the_report_leads_to_the_section_and_writes_the_table_beside_it(tmp_path: Path) -> None:
