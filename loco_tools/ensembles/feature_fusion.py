@@ -15,10 +15,12 @@ from loco_tools.datasets.images import Pixels
 from loco_tools.ensembles.ensemble import Ensemble
 from loco_tools.ensembles.fused_training import FusedRows, FusedTraining, Noise, train_on_rows
 from loco_tools.ensembles.gathering import (
+    INSIDE,
     Varied,
     anomalous_rows,
     at_input_size,
     good_rows,
+    patch_shares,
 )
 from loco_tools.ensembles.heads import Discriminating, Gaussian, Head, MemoryBank, restored
 from loco_tools.ensembles.source_worth import source_weights
@@ -47,8 +49,8 @@ class FusionConfig(DetectorConfig):
     """Defaults are for a GPU; every choice beyond the thesis can be switched off.
 
     The plain ensemble of the thesis: `heads = ["discriminator"]`, `member_scores = false`,
-    `source_weights = "equal"`, `learn_from = "train"`, `anomalies = 0`, `local = 0`,
-    `smoothing = 0`.
+    `source_weights = "equal"`, `learn_from = "train"`, `anomalies = 0`, `local_images = 0`,
+    `local_maps = 0`, `smoothing = 0`.
     """
 
     cuts: dict[str, str] = Field(default_factory=dict)
@@ -87,13 +89,15 @@ class FusionConfig(DetectorConfig):
     """Rows of training images that block and heads are computed from, drawn at random."""
     member_scores: bool = True
     """The members' own maps and image scores count beside the heads."""
-    local: float = Field(default=0.5, ge=0, le=1)
-    """How much scores are taken relative to what good patches of the same look get."""
+    local_images: float = Field(default=1.0, ge=0, le=1)
+    """How much images' scores are taken relative to what good patches of the same look get."""
+    local_maps: float = Field(default=0.25, ge=0, le=1)
+    """The same of maps."""
     smoothing: float = Field(default=0.7, ge=0)
     """Of the map before an image's score is read off it, in patches."""
     weights: Literal["equal", "worth"] = "worth"
-    """"worth": heads and members count by how well they tell held-out good images from synthetic
-    anomalies, half of it; "equal": all the same."""
+    """"worth": heads and members count by how well they tell good patches of held-out images from
+    those in synthetic anomalies; "equal": all the same."""
     weighing: int = Field(default=72, ge=2)
     """Synthetic anomalies that sources and voices are weighed on."""
 
@@ -205,11 +209,18 @@ class FeatureFusion(Ensemble):
         good = Spoken.joined(list(self._heard(held_out, progress)))
         anchors = self._fitted_anchors().bank
         self._voices = Voices.fit(
-            good, anchors, local=self.config.local, smoothing=self.config.smoothing
+            good,
+            anchors,
+            local_images=self.config.local_images,
+            local_maps=self.config.local_maps,
+            smoothing=self.config.smoothing,
         )
         if self.config.weights == "worth":
             images = [one.image for one in weighing]
-            self._voices.weigh(good, Spoken.joined(list(self._heard(images, progress))))
+            anomalous = Spoken.joined(list(self._heard(images, progress)))
+            grid = (anomalous.patches.shape[2], anomalous.patches.shape[3])
+            inside = patch_shares(weighing, grid).to(self.device) > INSIDE
+            self._voices.weigh(good, anomalous, inside)
 
     def _weighing(self, images: Sequence[Pixels], seed: int) -> list[Synthetic]:
         """Synthetic anomalies that nothing here learns from."""
@@ -386,22 +397,27 @@ class FeatureFusion(Ensemble):
             (distances if head is self._anchors else head.scores(rows)).view(B, h, w)
             for head in self._heads.values()
         ]
-        images = []
-        if self.config.member_scores:
-            for member in self.members.values():
-                scores = member.score_batch(batch)
-                patches.append(resized(scores.patches[:, None], (h, w))[:, 0])
-                images.append(scores.image)
-        own = torch.stack(images, dim=1) if images else fused.new_zeros(B, 0)
-        return Spoken(torch.stack(patches, dim=1), nearest.view(B, h, w), own)
+        images, largest = [fused.new_zeros(B, 0)], [fused.new_zeros(B, 0)]
+        for member in self.members.values() if self.config.member_scores else ():
+            scores = member.score_batch(batch)
+            patches.append(resized(scores.patches[:, None], (h, w))[:, 0])
+            images.append(scores.image[:, None])
+            largest.append(scores.patches.flatten(1).amax(dim=1, keepdim=True))
+        return Spoken(
+            torch.stack(patches, dim=1),
+            nearest.view(B, h, w),
+            torch.cat(images, dim=1),
+            torch.cat(largest, dim=1),
+        )
 
     def score_batch(self, batch: Batch) -> PatchScores:
         """See `Detector`; how voices are put together, `Voices` says."""
         if self._voices is None:
             raise self.not_fitted()
         spoken = self._spoken(batch)
-        maps = self._voices.maps(spoken)
-        return PatchScores(image=self._voices.image_scores(spoken, maps), patches=maps)
+        return PatchScores(
+            image=self._voices.image_scores(spoken), patches=self._voices.maps(spoken)
+        )
 
     def cut_shape(self, cut: str) -> CutShape:
         """See `Detector.cut_shape`; the stride is the finest of the members'."""

@@ -19,7 +19,7 @@ from loco_tools.progress import Progress
 
 Make = Callable[[Batch], Tensor]
 
-_INSIDE = 0.25
+INSIDE = 0.25
 """A patch is anomalous when so much of it lies in the mask, good when nothing of it does."""
 _TURN_DEG = 8.0
 _SHIFT = 0.03
@@ -62,7 +62,7 @@ def anomalous_rows(
         features = make(Batch([one.image for one in part], device))
         share = patch_shares(part, (features.shape[-2], features.shape[-1])).flatten()
         rows, most = to_rows(features), per_image * len(part)
-        inside, outside = (share > _INSIDE).to(device), (share == 0).to(device)
+        inside, outside = (share > INSIDE).to(device), (share == 0).to(device)
         yield sampled(rows[inside], most, generator), sampled(rows[outside], most, generator)
 
 

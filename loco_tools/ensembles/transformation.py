@@ -157,7 +157,10 @@ class IndependentTransformation(Transformation):
         return total
 
 
-BLOCKS = {"global": GlobalTransformation, "independent": IndependentTransformation}
+BLOCKS: dict[str, type[GlobalTransformation] | type[IndependentTransformation]] = {
+    "global": GlobalTransformation,
+    "independent": IndependentTransformation,
+}
 
 
 def principal(covariance: Tensor, components: float, whiten: bool) -> Tensor:

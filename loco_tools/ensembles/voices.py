@@ -18,10 +18,10 @@ _SHRINK = 4.0
 _AROUND = 8
 """Anchors whose statistics are pooled: an anchor and those nearest to it."""
 _LEAST_STD = 1e-6
-_EQUAL_SHARE = 0.5
-"""Of the weights that no measurement on few images is allowed to take away."""
-_POWER = 4
-"""CAWPE's (Large et al. 2019)."""
+_POWER = 8
+"""CAWPE (Large et al. 2019) takes 4; patches are easier to tell apart than images, so AUROCs lie
+closer together. 4, 6 and 8 were compared on development classes, see the README."""
+_MOST_PATCHES = 4000
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,13 @@ class Spoken:
         patches: (N, V, h, w), a score per voice and patch.
         nearest: (N, h, w), the anchor that each patch's fused features are nearest to.
         images: (N, M), the members' own image scores.
+        largest: (N, M), the largest patch scores of the members.
     """
 
     patches: Tensor
     nearest: Tensor
     images: Tensor
+    largest: Tensor
 
     @staticmethod
     def joined(parts: Sequence["Spoken"]) -> "Spoken":
@@ -45,6 +47,7 @@ class Spoken:
             torch.cat([p.patches for p in parts]),
             torch.cat([p.nearest for p in parts]),
             torch.cat([p.images for p in parts]),
+            torch.cat([p.largest for p in parts]),
         )
 
 
@@ -52,9 +55,11 @@ class Voices:
     """Puts the voices together: a map (N, h, w) and a score per image (N,).
 
     A patch's score of a voice becomes a mixture of two deviations from good: from what all
-    held-out good patches get, and (the share `local`) from what those get that look alike, which
-    are nearest to the same anchor. Surfaces differ in how far good ones lie apart; without the
-    second, a detector is as alarmed by an edge as by a scratch.
+    held-out good patches get, and from what those get that look alike, which are nearest to the
+    same anchor. Surfaces differ in how far good ones lie apart; without the second, a detector is
+    as alarmed by an edge as by a scratch. Images and maps mix them each in their own way: an
+    image's score asks whether its worst place is worse than those of good images, a map which of
+    its places is worse than the others.
     """
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
@@ -62,99 +67,118 @@ class Voices:
         self._state = dict(state)
 
     @classmethod
-    def fit(cls, good: Spoken, anchors: Tensor, *, local: float, smoothing: float) -> "Voices":
+    def fit(
+        cls,
+        good: Spoken,
+        anchors: Tensor,
+        *,
+        local_images: float,
+        local_maps: float,
+        smoothing: float,
+    ) -> "Voices":
         """From held-out good images, all voices weighing the same.
 
         Args:
             good: what the voices say about them.
             anchors: (M, D), the fused features that patches are told apart by.
-            local: 0 to 1, see the class.
+            local_images: 0 to 1, the share of the second deviation in images' scores.
+            local_maps: the same in maps.
             smoothing: deviation of the Gaussian over maps, in patches, before an image's score is
                 read off as the largest value.
         """
         V, M = good.patches.shape[1], good.images.shape[1]
         rows = good.patches.permute(0, 2, 3, 1).reshape(-1, V)
         mean, std = rows.mean(dim=0), rows.std(dim=0, correction=0).clamp_min(_LEAST_STD)
-        expected = _expected(rows, good.nearest.flatten(), anchors, mean)
-        apart = rows - expected[good.nearest.flatten()]
-        device = rows.device
-        state = {
-            "mean": mean,
-            "std": std,
-            "expected": expected,
-            "local_std": apart.std(dim=0, correction=0).clamp_min(_LEAST_STD),
-            "settings": torch.tensor([local, smoothing], device=device),
-            "weights": torch.full((V,), 1 / V, device=device),
-            "member_weights": torch.full((M,), 1 / max(1, M), device=device),
-            "image_mean": torch.zeros(V + M + 1, device=device),
-            "image_std": torch.ones(V + M + 1, device=device),
-        }
-        voices = cls(state)
+        nearest, around = good.nearest.flatten(), _around(anchors)
+        expected = _pooled(rows, nearest, around, mean)
+        squares = (rows - expected[nearest]).square()
+        spread = _pooled(squares, nearest, around, squares.mean(dim=0)).sqrt()
+        own = (good.images - good.largest).abs().amax(dim=0) > 1e-4 * good.images.abs().amax(dim=0)
+        voices = cls(
+            {
+                "mean": mean,
+                "std": std,
+                "expected": expected,
+                "spread": spread.clamp_min(_LEAST_STD),
+                "settings": torch.tensor([local_images, local_maps, smoothing], device=rows.device),
+                "weights": torch.full_like(mean, 1 / V),
+                "own": own.to(mean),
+                "member_weights": own.to(mean) / own.sum().clamp_min(1),
+                "image_mean": torch.zeros(M + 1, device=rows.device),
+                "image_std": torch.ones(M + 1, device=rows.device),
+            }
+        )
         voices._measure_images(good)
         return voices
 
-    def weigh(self, good: Spoken, anomalous: Spoken) -> Tensor:
-        """Weigh voices by their image AUROC on held-out good images against synthetic anomalies.
+    def weigh(self, good: Spoken, anomalous: Spoken, inside: Tensor) -> None:
+        """Weigh voices by how well each tells good patches from those in synthetic anomalies.
 
-        A voice's worth is (2 AUROC - 1) to the power of CAWPE, nothing where it is no better than
-        chance; half of every weight stays equal among those that are worth something.
+        A voice's worth is 2 AUROC - 1 to a power, nothing where it is no better than chance.
+        Patches are asked, not images: there are thousands of them where there are tens of images,
+        and image AUROCs of so few give one voice most of the weight by chance. Members' own image
+        scores, where they count beside, are weighed by image AUROC for want of another.
 
-        Returns:
-            the AUROC of each voice and of each member's own image scores: (V + M,).
+        Args:
+            good: about held-out good images.
+            anomalous: about synthetic anomalies made from such images.
+            inside: (N, h, w) bool, the patches that lie in these anomalies.
         """
-        found, others = self._each_image(good), self._each_image(anomalous)
-        auroc = torch.stack([_auroc(f, o) for f, o in zip(found.T, others.T, strict=True)])
-        V = good.patches.shape[1]
-        self._state["weights"] = _weights(auroc[:V])
-        self._state["member_weights"] = _weights(auroc[V:])
+        s = self._state
+        if bool(inside.any()):
+            near = self._deviations(good, 0.0).permute(0, 2, 3, 1).flatten(0, 2)
+            far = self._deviations(anomalous, 0.0).permute(0, 2, 3, 1)[inside]
+            near = near[:: 1 + len(near) // _MOST_PATCHES]
+            far = far[:: 1 + len(far) // _MOST_PATCHES]
+            s["weights"] = _weights(_aurocs(near, far))
+        if bool(s["own"].any()):
+            s["member_weights"] = _weights(_aurocs(good.images, anomalous.images) * s["own"])
         self._measure_images(good)
-        return auroc
 
     def maps(self, spoken: Spoken) -> Tensor:
         """(N, h, w): the weighted mean of the voices' deviations."""
-        deviations = self._deviations(spoken)
-        mixed: Tensor = (deviations * self._state["weights"][:, None, None]).sum(dim=1)
-        return mixed
+        local = float(self._state["settings"][1])
+        return _mixed(self._deviations(spoken, local), self._state["weights"])
 
-    def image_scores(self, spoken: Spoken, maps: Tensor) -> Tensor:
-        """(N,): the largest value of the smoothed map, and the members' own scores beside it.
+    def image_scores(self, spoken: Spoken) -> Tensor:
+        """(N,): the largest value of the smoothed mean of the voices' deviations.
 
-        Both are deviations from what held-out good images get; each counts half.
+        Members whose image score is not just the largest of their map (a mean over all places, a
+        re-weighted distance) have it counted beside, together as much as that value. All are
+        deviations from what held-out good images get.
         """
         s = self._state
-        own = (self._largest(maps) - s["image_mean"][-1]) / s["image_std"][-1]
-        if not spoken.images.shape[1]:
-            return own
-        V = spoken.patches.shape[1]
-        members = (spoken.images - s["image_mean"][V:-1]) / s["image_std"][V:-1]
-        return (own + (members * s["member_weights"]).sum(dim=1)) / 2
+        deviations = (self._image_values(spoken) - s["image_mean"]) / s["image_std"]
+        if not bool(s["own"].any()):
+            return deviations[:, -1]
+        return (deviations[:, -1] + (deviations[:, :-1] * s["member_weights"]).sum(dim=1)) / 2
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything learned, for saving."""
         return self._state
 
     def _measure_images(self, good: Spoken) -> None:
-        each = torch.cat([self._each_image(good), self._largest(self.maps(good))[:, None]], dim=1)
-        self._state["image_mean"] = each.mean(dim=0)
-        self._state["image_std"] = each.std(dim=0, correction=0).clamp_min(_LEAST_STD)
+        values = self._image_values(good)
+        self._state["image_mean"] = values.mean(dim=0)
+        self._state["image_std"] = values.std(dim=0, correction=0).clamp_min(_LEAST_STD)
 
-    def _each_image(self, spoken: Spoken) -> Tensor:
-        """(N, V + M): what each voice alone, and each member's own score, says of the images."""
-        deviations = self._deviations(spoken)
-        alone = [self._largest(deviations[:, k]) for k in range(deviations.shape[1])]
-        return torch.cat([torch.stack(alone, dim=1), spoken.images], dim=1)
+    def _image_values(self, spoken: Spoken) -> Tensor:
+        """(N, M + 1): the members' own image scores, and that of the voices together."""
+        deviations = self._deviations(spoken, float(self._state["settings"][0]))
+        together = self._largest(_mixed(deviations, self._state["weights"]))
+        return torch.cat([spoken.images, together[:, None]], dim=1)
 
-    def _deviations(self, spoken: Spoken) -> Tensor:
-        s, local = self._state, float(self._state["settings"][0])
+    def _deviations(self, spoken: Spoken, local: float) -> Tensor:
+        s = self._state
         rows = spoken.patches.permute(0, 2, 3, 1)  # (N, h, w, V)
-        overall = (rows - s["mean"]) / s["std"]
-        if not local:
-            return overall.permute(0, 3, 1, 2)
-        alike = (rows - s["expected"][spoken.nearest]) / s["local_std"]
-        return ((1 - local) * overall + local * alike).permute(0, 3, 1, 2)
+        deviations = (rows - s["mean"]) / s["std"]
+        if local:
+            alike = (rows - s["expected"][spoken.nearest]) / s["spread"][spoken.nearest]
+            deviations = (1 - local) * deviations + local * alike
+        return deviations.permute(0, 3, 1, 2)
 
     def _largest(self, maps: Tensor) -> Tensor:
-        sigma = float(self._state["settings"][1])
+        sigma = float(self._state["settings"][2])
         if not sigma:
             return maps.flatten(1).amax(dim=1)
         blurred = [
@@ -168,33 +192,42 @@ class Voices:
         return torch.tensor(blurred, device=maps.device, dtype=maps.dtype)
 
 
-def _expected(rows: Tensor, nearest: Tensor, anchors: Tensor, overall: Tensor) -> Tensor:
-    """(M, V): what good patches nearest to each anchor get, where few are seen drawn to all's."""
-    M, V = len(anchors), rows.shape[1]
-    count = torch.zeros(M, device=rows.device).index_add_(0, nearest, torch.ones_like(rows[:, 0]))
-    total = torch.zeros(M, V, device=rows.device).index_add_(0, nearest, rows)
+def _mixed(deviations: Tensor, weights: Tensor) -> Tensor:
+    mixed: Tensor = (deviations * weights[:, None, None]).sum(dim=1)
+    return mixed
+
+
+def _around(anchors: Tensor) -> Tensor:
+    """(M, 8): each anchor and those nearest to it."""
     near = [
-        torch.cdist(part, anchors).topk(min(_AROUND, M), largest=False).indices
+        torch.cdist(part, anchors).topk(min(_AROUND, len(anchors)), largest=False).indices
         for part in torch.split(anchors, 1024)
     ]
-    around = torch.cat(near)  # (M, 8), an anchor itself first
+    return torch.cat(near)
+
+
+def _pooled(values: Tensor, nearest: Tensor, around: Tensor, overall: Tensor) -> Tensor:
+    """(M, V): means of (N, V) values by anchor and its neighbours, drawn to all's where few."""
+    M, V = len(around), values.shape[1]
+    count = torch.zeros(M, device=values.device)
+    count.index_add_(0, nearest, torch.ones_like(values[:, 0]))
+    total = torch.zeros(M, V, device=values.device).index_add_(0, nearest, values)
     counts, totals = count[around].sum(dim=1), total[around].sum(dim=1)
     return (totals + _SHRINK * overall) / (counts[:, None] + _SHRINK)
 
 
 def _weights(auroc: Tensor) -> Tensor:
     """Weights that sum to 1; equal ones where no voice is better than chance."""
-    if not len(auroc):
-        return auroc
-    worth = (2 * auroc - 1).clamp_min(0)
-    useful = (worth > 0).to(worth)
-    if not float(useful.sum()):
-        return torch.full_like(worth, 1 / len(worth))
-    measured = worth**_POWER / (worth**_POWER).sum().clamp_min(1e-12)
-    return _EQUAL_SHARE * useful / useful.sum() + (1 - _EQUAL_SHARE) * measured
+    worth = (2 * auroc - 1).clamp_min(0) ** _POWER
+    if not float(worth.sum()):
+        return torch.full_like(worth, 1 / max(1, len(worth)))
+    return worth / worth.sum()
 
 
-def _auroc(good: Tensor, anomalous: Tensor) -> Tensor:
-    """The share of pairs in which the anomalous one scores higher, ties half."""
-    apart = anomalous[:, None] - good[None]
-    return ((apart > 0).float() + 0.5 * (apart == 0).float()).mean()
+def _aurocs(good: Tensor, anomalous: Tensor) -> Tensor:
+    """(V,): per column, the share of pairs of rows in which the anomalous one is higher."""
+    found = []
+    for near, far in zip(good.T, anomalous.T, strict=True):
+        apart = far[:, None] - near[None]
+        found.append(((apart > 0).float() + 0.5 * (apart == 0).float()).mean())
+    return torch.stack(found)

@@ -1,7 +1,12 @@
 import pytest
 import torch
 
-from loco_tools.ensembles.transformation import GlobalTransformation, Scale, stack
+from loco_tools.ensembles.transformation import (
+    GlobalTransformation,
+    IndependentTransformation,
+    Scale,
+    stack,
+)
 from loco_tools.methods.patch_features import to_rows
 
 
@@ -73,3 +78,38 @@ def test_the_fused_map_has_the_components_as_channels() -> None:
     fused = block(sources)
     assert fused.shape == (2, 4, 4, 6)
     assert float(fused.mean().detach()) == pytest.approx(0, abs=1e-5)
+
+
+def make_independent(rows: torch.Tensor, components: object) -> IndependentTransformation:
+    block = IndependentTransformation([2, 4])
+    block.observe(rows)
+    block.solve(components=components, scale="none")  # type: ignore[arg-type]
+    return block
+
+
+def test_the_independent_block_keeps_the_components_of_each_source() -> None:
+    rows = make_rows()
+    block = make_independent(rows, [1, 2])
+    apart = [
+        make_block(rows[:, :2], [2], components=1),
+        make_block(rows[:, 2:], [4], components=2),
+    ]
+    expected = torch.cat([apart[0].project(rows[:, :2]), apart[1].project(rows[:, 2:])], dim=1)
+    torch.testing.assert_close(block.project(rows).abs(), expected.abs(), rtol=1e-3, atol=1e-3)
+
+
+def test_projecting_before_resizing_changes_nothing() -> None:
+    block = make_independent(make_rows(), 2.0)
+    sources = [torch.randn(2, 2, 6, 8), torch.randn(2, 4, 3, 4)]
+    at_grid = block.project(stack(sources).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    torch.testing.assert_close(block(sources), at_grid, rtol=1e-4, atol=1e-4)
+
+
+def test_a_source_can_be_weighed_down_to_nothing() -> None:
+    rows = make_rows()
+    block = GlobalTransformation([2, 4])
+    block.observe(rows)
+    block.solve(components=2, scale="per_source", weights=[1.0, 0.0])
+    changed = rows.clone()
+    changed[:, 2:] += 50
+    torch.testing.assert_close(block.project(changed), block.project(rows))
