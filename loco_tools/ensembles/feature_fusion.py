@@ -41,6 +41,8 @@ _TAUGHT = ("stain", "cut_paste", "scar", "copy_move")
 """Kinds of synthetic anomalies that the discriminator learns from; voices are weighed on others."""
 _OF_DRAEM = "texture"
 """The kind that DRAEM learns from; nobody is weighed on it."""
+_WATCHED = 5
+"""One in so many held-out rows is not learned but watched, for the log."""
 _ROWS_BESIDE = 100
 """Of each synthetic image, at most so many rows in the anomaly and beside it."""
 
@@ -56,7 +58,7 @@ class FusionConfig(DetectorConfig):
     cuts: dict[str, str] = Field(default_factory=dict)
     """Member name -> where to cut it; members not named are cut at the first of their `cuts`."""
     block: Literal["global", "independent"] = "global"
-    components: float | dict[str, float] = 512
+    components: float | dict[str, float] = 512.0
     """Kept by the PCA: a count (1 or more) or a share of the variance (below 1). The independent
     block keeps so many of each member; it also takes a number per member."""
     scale: Scale = "per_source"
@@ -133,7 +135,7 @@ class FeatureFusion(Ensemble):
         "paper": {},
         "fast": {
             # Bounds the time to fit and to predict; the members' own fits take longer.
-            "components": 256,
+            "components": 256.0,
             "hidden_dim": 256,
             "steps": 250,
             "step_rows": 512,
@@ -171,6 +173,7 @@ class FeatureFusion(Ensemble):
             member.check_cut(self.member_cuts[name])
         self._block: Transformation | None = None
         self._heads: dict[str, Head] = {}
+        self._discriminator: Discriminator | None = None
         self._anchors: MemoryBank | None = None
         self._voices: Voices | None = None
 
@@ -302,20 +305,22 @@ class FeatureFusion(Ensemble):
     ) -> Head:
         config = self.config
         sources = held_out if config.learn_from == "held_out" else train
-        good = {"train": pool, "held_out": held_rows, "both": torch.cat([pool, held_rows])}
+        watched = max(1, len(held_rows) // _WATCHED)  # those of the last images
+        learned = held_rows[:-watched] if len(held_rows) > watched else held_rows
+        good = {"train": pool, "held_out": learned, "both": torch.cat([pool, learned])}
         made = synthetic_anomalies(sources, config.anomalies, seed=seed, families=_TAUGHT)
         with torch.inference_mode():
             found = self._anomalous(self._fused, made, seed)
         empty = held_rows[:0]
         anomalous, beside = found or (empty, empty)
-        discriminator = self._new_discriminator(pool.shape[1], seed)
+        discriminator = self._discriminator = self._new_discriminator(pool.shape[1], seed)
         self.training_log = train_on_rows(
             discriminator,
             FusedRows(
                 good=good[config.learn_from].clone(),
                 anomalous=anomalous.clone(),
                 beside=beside.clone(),
-                held_out=held_rows.clone() if config.learn_from == "train" else empty.clone(),
+                held_out=held_rows[-watched:].clone(),
             ),
             FusedTraining(
                 steps=config.steps,

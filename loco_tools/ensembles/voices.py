@@ -126,8 +126,9 @@ class Voices:
         """
         s = self._state
         if bool(inside.any()):
-            near = self._deviations(good, 0.0).permute(0, 2, 3, 1).flatten(0, 2)
-            far = self._deviations(anomalous, 0.0).permute(0, 2, 3, 1)[inside]
+            local = float(s["settings"][1])
+            near = self._deviations(good, local).permute(0, 2, 3, 1).flatten(0, 2)
+            far = self._deviations(anomalous, local).permute(0, 2, 3, 1)[inside]
             near = near[:: 1 + len(near) // _MOST_PATCHES]
             far = far[:: 1 + len(far) // _MOST_PATCHES]
             s["weights"] = _weights(_aurocs(near, far))

@@ -15,7 +15,14 @@ SETTINGS = {
     "patchcore": {"pretrain_dim": 32, "target_dim": 32},
     "simplenet": {"pretrain_dim": 32, "target_dim": 32, "hidden_dim": 16, "steps": 3},
 }
-FAST = {"hidden_dim": 16, "steps": 3}
+FAST = {
+    "hidden_dim": 16,
+    "steps": 3,
+    "anomalies": 3,
+    "varied": 2,
+    "weighing": 4,
+    "bank_size": 30,
+}
 
 
 def make_images(count: int) -> list[np.ndarray]:
@@ -52,14 +59,82 @@ def test_members_that_share_a_backbone_share_its_forward_pass(
     assert calls == [3, 3]
 
 
-def test_the_scores_are_the_mean_of_calibrated_voices() -> None:
-    members = make_members()
-    ensemble = fit(members)
-    validation = make_images(2)
-    z = [p.score for p in ensemble.predict(validation)]
-    assert np.mean(z) == pytest.approx(0, abs=1e-3)  # each voice has mean zero on validation
-    alone = fit(members, member_scores=False)
-    assert [p.score for p in alone.predict(validation)] != pytest.approx(z)
+def test_scores_are_deviations_from_what_good_validation_images_get() -> None:
+    members, validation = make_members(), make_images(5)
+    ensemble = create_ensemble(members, overrides=FAST)
+    ensemble.fit(make_images(4), validation, seed=0)
+    scores = [p.score for p in ensemble.predict(validation)]
+    assert np.mean(scores) == pytest.approx(0, abs=1e-2)
+    assert np.std(scores) == pytest.approx(1, abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"member_scores": False},
+        {"heads": ("gaussian",)},
+        {"heads": ("memory_bank", "gaussian")},
+        {"block": "independent", "components": 0.9},
+        {"block": "independent", "components": {"patchcore": 3, "simplenet": 5}},
+        {"noise": "simplex"},
+        {"learn_from": "held_out"},
+        {"learn_from": "train", "anomalies": 0},
+        {"whiten": True, "scale": "per_channel"},
+        {"source_weights": "equal", "weights": "worth"},
+        {"varied": 0, "local_maps": 0, "local_images": 0, "smoothing": 0},
+    ],
+    ids=str,
+)
+def test_every_choice_changes_the_scores_and_survives_saving(
+    settings: dict[str, object], tmp_path: Path
+) -> None:
+    members, images = make_members(), make_images(6)
+    usual, changed = (fit(members, **{"weights": "equal", **more}) for more in ({}, settings))
+    scores = [p.score for p in changed.predict(images)]
+    assert scores != pytest.approx([p.score for p in usual.predict(images)])
+    changed.save(tmp_path / "kept")
+    loaded = FeatureFusion.load(tmp_path / "kept", random_backbone("squeezenet1_1"), device="cpu")
+    assert [p.score for p in loaded.predict(images)] == pytest.approx(scores, rel=1e-4)
+
+
+def test_the_independent_block_keeps_as_many_components_as_each_member_is_given() -> None:
+    fused = fit(make_members(), block="independent", components={"patchcore": 3, "simplenet": 5})
+    assert fused.cut_shape("fused features").channels == 8
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"components": {"patchcore": 3, "simplenet": 5}}, "are for the independent block"),
+        ({"block": "independent", "components": {"patchcore": 3}}, "without a number: simplenet"),
+        ({"block": "independent", "components": {"ast": 3}}, r'"ast", which is no member'),
+    ],
+)
+def test_components_that_do_not_fit_the_members_are_an_error(
+    settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(MethodError, match=message):
+        create_ensemble(make_members(fitted=False), overrides=settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"components": 0}, "counts or shares above 0"),
+        ({"heads": []}, "one or more different heads"),
+        ({"heads": ["gaussian", "gaussian"]}, "one or more different heads"),
+    ],
+)
+def test_settings_out_of_range_are_an_error(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(DefinitionError, match=message):
+        create_ensemble(make_members(fitted=False), overrides=settings)
+
+
+def test_a_member_that_names_no_cut_is_an_error_that_names_a_way_out() -> None:
+    members = make_members(fitted=False)
+    members["said"] = create_ensemble(make_members(fitted=False), "ensemble-mean")
+    with pytest.raises(MethodError, match=r"said names no place to cut it.*ensemble-mean"):
+        create_ensemble(members)
 
 
 def test_without_validation_images_it_says_what_it_calibrates_on() -> None:
