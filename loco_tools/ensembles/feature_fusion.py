@@ -91,7 +91,7 @@ class FusionConfig(DetectorConfig):
     """Rows of training images that block and heads are computed from, drawn at random."""
     member_scores: bool = True
     """The members' own maps and image scores count beside the heads."""
-    local_images: float = Field(default=1.0, ge=0, le=1)
+    local_images: float = Field(default=0.5, ge=0, le=1)
     """How much images' scores are taken relative to what good patches of the same look get."""
     local_maps: float = Field(default=0.25, ge=0, le=1)
     """The same of maps."""
@@ -135,15 +135,15 @@ class FeatureFusion(Ensemble):
         "paper": {},
         "fast": {
             # Bounds the time to fit and to predict; the members' own fits take longer.
-            "components": 256.0,
+            "components": 128.0,
             "hidden_dim": 256,
             "steps": 250,
             "step_rows": 512,
-            "anomalies": 64,
+            "anomalies": 48,
             "bank_size": 2000,
-            "varied": 64,
+            "varied": 48,
             "pool_patches": 30_000,
-            "weighing": 36,
+            "weighing": 24,
         },
     }
 
