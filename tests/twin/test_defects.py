@@ -49,6 +49,28 @@ def test_a_missing_hole_adds_metal_and_an_additional_one_takes_it_away(
     assert volume(good) - volume(drilled) == pytest.approx(hole_mm3, rel=0.08)
 
 
+@pytest.mark.parametrize("defect", ["edge_damage", "cut_corner", "additional_hole"])
+def test_less_severity_takes_away_less_metal(defect: str, make_plan: MakePlan) -> None:
+    part = make_plan().part
+    gone = []
+    for severity in (1.0, 0.4):
+        good = assemble(part, np.random.default_rng(1), 0.5, severity)
+        bad = damaged(good, defect, np.random.default_rng(3))
+        gone.append(volume(good) - volume(bad))
+    assert 0 < gone[1] < 0.5 * gone[0]
+
+
+def test_less_severity_brings_a_wrong_hole_nearer_to_the_right_size(make_plan: MakePlan) -> None:
+    part = make_plan().part
+    off = []
+    for severity in (1.0, 0.4):
+        good = assemble(part, np.random.default_rng(1), 0.5, severity)
+        bad = damaged(good, "wrong_hole_size", np.random.default_rng(3))
+        sizes = zip(good.plates[0].plate.holes, bad.plates[0].plate.holes, strict=True)
+        off.append(max(abs(b.diameter_mm - g.diameter_mm) for g, b in sizes))
+    assert off[1] == pytest.approx(0.4 * off[0])
+
+
 def test_covers_get_clearance_holes_under_their_screws(make_plan: MakePlan) -> None:
     plates = make_assembly(make_plan("composite_part")).plates
     assert [len(state.clearances) for state in plates] == [4, 2, 2]
