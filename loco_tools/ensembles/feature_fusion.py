@@ -40,7 +40,7 @@ HeadName = Literal["discriminator", "memory_bank", "gaussian"]
 _TAUGHT = ("stain", "cut_paste", "scar", "copy_move")
 """Kinds of synthetic anomalies that the discriminator learns from; voices are weighed on others."""
 _OF_DRAEM = "texture"
-"""The kind that DRAEM learns from; nobody is weighed on it."""
+"""The kind that DRAEM learns from; nobody is weighed on it where DRAEM is a member."""
 _WATCHED = 5
 """One in so many held-out rows is not learned but watched, for the log."""
 _ROWS_BESIDE = 100
@@ -143,7 +143,7 @@ class FeatureFusion(Ensemble):
             "bank_size": 2000,
             "varied": 48,
             "pool_patches": 30_000,
-            "weighing": 24,
+            "weighing": 36,
         },
     }
 
@@ -229,7 +229,10 @@ class FeatureFusion(Ensemble):
         """Synthetic anomalies that nothing here learns from."""
         if "worth" not in (self.config.weights, self.config.source_weights):
             return []
-        families = [name for name in FAMILIES if name not in (*_TAUGHT, _OF_DRAEM)]
+        known = {*_TAUGHT}
+        if any(member.name == "draem" for member in self.members.values()):
+            known.add(_OF_DRAEM)
+        families = [name for name in FAMILIES if name not in known]
         made = synthetic_anomalies(
             images, self.config.weighing, seed=seed + 1_000_000, families=families
         )

@@ -115,23 +115,27 @@ class Voices:
         """Weigh voices by how well each tells good patches from those in synthetic anomalies.
 
         A voice's worth is 2 AUROC - 1 to a power, nothing where it is no better than chance.
-        Patches are asked, not images: there are thousands of them where there are tens of images,
-        and image AUROCs of so few give one voice most of the weight by chance. Members' own image
-        scores, where they count beside, are weighed by image AUROC for want of another.
+        Patches are asked, not images: there are thousands of good ones where there are tens of
+        images, and image AUROCs of so few give one voice most of the weight by chance. Every
+        anomaly counts the same, however large. Members' own image scores, where they count
+        beside, are weighed by image AUROC for want of another.
 
         Args:
             good: about held-out good images.
             anomalous: about synthetic anomalies made from such images.
             inside: (N, h, w) bool, the patches that lie in these anomalies.
         """
-        s = self._state
-        if bool(inside.any()):
-            local = float(s["settings"][1])
-            near = self._deviations(good, local).permute(0, 2, 3, 1).flatten(0, 2)
-            far = self._deviations(anomalous, local).permute(0, 2, 3, 1)[inside]
-            near = near[:: 1 + len(near) // _MOST_PATCHES]
-            far = far[:: 1 + len(far) // _MOST_PATCHES]
-            s["weights"] = _weights(_aurocs(near, far))
+        s, local = self._state, float(self._state["settings"][1])
+        near = self._deviations(good, local).permute(0, 2, 3, 1).flatten(0, 2)
+        near = near[:: 1 + len(near) // _MOST_PATCHES]
+        far = self._deviations(anomalous, local).permute(0, 2, 3, 1)
+        told = [
+            _aurocs(near, patches[within])
+            for patches, within in zip(far, inside, strict=True)
+            if bool(within.any())
+        ]
+        if told:
+            s["weights"] = _weights(torch.stack(told).mean(dim=0))
         if bool(s["own"].any()):
             s["member_weights"] = _weights(_aurocs(good.images, anomalous.images) * s["own"])
         self._measure_images(good)
