@@ -156,7 +156,9 @@ def _results(data: ReportData) -> Markup:
     note = f"★ marks the best of a row. Bars begin where guessing would be.{spread}"
     if not blocks:
         note = "No cell has finished yet."
-    return section("results", "Results", note, element("div", blocks, class_="pair"))
+    beside = len(data.methods) <= _METHODS_BESIDE and len(seeds) == 1
+    wrap = element("div", blocks, class_="pair") if beside else element("div", blocks)
+    return section("results", "Results", note, wrap)
 
 
 def _types(data: ReportData) -> Markup:
@@ -278,6 +280,9 @@ _QUESTIONS = {
     "au_spro": "Where is the defect?",
     "au_pro": "Where is the defect?",
 }
+
+_METHODS_BESIDE = 3
+"""Tables of more methods, or with a spread in each cell, are too wide to stand side by side."""
 
 _GUESSES = {"image_auroc_mean": 0.5, "au_spro": 0.025, "au_pro": 0.15}
 """What scores drawn at random earn."""
