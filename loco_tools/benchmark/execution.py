@@ -46,9 +46,6 @@ SYNTHETIC_IMAGES = 24
 SYNTHETIC_SEED = 70_000
 """Added to the cell's seed, so that they are others than those that ensembles learn from."""
 
-LEARNED_FROM = ("texture",)
-"""Families of anomalies that methods of ours are trained on; they would look too good there."""
-
 
 @dataclass(frozen=True)
 class Job:
@@ -248,7 +245,7 @@ class HeldOut:
 
 
 def _held_out(detector: "Detector", validation: Sequence[Sample], seed: int) -> HeldOut:
-    from loco_tools.ensembles.synthetic import FAMILIES, synthetic_anomalies
+    from loco_tools.ensembles.synthetic import FAMILIES, LEARNED_FROM, synthetic_anomalies
 
     good = Images(validation)
     families = [name for name in FAMILIES if name not in LEARNED_FROM]

@@ -14,6 +14,7 @@ from loco_tools.methods import checkpoint, load_detector
 from loco_tools.methods.backbones import Backbone
 from loco_tools.methods.batch import Size
 from loco_tools.methods.detector import Detector, DetectorConfig, SingleDetector
+from loco_tools.progress import Progress
 from loco_tools.schema import parse
 
 
@@ -48,6 +49,18 @@ class Ensemble(Detector):
         """The largest of the members' input sizes; MethodError when one is not fitted."""
         del train
         return max((m.input_size for m in self.members.values()), key=lambda s: s[0] * s[1])
+
+    def _held_out(
+        self, train: Sequence[Pixels], validation: Sequence[Pixels], progress: Progress
+    ) -> Sequence[Pixels]:
+        """Good images to calibrate on: those of validation, for want of them those of training."""
+        if len(validation):
+            return validation
+        progress.note(
+            f"{self.name}: no good validation images; members' scores are calibrated on "
+            "training images, which members with a memory see as better than they are"
+        )
+        return train
 
     def parameter_count(self) -> int:
         """See `Detector.parameter_count`; a backbone that members share counts once."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from loco_tools.datasets.images import Pixels
 from loco_tools.ensembles.ensemble import Ensemble
-from loco_tools.ensembles.fused_training import FusedRows, FusedTraining, Noise, train_on_rows
+from loco_tools.ensembles.fused_training import FusedRows, FusedTraining, train_on_rows
 from loco_tools.ensembles.gathering import (
     INSIDE,
     Varied,
@@ -24,7 +24,12 @@ from loco_tools.ensembles.gathering import (
 )
 from loco_tools.ensembles.heads import Discriminating, Gaussian, Head, MemoryBank, restored
 from loco_tools.ensembles.source_worth import source_weights
-from loco_tools.ensembles.synthetic import FAMILIES, Synthetic, synthetic_anomalies
+from loco_tools.ensembles.synthetic import (
+    FAMILIES,
+    LEARNED_FROM,
+    Synthetic,
+    synthetic_anomalies,
+)
 from loco_tools.ensembles.transformation import BLOCKS, Scale, Transformation, resized, stack
 from loco_tools.ensembles.voices import Spoken, Voices
 from loco_tools.errors import MethodError
@@ -39,15 +44,15 @@ HeadName = Literal["discriminator", "memory_bank", "gaussian"]
 
 _TAUGHT = ("stain", "cut_paste", "scar", "copy_move")
 """Kinds of synthetic anomalies that the discriminator learns from; voices are weighed on others."""
-_OF_DRAEM = "texture"
-"""The kind that DRAEM learns from; nobody is weighed on it where DRAEM is a member."""
 _WATCHED = 5
 """One in so many held-out rows is not learned but watched, for the log."""
+_OBSERVED = 4096
+"""Rows whose moments are summed at a time, in double precision."""
 _ROWS_BESIDE = 100
 """Of each synthetic image, at most so many rows in the anomaly and beside it."""
 
 
-class FusionConfig(DetectorConfig):
+class FusionConfig(DetectorConfig, FusedTraining):
     """Defaults are for a GPU; every choice beyond the thesis can be switched off.
 
     The plain ensemble of the thesis: `heads = ["discriminator"]`, `member_scores = false`,
@@ -71,19 +76,9 @@ class FusionConfig(DetectorConfig):
     learn_from: Literal["train", "held_out", "both"] = "both"
     """Good images whose features the discriminator learns. Members look too certain on those they
     were trained on; "held_out" are the good validation images."""
-    noise: Noise = "gaussian"
-    noise_scale: Literal["absolute", "relative"] = "relative"
-    noise_std: float = Field(default=1.0, gt=0)
     anomalies: int = Field(default=256, ge=0)
     """Synthetic anomalies in training images that the discriminator learns from beside noise."""
     hidden_dim: int = Field(default=1024, ge=1)
-    steps: int = Field(default=1000, ge=1)
-    step_rows: int = Field(default=2048, ge=2)
-    """Good rows per step; there are as many of noisy, anomalous and neighbouring ones together
-    and half."""
-    lr: float = Field(default=1e-3, gt=0)
-    margin: float = Field(default=0.5, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)
     bank_size: int = Field(default=8000, ge=1)
     varied: int = Field(default=256, ge=0)
     """Training images, turned and shifted a little, that the memory bank learns too."""
@@ -194,12 +189,7 @@ class FeatureFusion(Ensemble):
         seed: int,
         progress: Progress,
     ) -> None:
-        held_out = validation if len(validation) else train
-        if not len(validation):
-            progress.note(
-                f"{self.name}: no good validation images; it is calibrated on training images, "
-                "which members with a memory see as better than they are"
-            )
+        held_out = self._held_out(train, validation, progress)
         weighing = self._weighing(held_out, seed)
         pool = self._observe(train, seed, progress)
         held_rows = self._rows(self._stacked, held_out, seed, progress, "held-out features")
@@ -231,7 +221,7 @@ class FeatureFusion(Ensemble):
             return []
         known = {*_TAUGHT}
         if any(member.name == "draem" for member in self.members.values()):
-            known.add(_OF_DRAEM)
+            known |= {*LEARNED_FROM}
         families = [name for name in FAMILIES if name not in known]
         made = synthetic_anomalies(
             images, self.config.weighing, seed=seed + 1_000_000, families=families
@@ -240,16 +230,11 @@ class FeatureFusion(Ensemble):
 
     def _observe(self, train: Sequence[Pixels], seed: int, progress: Progress) -> Tensor:
         """Take note of the training images' features; some of their rows, not yet projected."""
-        rows: list[Tensor] = []
-        per_image = max(1, self.config.pool_patches // len(train))
-        for part in self._passed(
-            self._stacked, train, per_image, seed=seed, progress=progress, title="components"
-        ):
-            if self._block is None or not rows:
-                self._block = BLOCKS[self.config.block](self._channels).to(self.device)
+        self._block = BLOCKS[self.config.block](self._channels).to(self.device)
+        rows = self._rows(self._stacked, train, seed, progress, "components")
+        for part in torch.split(rows, _OBSERVED):
             self._block.observe(part)
-            rows.append(part)
-        return torch.cat(rows)
+        return rows
 
     def _solve(
         self, pool: Tensor, held_rows: Tensor, weighing: Sequence[Synthetic], seed: int
@@ -325,16 +310,7 @@ class FeatureFusion(Ensemble):
                 beside=beside.clone(),
                 held_out=held_rows[-watched:].clone(),
             ),
-            FusedTraining(
-                steps=config.steps,
-                rows=config.step_rows,
-                lr=config.lr,
-                margin=config.margin,
-                weight_decay=config.weight_decay,
-                noise=config.noise,
-                noise_std=config.noise_std,
-                relative=config.noise_scale == "relative",
-            ),
+            config,
             seed=seed,
             progress=progress,
             title=self.name,
@@ -364,20 +340,7 @@ class FeatureFusion(Ensemble):
         self, make: Any, images: Sequence[Pixels], seed: int, progress: Progress, title: str
     ) -> Tensor:
         per_image = max(1, self.config.pool_patches // len(images))
-        passed = self._passed(make, images, per_image, seed=seed, progress=progress, title=title)
-        return torch.cat(list(passed))
-
-    def _passed(
-        self,
-        make: Any,
-        images: Sequence[Pixels],
-        per_image: int,
-        *,
-        seed: int,
-        progress: Progress,
-        title: str,
-    ) -> Iterator[Tensor]:
-        return good_rows(
+        passed = good_rows(
             make,
             images,
             per_image,
@@ -387,6 +350,7 @@ class FeatureFusion(Ensemble):
             progress=progress,
             title=f"{self.name}: {title}",
         )
+        return torch.cat(list(passed))
 
     @torch.inference_mode()
     def _heard(self, images: Sequence[Pixels], progress: Progress) -> Iterator[Spoken]:

@@ -12,12 +12,14 @@ from typing import Literal
 
 import numpy as np
 import torch
+from pydantic import Field as Setting
 from torch import Tensor
 
 from loco_tools.methods.perlin import Field, perlin_noise
 from loco_tools.methods.simplenet import Discriminator
 from loco_tools.methods.training import LogEntry, Training
 from loco_tools.progress import Progress
+from loco_tools.schema import Schema
 
 Noise = Literal["gaussian", "simplex"]
 
@@ -45,21 +47,20 @@ class FusedRows:
     held_out: Tensor
 
 
-@dataclass(frozen=True)
-class FusedTraining:
-    """How the discriminator learns.
+class FusedTraining(Schema):
+    """How the discriminator learns."""
 
-    `noise_std` is relative to the root mean square of the adapted features where `relative`.
-    """
-
-    steps: int
-    rows: int
-    lr: float
-    margin: float
-    weight_decay: float
-    noise: Noise
-    noise_std: float
-    relative: bool
+    steps: int = Setting(default=1000, ge=1)
+    step_rows: int = Setting(default=2048, ge=2)
+    """Good rows per step; there are as many of noisy, anomalous and neighbouring ones together
+    and half."""
+    lr: float = Setting(default=1e-3, gt=0)
+    margin: float = Setting(default=0.5, gt=0)
+    weight_decay: float = Setting(default=0.01, ge=0)
+    noise: Noise = "gaussian"
+    noise_scale: Literal["absolute", "relative"] = "relative"
+    """"relative": times the root mean square of the adapted features before training."""
+    noise_std: float = Setting(default=1.0, gt=0)
 
 
 def train_on_rows(
@@ -74,24 +75,24 @@ def train_on_rows(
 ) -> list[LogEntry]:
     """Teach a discriminator to tell good rows from noisy and from synthetic ones; in place.
 
-    Every step draws `how.rows` good rows, half as many with noise, and, where there are anomalies,
-    half as many of these and of what lies beside them.
+    Every step draws `how.step_rows` good rows, half as many with noise, and, where there are
+    anomalies, half as many of these and of what lies beside them.
 
     Returns:
         one entry per 25 steps: loss, and here and there the good side of it on held-out rows.
     """
     with torch.no_grad():
-        scale = _scale(discriminator, rows.good) if how.relative else 1.0
+        scale = _scale(discriminator, rows.good) if how.noise_scale == "relative" else 1.0
     std = how.noise_std * scale
 
     def step(_number: int, generator: torch.Generator) -> Tensor:
-        good = discriminator.adaptor(_draw(rows.good, how.rows, generator))
-        noisy = good[: how.rows // 2]
+        good = discriminator.adaptor(_draw(rows.good, how.step_rows, generator))
+        noisy = good[: how.step_rows // 2]
         noisy = noisy + std * noise_of(how.noise, noisy, generator)
         parts = [good, noisy]
         if len(rows.anomalous):
             parts += [
-                discriminator.adaptor(_draw(kind, how.rows // 2, generator))
+                discriminator.adaptor(_draw(kind, how.step_rows // 2, generator))
                 for kind in (rows.anomalous, rows.beside)
                 if len(kind)
             ]

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 
 import cv2
 import numpy as np
@@ -13,8 +12,9 @@ from torch import Tensor
 
 from loco_tools.datasets.images import Pixels
 from loco_tools.ensembles.synthetic import Synthetic
-from loco_tools.methods.batch import Batch, Size, batches, resize_image
+from loco_tools.methods.batch import Batch, Size, batches, in_parts, resize_image
 from loco_tools.methods.patch_features import to_rows
+from loco_tools.methods.perlin import Field, Mask
 from loco_tools.progress import Progress
 
 Make = Callable[[Batch], Tensor]
@@ -57,8 +57,7 @@ def anomalous_rows(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Rows in synthetic anomalies and rows beside them, at most `per_image` each of both."""
     generator = torch.Generator().manual_seed(seed)
-    waiting = iter(anomalies)
-    while part := list(islice(waiting, batch_size)):
+    for part in in_parts(anomalies, batch_size):
         features = make(Batch([one.image for one in part], device))
         share = patch_shares(part, (features.shape[-2], features.shape[-1])).flatten()
         rows, most = to_rows(features), per_image * len(part)
@@ -68,15 +67,13 @@ def anomalous_rows(
 
 def patch_shares(anomalies: Sequence[Synthetic], grid: Size) -> Tensor:
     """(B, h, w): how much of each patch lies in the anomaly, 0 to 1."""
-    size = (grid[1], grid[0])
-    return torch.stack(
-        [
-            torch.from_numpy(
-                cv2.resize(one.mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-            )
-            for one in anomalies
-        ]
-    )
+    return torch.stack([torch.from_numpy(patch_share(one.mask, grid)) for one in anomalies])
+
+
+def patch_share(mask: Mask, grid: Size) -> Field:
+    """(h, w): how much of each patch of a grid lies in a mask (H, W), 0 to 1."""
+    share = cv2.resize(mask.astype(np.float32), grid[::-1], interpolation=cv2.INTER_AREA)
+    return share.astype(np.float32, copy=False)
 
 
 def sampled(rows: Tensor, most: int, generator: torch.Generator) -> Tensor:

@@ -4,12 +4,10 @@ Everything is fitted on held-out good images and on synthetic anomalies made fro
 image and no label of one is looked at.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -22,21 +20,19 @@ from loco_tools.ensembles.calibration import calibrator_class
 from loco_tools.ensembles.combination import combiner_class, gives_probabilities
 from loco_tools.ensembles.combiner import Combiner
 from loco_tools.ensembles.ensemble import Ensemble, backbone_of
+from loco_tools.ensembles.gathering import patch_share
 from loco_tools.ensembles.logistic import Array
 from loco_tools.ensembles.score_fusion import ScoreFusion
-from loco_tools.ensembles.synthetic import FAMILIES, Synthetic, synthetic_anomalies
+from loco_tools.ensembles.synthetic import FAMILIES, LEARNED_FROM, synthetic_anomalies
 from loco_tools.ensembles.transformation import stack
 from loco_tools.errors import MethodError, did_you_mean
 from loco_tools.methods import load_detector
 from loco_tools.methods.backbones import Backbone
-from loco_tools.methods.batch import Batch, batches
+from loco_tools.methods.batch import Batch, batches, in_parts
 from loco_tools.methods.detector import CutShape, Detector, DetectorConfig, PatchScores
 from loco_tools.progress import Progress
 
 Mask = npt.NDArray[np.bool_]
-
-LEARNED_FROM = ("texture",)
-"""Kinds that are DRAEM's recipe: a member that was trained on them looks too certain there."""
 
 CalibratorName = Literal[
     "z_score",
@@ -168,12 +164,7 @@ class OutputFusion(Ensemble):
             for name, member in self.members.items()
             if self.config.bags
         }
-        if len(validation) == 0:
-            progress.note(
-                f"{self.name}: no good validation images; members' scores are calibrated on "
-                "training images, which members with a memory see as better than they are"
-            )
-        held_out = validation if len(validation) else train
+        held_out = self._held_out(train, validation, progress)
         images, maps = self._new_fusions(seed)
         good = self._heard_good(held_out, seed, progress)
         anomalous: Heard | None = None
@@ -221,7 +212,7 @@ class OutputFusion(Ensemble):
         made = synthetic_anomalies(images, count, seed=seed, families=families)
         scores, patches = [], []
         with progress.task(f"{self.name}: synthetic anomalies", count) as advance:
-            for part in _parts(made, self.config.batch_size):
+            for part in in_parts(made, self.config.batch_size):
                 of_images, maps = self._ask(Batch([one.image for one in part], self.device))
                 scores.append(of_images)
                 for one, rows in zip(part, maps, strict=True):
@@ -299,14 +290,7 @@ class OutputFusion(Ensemble):
             fusion.restore(found, voices)
 
 
-def _parts(made: Iterable[Synthetic], size: int) -> Iterator[list[Synthetic]]:
-    ahead = iter(made)
-    while part := list(islice(ahead, size)):
-        yield part
-
-
 def _covered(mask: Mask, grid: tuple[int, ...]) -> Mask:
     """The patches that lie half or more in a mask; of a small one, those that do most."""
-    height, width = grid
-    share = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    share = patch_share(mask, (grid[0], grid[1]))
     return np.asarray(share >= min(0.5, float(share.max())))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from loco_tools.methods.nearest import NearestNeighbours
+from loco_tools.metrics.roc import auroc, rank
 
 _BANK = 2000
 _QUERIES = 2000
@@ -48,8 +49,5 @@ def _separation(bank: Tensor, good: Tensor, anomalous: Tensor) -> float:
     """2 AUROC - 1 of the distances to the bank, channels of deviation 1; not below 0."""
     std = bank.std(dim=0, correction=0).clamp_min(1e-6)
     index = NearestNeighbours(bank / std)
-    near, far = (index.search(rows / std)[0][:, 0] for rows in (good, anomalous))
-    order = torch.cat([near, far]).argsort().argsort().double() + 1
-    ranks = float(order[len(near) :].sum())
-    auroc = (ranks - len(far) * (len(far) + 1) / 2) / (len(near) * len(far))
-    return max(0.0, 2 * auroc - 1)
+    near, far = (index.search(rows / std)[0][:, 0].cpu().numpy() for rows in (good, anomalous))
+    return max(0.0, 2 * auroc(rank(near, far)) - 1)

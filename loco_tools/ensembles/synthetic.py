@@ -203,6 +203,9 @@ FAMILIES: dict[str, Callable[[Pixels, np.random.Generator], Pixels | None]] = {
 }
 """Name -> what makes one; None when the picture offers no place for it this time."""
 
+LEARNED_FROM = ("texture",)
+"""DRAEM's recipe: a member that was trained on it looks too certain there."""
+
 LOGICAL = ("copy_move", "removal")
 """Families whose parts all look right and whose arrangement does not."""
 

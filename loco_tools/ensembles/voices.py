@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from loco_tools.metrics.roc import auroc, rank
+
 _SHRINK = 4.0
 """Held-out patches that an anchor's own statistics have to outweigh."""
 _AROUND = 8
@@ -221,18 +223,15 @@ def _pooled(values: Tensor, nearest: Tensor, around: Tensor, overall: Tensor) ->
     return (totals + _SHRINK * overall) / (counts[:, None] + _SHRINK)
 
 
-def _weights(auroc: Tensor) -> Tensor:
+def _weights(aurocs: Tensor) -> Tensor:
     """Weights that sum to 1; equal ones where no voice is better than chance."""
-    worth = (2 * auroc - 1).clamp_min(0) ** _POWER
+    worth = (2 * aurocs - 1).clamp_min(0) ** _POWER
     if not float(worth.sum()):
         return torch.full_like(worth, 1 / max(1, len(worth)))
     return worth / worth.sum()
 
 
 def _aurocs(good: Tensor, anomalous: Tensor) -> Tensor:
-    """(V,): per column, the share of pairs of rows in which the anomalous one is higher."""
-    found = []
-    for near, far in zip(good.T, anomalous.T, strict=True):
-        apart = far[:, None] - near[None]
-        found.append(((apart > 0).float() + 0.5 * (apart == 0).float()).mean())
-    return torch.stack(found)
+    """(V,): per column, how well rows of anomalies are told from good ones."""
+    pairs = zip(good.T.cpu().numpy(), anomalous.T.cpu().numpy(), strict=True)
+    return good.new_tensor([auroc(rank(near, far)) for near, far in pairs])

@@ -4,7 +4,7 @@ Whatever is computed for a batch is kept with it: several detectors that are giv
 (the members of an ensemble) share the resized pixels and the backbone's forward pass.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Literal, TypeVar
 
@@ -121,9 +121,16 @@ def batches(
     images: Sequence[Pixels], batch_size: int, device: torch.device | str
 ) -> Iterator[Batch]:
     """The images in order, `batch_size` at a time; each image is decoded once."""
-    ahead = iter(images)  # of `Images`: decoded on threads while the detector computes
-    while part := list(islice(ahead, batch_size)):
+    # of `Images`: decoded on threads while the detector computes
+    for part in in_parts(images, batch_size):
         yield Batch(part, device)
+
+
+def in_parts(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in order, `size` at a time; asked for no earlier than they are needed."""
+    ahead = iter(items)
+    while part := list(islice(ahead, size)):
+        yield part
 
 
 def resize_image(image: Pixels, size: Size) -> Pixels:

@@ -7,13 +7,13 @@ from loco_tools.progress import SILENT
 
 HOW = FusedTraining(
     steps=60,
-    rows=64,
+    step_rows=64,
     lr=0.01,
     margin=0.5,
     weight_decay=0.01,
     noise="gaussian",
     noise_std=1.0,
-    relative=True,
+    noise_scale="relative",
 )
 
 
