@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 from finished_runs import KINDS, make_run
-from test_report import Outline
+from page_outline import Outline
 
 from loco_tools.benchmark.ensemble_diversity import diversity_of, reliability_of
 from loco_tools.benchmark.ensemble_gains import comparisons, gains_of, write_ensembles
 from loco_tools.benchmark.paired import paired_difference
 from loco_tools.benchmark.report import write_report
-from loco_tools.benchmark.report_charts import Gain, gain_chart
-from loco_tools.benchmark.report_ensembles import ensembles
+from loco_tools.benchmark.report.charts import Gain, gain_chart
+from loco_tools.benchmark.report.ensembles import ensembles
 from loco_tools.benchmark.results import inert
 
 TRUTH = np.array([kind != "good" for kind in KINDS])

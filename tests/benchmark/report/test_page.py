@@ -2,44 +2,21 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from page_outline import Outline
 
 from loco_tools.benchmark.cells import Score
 from loco_tools.benchmark.report import write_report
+from loco_tools.benchmark.report.gallery import pick
 from loco_tools.benchmark.report_data import share_of_good_below
-from loco_tools.benchmark.report_gallery import pick
 from loco_tools.benchmark.runner import RunReport, run
 from loco_tools.benchmark.suite import Suite
 from loco_tools.errors import BenchmarkError
 
 Make = Callable[..., Path]
 MakeSuite = Callable[..., Suite]
-VOID = {"br", "col", "hr", "img", "input", "meta", "wbr"}
-
-
-class Outline(HTMLParser):
-    """Checks that elements close in order, and collects attributes and ids."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.attributes: list[tuple[str, str, str | None]] = []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(tag, name, value) for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def values(self, name: str) -> list[str]:
-        return [value or "" for _tag, key, value in self.attributes if key == name]
 
 
 @pytest.fixture

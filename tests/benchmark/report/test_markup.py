@@ -1,4 +1,4 @@
-from loco_tools.benchmark.markup import Markup, element, join
+from loco_tools.benchmark.report.markup import Markup, element, join
 
 
 def test_text_and_attributes_are_escaped_and_markup_is_not() -> None:
