@@ -5,6 +5,7 @@
                                       validation_scores.csv
                                                      the same of the good validation images
                                       curves.json    ROC and sPRO or PRO curves
+                                      training.json  losses over the training, where there was one
                                       thumbnails.npz small maps for the report
                                       model/         the fitted detector
 
@@ -89,6 +90,9 @@ class Figures(Schema):
     image_auroc_logical: float | None = None
     image_auroc_structural: float | None = None
     image_auroc_pooled: float | None = None
+    image_ap: float | None = None
+    """Average precision, the area under the precision-recall curve, of all anomalies pooled."""
+    pixel_ap: float | None = None
     pixel_auroc: float | None = None
     au_pro: float | None = None
     au_spro: float | None = None
@@ -105,6 +109,8 @@ class Cost(Schema):
     """See `Detector.parameter_count`."""
     held_out_s: float = 0.0
     """Judging validation images and synthetic anomalies, which no other time includes."""
+    total_s: float | None = None
+    """The whole cell, reading and evaluating included."""
 
     @property
     def images_per_s(self) -> float:
@@ -121,6 +127,8 @@ class CellRecord(Schema):
     status: Literal["ok", "failed"]
     error: str = ""
     layout: str = ""
+    category: str = ""
+    """How the method works, see `Detector.category`; nothing that a key depends on."""
     counts: dict[str, int] = Field(default_factory=dict)
     """Images it was fitted on and tested on: train, validation, and each kind folder of test."""
     figures: Figures = Field(default_factory=Figures)
@@ -133,6 +141,8 @@ class CellRecord(Schema):
     """The evaluation as `loco-tools evaluate --json` writes it."""
     config: dict[str, Any] = Field(default_factory=dict)
     """The detector's configuration as it was run."""
+    hardware: dict[str, str] = Field(default_factory=dict)
+    """What it ran on, in words."""
 
     @property
     def cell(self) -> Cell:
@@ -239,6 +249,8 @@ def figures_of(metrics: Mapping[str, Any]) -> Figures:
         image_auroc_logical=logical,
         image_auroc_structural=structural,
         image_auroc_pooled=classification.get("auc_roc_pooled"),
+        image_ap=classification.get("average_precision"),
+        pixel_ap=pixels.get("pixel_average_precision"),
         pixel_auroc=pixels.get("pixel_auroc"),
         au_pro=pixels.get("au_pro", {}).get("0.3"),
         au_spro=_mean(

@@ -1,13 +1,14 @@
 """One cell's work: fit, predict, evaluate, keep.
 
 `execute` takes plain data and leaves everything in the cell's folder, so that it can run in this
-process or, later, in another one or on another machine.
+process, in another one or on another machine.
 """
 
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from loco_tools import files
 from loco_tools.benchmark import thumbnails
+from loco_tools.benchmark.backbone_source import BackboneSource
 from loco_tools.benchmark.cells import (
     Cell,
     CellRecord,
@@ -25,14 +27,15 @@ from loco_tools.benchmark.cells import (
     read_record,
     write_scores,
 )
-from loco_tools.benchmark.measure import PeakMemory, Stopwatch
+from loco_tools.benchmark.measure import PeakMemory, Stopwatch, hardware
+from loco_tools.benchmark.training_curves import write_curves
 from loco_tools.datasets import load
-from loco_tools.datasets.maps import map_path, read_map, write_map
+from loco_tools.datasets.maps import map_path, read_map, validation_map_path, write_map
 from loco_tools.datasets.sample import DatasetClass, Images, Sample
 from loco_tools.datasets.splits import hold_out_validation
 from loco_tools.ensembles import ENSEMBLES, create_ensemble, ensemble_class
 from loco_tools.errors import BenchmarkError
-from loco_tools.evaluation import Evaluation, evaluate_maps, sample_key
+from loco_tools.evaluation import Evaluation, ValidationMaps, evaluate_maps, sample_key
 from loco_tools.metrics.roc import Curve, auroc, rank
 from loco_tools.progress import SILENT, Progress
 
@@ -49,10 +52,11 @@ SYNTHETIC_SEED = 70_000
 
 @dataclass(frozen=True)
 class Job:
-    """A cell to be worked on.
+    """A cell to be worked on, as plain data.
 
     `method` is what `loco_tools.methods.create` takes, or `create_ensemble` for one that is built
-    from `members`, label -> method; `keep_maps` keeps the anomaly maps beside the cells.
+    from `members`, label -> method; `keep_maps` keeps the anomaly maps beside the cells;
+    `backbones`, by label, are those of the method and of its members.
     """
 
     stamp: Stamp
@@ -61,11 +65,19 @@ class Job:
     class_path: Path
     out: Path
     keep_maps: bool = False
+    backbones: Mapping[str, BackboneSource] = field(default_factory=dict)
 
     @property
     def cell(self) -> Cell:
         """The cell that it fills."""
         return Cell(self.stamp.method, self.stamp.class_name, self.stamp.seed)
+
+    @property
+    def needs(self) -> tuple[Cell, ...]:
+        """The cells that have to be finished before: those of the members."""
+        return tuple(
+            Cell(member, self.stamp.class_name, self.stamp.seed) for member in self.members
+        )
 
     @property
     def training_folder(self) -> Path:
@@ -75,10 +87,13 @@ class Job:
 
     def reusable(self) -> CellRecord | None:
         """The cell's record when it is finished and nothing that determines it has changed."""
+        record = self.previous()
+        return record if record is not None and record.status == "ok" else None
+
+    def previous(self) -> CellRecord | None:
+        """The cell's record, finished or failed, if nothing that determines it has changed."""
         record = read_record(self.cell, self.out)
-        if record is None or record.status != "ok" or record.key != self.stamp.key:
-            return None
-        return record
+        return record if record is not None and record.key == self.stamp.key else None
 
     @property
     def maps_missing(self) -> bool:
@@ -97,12 +112,13 @@ def execute(
 
     Args:
         job: the cell.
-        backbones: by method title, see `loco_tools.benchmark.runner.Bench`.
+        backbones: by label, of the method and of its members.
         progress: told how far it is.
 
     Raises:
         LocoToolsError: the class or the method cannot be used as it is.
     """
+    began = time.perf_counter()
     dataset = _dataset(job)
     with ExitStack() as stack:
         folder = stack.enter_context(files.folder_swapped_in(job.cell.folder(job.out)))
@@ -113,7 +129,7 @@ def execute(
             detector, fit_s = _fitted(job, dataset, backbones, progress)
             list(detector.predict(Images(dataset.train[:1])))  # start-up costs are not counted
             scores, predict_s = _predict(detector, dataset.test, maps, progress)
-        held_out = _held_out(detector, dataset.validation, job.stamp.seed)
+        held_out = _held_out(detector, dataset.validation, maps, job.stamp.seed)
         detector.save(folder / "model")
         cost = Cost(
             fit_s=fit_s,
@@ -123,14 +139,16 @@ def execute(
             parameters=detector.parameter_count(),
             held_out_s=held_out.took_s,
         )
-        evaluation = _evaluate(dataset.test, maps, scores, progress)
+        evaluation = _evaluate(dataset, maps, scores, held_out.scores, progress)
         _check_probabilities(detector, scores + held_out.scores)
+        cost = cost.model_copy(update={"total_s": time.perf_counter() - began})
         record = _record(job, dataset, detector, cost, evaluation).model_copy(
             update={"separation": held_out.separation}
         )
         write_scores(folder / "scores.csv", dataset.test, scores)
         write_scores(folder / "validation_scores.csv", dataset.validation, held_out.scores)
         files.write_json(folder / "curves.json", _curves(evaluation))
+        write_curves(folder, detector.training_log)
         thumbnails.write_maps(folder / "thumbnails.npz", dataset.test, _reader(maps))
         files.write_json(folder / "result.json", record.model_dump(mode="json"))
         if not job.keep_maps:
@@ -194,8 +212,7 @@ def _load(job: Job, cell: Cell, method: str, backbones: Mapping[str, "Backbone"]
     """The fitted detector of a finished cell."""
     record = read_record(cell, job.out)
     if record is None or record.status != "ok":
-        reason = record.error if record is not None else "it has not run"
-        raise BenchmarkError(f"member {cell} is not available: {reason}")
+        raise BenchmarkError(member_missing(cell, record))
     folder = cell.folder(job.out) / "model"
     if method in ENSEMBLES:
         members = {label: backbones[label] for label in job.members if label in backbones}
@@ -204,6 +221,12 @@ def _load(job: Job, cell: Cell, method: str, backbones: Mapping[str, "Backbone"]
 
     backbone = backbones.get(cell.method)
     return method_class(method).load(folder, backbone, device=job.stamp.device)
+
+
+def member_missing(cell: Cell, record: CellRecord | None) -> str:
+    """Why an ensemble cannot be built without this member."""
+    reason = record.error if record is not None else "it has not run"
+    return f"member {cell} is not available: {reason}"
 
 
 def _predict(
@@ -244,7 +267,8 @@ class HeldOut:
     took_s: float
 
 
-def _held_out(detector: "Detector", validation: Sequence[Sample], seed: int) -> HeldOut:
+def _held_out(detector: "Detector", validation: Sequence[Sample], maps: Path, seed: int) -> HeldOut:
+    """Judge them, and write the maps of the good ones beside those of the test images."""
     from loco_tools.ensembles.synthetic import FAMILIES, LEARNED_FROM, synthetic_anomalies
 
     good = Images(validation)
@@ -253,17 +277,27 @@ def _held_out(detector: "Detector", validation: Sequence[Sample], seed: int) -> 
         made = synthetic_anomalies(
             good, SYNTHETIC_IMAGES, seed=SYNTHETIC_SEED + seed, families=families
         )
-        scores = [float(one.score) for one in detector.predict(good)]
+        scores = []
+        for sample, one in zip(validation, detector.predict(good), strict=True):
+            scores.append(float(one.score))
+            write_map(validation_map_path(maps, sample.id), one.map)
         anomalous = [float(one.score) for one in detector.predict([one.image for one in made])]
         separation = auroc(rank(scores, anomalous))
     return HeldOut(scores, separation, watch.total_s)
 
 
 def _evaluate(
-    samples: Sequence[Sample], maps: Path, scores: Sequence[float], progress: Progress
+    dataset: DatasetClass,
+    maps: Path,
+    scores: Sequence[float],
+    validation_scores: Sequence[float],
+    progress: Progress,
 ) -> Evaluation:
-    by_key = {sample_key(sample): score for sample, score in zip(samples, scores, strict=True)}
-    return evaluate_maps(samples, _reader(maps), by_key, progress)
+    """The figures; thresholds are taken from the good validation images."""
+    by_key = {sample_key(sample): n for sample, n in zip(dataset.test, scores, strict=True)}
+    by_id = {s.id: n for s, n in zip(dataset.validation, validation_scores, strict=True)}
+    held_out = ValidationMaps(by_id, lambda name: read_map(validation_map_path(maps, name)))
+    return evaluate_maps(dataset.test, _reader(maps), by_key, progress, validation=held_out)
 
 
 def _curves(evaluation: Evaluation) -> dict[str, dict[str, dict[str, list[float]]]]:
@@ -274,8 +308,10 @@ def _curves(evaluation: Evaluation) -> dict[str, dict[str, dict[str, list[float]
 
     return {
         "image_roc": {name: points(curve) for name, curve in evaluation.image_roc.items()},
+        "image_pr": {name: points(curve) for name, curve in evaluation.image_pr.items()},
         "overlap": {name: points(curve) for name, curve in evaluation.overlap.items()},
         "pixel_roc": {"all": points(evaluation.pixel_roc)},
+        "pixel_pr": {"all": points(evaluation.pixel_pr)},
     }
 
 
@@ -290,12 +326,14 @@ def _record(
         stamp=job.stamp,
         status="ok",
         layout=dataset.layout,
+        category=detector.category,
         counts=counts,
         figures=figures_of(evaluation.metrics),
         cost=cost,
         probabilities=bool(getattr(detector, "probabilities", False)),
         metrics=evaluation.metrics,
         config=detector.config.model_dump(mode="json"),
+        hardware=hardware(job.stamp.device),
     )
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from loco_tools.methods.perlin import Field, perlin_noise
 from loco_tools.methods.simplenet import Discriminator
-from loco_tools.methods.training import LogEntry, Training
+from loco_tools.methods.training import LogEntry, Loss, Training
 from loco_tools.progress import Progress
 from loco_tools.schema import Schema
 
@@ -28,6 +28,8 @@ _OCTAVES = ((4, 1.0), (8, 0.8), (16, 0.64))
 _GRID = (64, 64)
 _FIELDS = 32
 _STEPS_PER_EPOCH = 25
+_GOOD = ("good", "beside")
+"""Rows that the discriminator is to find good."""
 
 
 @dataclass(frozen=True)
@@ -79,30 +81,29 @@ def train_on_rows(
     anomalies, half as many of these and of what lies beside them.
 
     Returns:
-        one entry per 25 steps: loss, and here and there the good side of it on held-out rows.
+        one entry per 25 steps, see `Training.run`: the loss with a part for every kind of row, and
+        here and there validation, its good side on held-out rows.
     """
     with torch.no_grad():
         scale = _scale(discriminator, rows.good) if how.noise_scale == "relative" else 1.0
     std = how.noise_std * scale
 
-    def step(_number: int, generator: torch.Generator) -> Tensor:
+    def step(_number: int, generator: torch.Generator) -> Loss:
         good = discriminator.adaptor(_draw(rows.good, how.step_rows, generator))
         noisy = good[: how.step_rows // 2]
         noisy = noisy + std * noise_of(how.noise, noisy, generator)
-        parts = [good, noisy]
+        parts = {"good": good, "noisy": noisy}
         if len(rows.anomalous):
-            parts += [
-                discriminator.adaptor(_draw(kind, how.step_rows // 2, generator))
-                for kind in (rows.anomalous, rows.beside)
-                if len(kind)
-            ]
-        normality = discriminator(torch.cat(parts)).split([len(part) for part in parts])
-        loss = _good_side(normality[0], how.margin) + _bad_side(normality[1], how.margin)
-        if len(parts) > 2:
-            loss = loss + _bad_side(normality[2], how.margin)
-        if len(parts) > 3:
-            loss = loss + _good_side(normality[3], how.margin)
-        return loss
+            for name, kind in (("anomalous", rows.anomalous), ("beside", rows.beside)):
+                if len(kind):
+                    drawn = _draw(kind, how.step_rows // 2, generator)
+                    parts[name] = discriminator.adaptor(drawn)
+        normality = discriminator(torch.cat([*parts.values()]))
+        judged = normality.split([len(part) for part in parts.values()])
+        return {
+            name: (_good_side if name in _GOOD else _bad_side)(one, how.margin)
+            for name, one in zip(parts, judged, strict=True)
+        }
 
     def validate() -> float:
         normality = discriminator(discriminator.adaptor(rows.held_out))

@@ -23,17 +23,21 @@ from loco_tools.methods.flows import Flow
 from loco_tools.methods.memory import trained_mb
 from loco_tools.methods.training import (
     LogEntry,
+    Loss,
     Training,
     epoch_batches,
     load_prefixed,
     prefixed,
     steps_per_epoch,
+    total,
 )
 from loco_tools.methods.training_features import TrainingFeatures
 from loco_tools.progress import Progress
 
 POSITION_CHANNELS = 32
 POSITION_BASE = 1e4
+
+_PLACE = ("epoch", "step")
 
 
 class ASTConfig(SingleConfig):
@@ -73,6 +77,7 @@ class AST(SingleDetector):
     """
 
     name = "ast"
+    category = "teacher-student"
     Config: ClassVar[type[ASTConfig]] = ASTConfig
     config: ASTConfig
     cuts = ("teacher latent", "student-teacher difference")
@@ -153,19 +158,20 @@ class AST(SingleDetector):
         each = (epochs or self.config.epochs) * per_epoch
         learner = "teacher"
 
-        def loss(of: TrainingFeatures, chosen: Sequence[int]) -> Tensor:
+        def loss(of: TrainingFeatures, chosen: Sequence[int]) -> Loss:
             flat = self.source.standardise(of.of(chosen).clone())  # out of inference mode
             (maps,) = self.source.maps(flat, self.input_size)
             return self._teacher_loss(maps) if learner == "teacher" else self._student_loss(maps)
 
-        def step(number: int, _generator: torch.Generator) -> Tensor:
+        def step(number: int, _generator: torch.Generator) -> Loss:
             nonlocal learner
             learner = "teacher" if number < each else "student"
             return loss(features, indices(number))
 
         def validate() -> float:
             parts = in_turn(held_out)
-            return sum(float(loss(held_out, part)) * len(part) for part in parts) / len(held_out)
+            found = [float(total(loss(held_out, part))) * len(part) for part in parts]
+            return sum(found) / len(held_out)
 
         log = Training(
             title=self.name,
@@ -193,10 +199,9 @@ class AST(SingleDetector):
         decay = self.config.weight_decay
         return torch.optim.Adam(network.parameters(), lr=self.config.lr, weight_decay=decay)
 
-    def _teacher_loss(self, maps: Tensor) -> Tensor:
+    def _teacher_loss(self, maps: Tensor) -> Loss:
         (latent,), (log,) = self.teacher([maps])
-        loss: Tensor = (latent.square().sum(dim=1) / 2 - log).mean()
-        return loss
+        return {"distance": (latent.square().sum(dim=1) / 2).mean(), "volume": -log.mean()}
 
     def _student_loss(self, maps: Tensor) -> Tensor:
         with torch.no_grad():
@@ -335,11 +340,12 @@ def side_by_side(log: Sequence[LogEntry]) -> list[LogEntry]:
     """One entry per epoch of a log that has all of the teacher's first, then the student's.
 
     The student's figures keep their names; the teacher's are "teacher_loss" and
-    "teacher_validation".
+    "teacher_validation". Epochs and steps count from where each of the two began.
     """
     half = len(log) // 2
     merged = []
     for teacher, student in zip(log[:half], log[half:], strict=True):
-        of_teacher = {f"teacher_{key}": value for key, value in teacher.items() if key != "epoch"}
-        merged.append({**student, "epoch": teacher["epoch"], **of_teacher})
+        place = {key: teacher[key] for key in _PLACE}
+        of_teacher = {f"teacher_{key}": value for key, value in teacher.items() if key not in place}
+        merged.append({**student, **place, **of_teacher})
     return merged

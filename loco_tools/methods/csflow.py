@@ -21,11 +21,13 @@ from loco_tools.methods.detector import CutShape, PatchScores, SingleConfig, Sin
 from loco_tools.methods.flows import Flow
 from loco_tools.methods.memory import trained_mb
 from loco_tools.methods.training import (
+    Loss,
     Training,
     epoch_batches,
     load_prefixed,
     prefixed,
     steps_per_epoch,
+    total,
 )
 from loco_tools.methods.training_features import TrainingFeatures
 from loco_tools.progress import Progress
@@ -70,6 +72,7 @@ class CSFlow(SingleDetector):
     """
 
     name = "csflow"
+    category = "flow"
     Config: ClassVar[type[CSFlowConfig]] = CSFlowConfig
     config: CSFlowConfig
     cuts = ("latents",)
@@ -145,14 +148,13 @@ class CSFlow(SingleDetector):
         indices = epoch_batches(len(train), size, seed)
         per_epoch = steps_per_epoch(len(train), size)
 
-        def step(number: int, _generator: torch.Generator) -> Tensor:
+        def step(number: int, _generator: torch.Generator) -> Loss:
             return self._loss(features, indices(number))
 
         def validate() -> float:
             parts = in_turn(held_out)
-            return sum(float(self._loss(held_out, part)) * len(part) for part in parts) / len(
-                held_out
-            )
+            found = [float(total(self._loss(held_out, part))) * len(part) for part in parts]
+            return sum(found) / len(held_out)
 
         self.training_log = Training(
             title=self.name,
@@ -182,7 +184,7 @@ class CSFlow(SingleDetector):
             weight_decay=self.config.weight_decay,
         )
 
-    def _loss(self, features: TrainingFeatures, indices: Sequence[int]) -> Tensor:
+    def _loss(self, features: TrainingFeatures, indices: Sequence[int]) -> Loss:
         flat = self.source.standardise(features.of(indices).clone())  # out of inference mode
         latents, logs = self.flow(self.source.maps(flat, self.input_size))
         return negative_log_likelihood(latents, logs)
@@ -277,9 +279,15 @@ class CrossScaleSubnet(nn.Module):
         return [one * gamma for one, gamma in zip(sums, self.gamma, strict=True)]
 
 
-def negative_log_likelihood(latents: Sequence[Tensor], logs: Sequence[Tensor]) -> Tensor:
-    """Mean over the batch of (sum of z^2 / 2 - log |det J|) / dimensions; constants left out."""
+def negative_log_likelihood(latents: Sequence[Tensor], logs: Sequence[Tensor]) -> Loss:
+    """Mean over the batch of (sum of z^2 / 2 - log |det J|) / dimensions; constants left out.
+
+    In two parts: "distance" from the centre, and what "volume" the flow gives up for it.
+    """
     dimensions = sum(one[0].numel() for one in latents)
     squares = torch.stack([one.square().flatten(1).sum(dim=1) for one in latents]).sum(dim=0)
     jacobian = torch.stack([one.flatten(1).sum(dim=1) for one in logs]).sum(dim=0)
-    return ((squares / 2 - jacobian) / dimensions).mean()
+    return {
+        "distance": (squares / 2 / dimensions).mean(),
+        "volume": -(jacobian / dimensions).mean(),
+    }

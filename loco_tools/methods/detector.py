@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field
@@ -33,6 +33,20 @@ from loco_tools.schema import Schema, parse
 
 BACKBONE = "backbone."
 """Opens the names of a saved detector's arrays that its backbone learned."""
+
+
+Category = Literal[
+    "memory bank",
+    "teacher-student",
+    "flow",
+    "one-class",
+    "reconstruction",
+    "ensemble",
+    "other",
+]
+"""How detectors work: they remember good patches; a student imitates a teacher on good images; a
+flow gives good features a density; a boundary is drawn around good features; good images are
+reconstructed; others are put together."""
 
 
 @dataclass(frozen=True)
@@ -84,15 +98,18 @@ class Detector(ABC):
 
     Attributes:
         name: as in the `METHODS` table and in results.
+        category: how it works, in the field's coarse terms.
         Config: the method's configuration.
         PRESETS: preset name -> the fields in which it differs from the defaults.
         cuts: where an ensemble may cut this detector.
         smoothing_px: sigma of the Gaussian over its maps, in pixels of the input; 0: none.
-        training_log: one entry per epoch of a fit: epoch, loss, and here and there validation, the
-            loss or the mean image score on good validation images.
+        training_log: one entry per epoch of a fit, see `Training.run`: epoch, loss and its parts,
+            and here and there validation, the loss or the mean image score on good validation
+            images. Empty where nothing is trained by steps.
     """
 
     name: ClassVar[str]
+    category: ClassVar[Category] = "other"
     Config: ClassVar[type[DetectorConfig]]
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]]
     cuts: ClassVar[tuple[str, ...]]

@@ -21,7 +21,14 @@ from loco_tools.methods.memory import trained_mb
 from loco_tools.methods.perlin import Field as FloatImage
 from loco_tools.methods.synthetic import Example, rotated, with_anomaly, without_anomaly
 from loco_tools.methods.textures import TextureSource, texture_source
-from loco_tools.methods.training import Training, load_prefixed, prefixed, steps_per_epoch
+from loco_tools.methods.training import (
+    Loss,
+    Training,
+    load_prefixed,
+    prefixed,
+    steps_per_epoch,
+    total,
+)
 from loco_tools.methods.training_features import TrainingFeatures
 from loco_tools.progress import Progress
 
@@ -65,6 +72,7 @@ class DRAEM(SingleDetector):
     """
 
     name = "draem"
+    category = "reconstruction"
     Config: ClassVar[type[DRAEMConfig]] = DRAEMConfig
     config: DRAEMConfig
     cuts = (*ENCODER, PENULTIMATE)
@@ -119,7 +127,7 @@ class DRAEM(SingleDetector):
         steps = self.config.steps or self.config.epochs * per_epoch
         of_train, of_validation = self._resized(train), self._resized(validation)
 
-        def step(_number: int, generator: torch.Generator) -> Tensor:
+        def step(_number: int, generator: torch.Generator) -> Loss:
             drawn = torch.randint(len(train), (size,), generator=generator).tolist()
             rng = _arrays_generator(generator)
             images = _pixels(of_train.of(drawn))
@@ -127,14 +135,14 @@ class DRAEM(SingleDetector):
 
         def validate() -> float:
             """The loss on validation images with the same synthetic anomalies every time."""
-            total = 0.0
+            found = 0.0
             for start in range(0, len(validation), size):
                 rng = np.random.default_rng((seed, start))
                 part = range(start, min(start + size, len(validation)))
                 images = _pixels(of_validation.of(part))
                 examples = [self._example(image, textures, rng) for image in images]
-                total += float(self._loss(examples)) * len(part)
-            return total / len(validation)
+                found += float(total(self._loss(examples))) * len(part)
+            return found / len(validation)
 
         self.training_log = Training(
             title=self.name,
@@ -164,18 +172,17 @@ class DRAEM(SingleDetector):
             return with_anomaly(image, textures, rng)
         return without_anomaly(image)
 
-    def _loss(self, examples: Sequence[Example]) -> Tensor:
+    def _loss(self, examples: Sequence[Example]) -> Loss:
         """Equation 4: squared error and structural dissimilarity of the repair, focal loss."""
         good = _stacked([example.good for example in examples], self.device)
         seen = _stacked([example.image for example in examples], self.device)
         masks = torch.from_numpy(np.stack([example.mask for example in examples]))
         repaired, logits = self._forward(seen)
-        loss: Tensor = (
-            functional.mse_loss(repaired, good)
-            + (1 - structural_similarity(repaired, good))
-            + focal_loss(logits, masks.to(self.device))
-        )
-        return loss
+        return {
+            "squared error": functional.mse_loss(repaired, good),
+            "dissimilarity": 1 - structural_similarity(repaired, good),
+            "focal": focal_loss(logits, masks.to(self.device)),
+        }
 
     def _forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, h, w) -> the repaired images (B, 3, h, w) and logits (B, 2, h, w)."""

@@ -22,11 +22,13 @@ from loco_tools.methods.deep_features import in_turn
 from loco_tools.methods.detector import CutShape, PatchScores, SingleConfig, SingleDetector
 from loco_tools.methods.memory import trained_mb
 from loco_tools.methods.training import (
+    Loss,
     Training,
     epoch_batches,
     load_prefixed,
     prefixed,
     steps_per_epoch,
+    total,
 )
 from loco_tools.methods.training_features import TrainingFeatures
 from loco_tools.progress import Progress
@@ -72,6 +74,7 @@ class RD4AD(SingleDetector):
     """
 
     name = "rd4ad"
+    category = "teacher-student"
     Config: ClassVar[type[RD4ADConfig]] = RD4ADConfig
     config: RD4ADConfig
     cuts = ("teacher-student difference", "bottleneck")
@@ -126,16 +129,17 @@ class RD4AD(SingleDetector):
         parameters = [*self.decoder.parameters(), *self.bottleneck.parameters()]
         adam = torch.optim.Adam(parameters, lr=self.config.lr, betas=self.config.betas)
 
-        def loss(of: TrainingFeatures, chosen: Sequence[int]) -> Tensor:
+        def loss(of: TrainingFeatures, chosen: Sequence[int]) -> Loss:
             kept = self._apart(of.of(chosen).clone())  # out of inference mode
             return self._loss(self._lifted(kept))
 
-        def step(number: int, _generator: torch.Generator) -> Tensor:
+        def step(number: int, _generator: torch.Generator) -> Loss:
             return loss(taught, indices(number))
 
         def validate() -> float:
             parts = in_turn(held_out)
-            return sum(float(loss(held_out, part)) * len(part) for part in parts) / len(held_out)
+            found = [float(total(loss(held_out, part))) * len(part) for part in parts]
+            return sum(found) / len(held_out)
 
         self.training_log = Training(
             title=self.name,
@@ -204,14 +208,14 @@ class RD4AD(SingleDetector):
             for one, mean in zip(maps, means, strict=True)
         ]
 
-    def _loss(self, teacher: Sequence[Tensor]) -> Tensor:
-        """Sum over scales of 1 - cosine of the whole flattened maps, mean over the batch."""
+    def _loss(self, teacher: Sequence[Tensor]) -> Loss:
+        """Per scale 1 - cosine of the whole flattened maps, mean over the batch."""
         student = self.decoder(self.bottleneck(teacher))
-        parts = [
-            1 - functional.cosine_similarity(t.flatten(1), s.flatten(1), dim=1)
-            for t, s in zip(teacher, student, strict=True)
-        ]
-        return torch.stack(parts).sum(dim=0).mean()
+        return {
+            f"stride {stride}": 1
+            - functional.cosine_similarity(t.flatten(1), s.flatten(1), dim=1).mean()
+            for stride, t, s in zip(self.strides, teacher, student, strict=True)
+        }
 
     def _differences(self, batch: Batch) -> list[Tensor]:
         """1 - cosine over channels, per scale, finest first: (B, h_k, w_k) each."""

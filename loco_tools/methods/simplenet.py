@@ -19,7 +19,7 @@ from loco_tools.methods.batch import Batch
 from loco_tools.methods.detector import CutShape, PatchScores, SingleConfig, SingleDetector
 from loco_tools.methods.memory import trained_mb
 from loco_tools.methods.patch_features import FeatureSource, to_rows
-from loco_tools.methods.training import LogEntry, Training, epoch_batches, steps_per_epoch
+from loco_tools.methods.training import LogEntry, Loss, Training, epoch_batches, steps_per_epoch
 from loco_tools.methods.training_features import TrainingFeatures
 from loco_tools.progress import Progress
 from loco_tools.schema import Schema
@@ -103,6 +103,7 @@ class SimpleNet(SingleDetector):
     """
 
     name = "simplenet"
+    category = "one-class"
     Config: ClassVar[type[SimpleNetConfig]] = SimpleNetConfig
     config: SimpleNetConfig
     cuts = ("adapted features",)
@@ -260,14 +261,14 @@ def train_discriminator(
         keep: see `Detector.fit`.
 
     Returns:
-        One entry per epoch: epoch, loss (the mean over its steps), and here and there validation,
-        the good side of the loss on `held_out`.
+        One entry per epoch, see `Training.run`; the loss has the parts "good" and "noisy", and
+        validation is the good side of the loss on `held_out`.
     """
     noise_std = _noise_std(discriminator, features, config)
     indices = epoch_batches(len(features), features.batch_size, seed)
     per_epoch = steps_per_epoch(len(features), features.batch_size)
 
-    def step(number: int, generator: torch.Generator) -> Tensor:
+    def step(number: int, generator: torch.Generator) -> Loss:
         rows = _step_rows(features.of(indices(number)), config.step_patches, generator)
         return _loss(discriminator, rows, noise_std, config.margin, generator)
 
@@ -326,10 +327,12 @@ def _loss(
     noise_std: float,
     margin: float,
     generator: torch.Generator,
-) -> Tensor:
+) -> Loss:
     adapted = discriminator.adaptor(rows)
     noise = torch.randn(adapted.shape, generator=generator).to(adapted.device) * noise_std
     normality = discriminator(torch.cat([adapted, adapted + noise]))
     good, noisy = normality.chunk(2)
-    loss: Tensor = (margin - good).clamp_min(0).mean() + (margin + noisy).clamp_min(0).mean()
-    return loss
+    return {
+        "good": (margin - good).clamp_min(0).mean(),
+        "noisy": (margin + noisy).clamp_min(0).mean(),
+    }

@@ -23,9 +23,14 @@ from loco_tools.progress import Progress
 
 LogEntry = dict[str, float]
 
+Loss = Tensor | Mapping[str, Tensor]
+"""A loss, or by name the parts whose sum it is."""
+
 _STATE = "training.safetensors"
 _LOG = "training.json"
 _SAVE_EVERY_S = 30.0
+_LAYOUT = 2
+"""Of a kept state; one of another layout is not taken up."""
 _STREAM = 1_000_003
 """Keeps the streams of different steps and seeds apart."""
 
@@ -60,12 +65,12 @@ class Training:
 
     def run(
         self,
-        step: Callable[[int, torch.Generator], Tensor],
+        step: Callable[[int, torch.Generator], Loss],
         *,
         progress: Progress,
         keep: Path | None = None,
     ) -> list[LogEntry]:
-        """Train: `step(number, generator)` gives the loss, which is stepped down.
+        """Train: `step(number, generator)` gives the loss or its parts; the loss is stepped down.
 
         Args:
             step: computes the loss of one step; draws from the generator (on the CPU) only.
@@ -74,7 +79,9 @@ class Training:
                 taken up again; removed when the training is finished. None: nothing is kept.
 
         Returns:
-            one entry per epoch: epoch, loss (the mean over its steps) and perhaps validation.
+            one entry per epoch: epoch, step (how many are done), loss and "loss/PART" for each of
+            its parts (means over the epoch's steps), learning_rate at its end where there is a
+            `rate`, and perhaps validation.
 
         Raises:
             MethodError: the loss is no finite number, or the kept state is damaged.
@@ -89,7 +96,7 @@ class Training:
             for number in range(done, self.steps):
                 losses.append(self._step(step, number, base))
                 if (number + 1) % self.steps_per_epoch == 0 or number + 1 == self.steps:
-                    log.append(self._entry(len(log) + 1, losses, last=number + 1 == self.steps))
+                    log.append(self._entry(len(log) + 1, number + 1, losses))
                     losses = []
                 if keep is not None and time.monotonic() - saved > _SAVE_EVERY_S:
                     self._keep(keep, log, losses)
@@ -102,21 +109,23 @@ class Training:
 
     def _step(
         self,
-        step: Callable[[int, torch.Generator], Tensor],
+        step: Callable[[int, torch.Generator], Loss],
         number: int,
         base: Mapping[str, list[float]],
-    ) -> float:
+    ) -> LogEntry:
+        """Take one step; the loss and its parts before it."""
         for name, optimiser in self.optimisers.items():
             optimiser.zero_grad(set_to_none=True)
             if self.rate is not None:
                 for group, lr in zip(optimiser.param_groups, base[name], strict=True):
                     group["lr"] = lr * self.rate(number)
-        loss = step(number, step_generator(self.seed, number))
-        value = float(loss.detach())
-        if not math.isfinite(value):
+        found = step(number, step_generator(self.seed, number))
+        loss = total(found)
+        values = _values(loss, {} if isinstance(found, Tensor) else found)
+        if not math.isfinite(values["loss"]):
             raise MethodError(
-                f"{self.title}: the loss of step {number + 1} is {value}; expected a finite "
-                "number; next step: a lower learning rate"
+                f"{self.title}: the loss of step {number + 1} is {values['loss']}; expected a "
+                "finite number; next step: a lower learning rate"
             )
         torch.autograd.backward(loss)
         if self.clip_norm is not None:
@@ -124,18 +133,27 @@ class Training:
             nn.utils.clip_grad_norm_(every, self.clip_norm)
         for optimiser in self.optimisers.values():
             optimiser.step()
-        return value
+        return values
 
-    def _entry(self, epoch: int, losses: list[float], *, last: bool) -> LogEntry:
-        entry: LogEntry = {"epoch": epoch, "loss": sum(losses) / len(losses)}
+    def _entry(self, epoch: int, step: int, losses: list[LogEntry]) -> LogEntry:
+        entry: LogEntry = {"epoch": epoch, "step": step, **_means(losses), **self._rates()}
         epochs = math.ceil(self.steps / self.steps_per_epoch)
-        due = last or epoch % max(1, epochs // self.validations) == 0
+        due = step == self.steps or epoch % max(1, epochs // self.validations) == 0
         if self.validate is not None and due:
             self._train(False)
             with torch.inference_mode():
                 entry["validation"] = self.validate()
             self._train(True)
         return entry
+
+    def _rates(self) -> LogEntry:
+        """The learning rates of the last step, where they are scheduled."""
+        if self.rate is None:
+            return {}
+        rates = {name: opt.param_groups[0]["lr"] for name, opt in self.optimisers.items()}
+        if len(rates) == 1:
+            return {"learning_rate": float(*rates.values())}
+        return {f"learning_rate/{name}": float(rate) for name, rate in rates.items()}
 
     def _train(self, mode: bool) -> None:
         for module in self.modules.values():
@@ -153,7 +171,7 @@ class Training:
                     found[f"optimiser.{name}.{number}.{key}"] = torch.as_tensor(value)
         return found
 
-    def _keep(self, folder: Path, log: list[LogEntry], losses: list[float]) -> None:
+    def _keep(self, folder: Path, log: list[LogEntry], losses: list[LogEntry]) -> None:
         from safetensors.torch import save
 
         content = {k: v.detach().cpu().contiguous() for k, v in self._tensors().items()}
@@ -166,6 +184,7 @@ class Training:
         """What a kept state must agree in to be taken up."""
         parameters = sum(p.numel() for m in self.modules.values() for p in m.parameters())
         return {
+            "layout": _LAYOUT,
             "title": self.title,
             "seed": self.seed,
             "steps": self.steps,
@@ -174,7 +193,7 @@ class Training:
             "torch": torch.__version__,
         }
 
-    def _resume(self, folder: Path | None) -> tuple[list[LogEntry], list[float]]:
+    def _resume(self, folder: Path | None) -> tuple[list[LogEntry], list[LogEntry]]:
         if folder is None or not (folder / _LOG).is_file():
             return [], []
         from safetensors import SafetensorError
@@ -203,6 +222,28 @@ class Training:
                 state.setdefault(int(number), {})[what] = value
             groups = optimiser.state_dict()["param_groups"]
             optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def total(loss: Loss) -> Tensor:
+    """The loss itself, where it is given in parts."""
+    if isinstance(loss, Tensor):
+        return loss
+    first, *others = loss.values()
+    return sum(others, first)
+
+
+def _values(loss: Tensor, parts: Mapping[str, Tensor]) -> LogEntry:
+    """The numbers of a step, read from the device at once."""
+    names = ["loss", *(f"loss/{name}" for name in parts)]
+    tensors = [one.detach().float() for one in (loss, *parts.values())]
+    return dict(zip(names, torch.stack(tensors).tolist(), strict=True))
+
+
+def _means(losses: list[LogEntry]) -> LogEntry:
+    """Per name the mean over the steps that have it."""
+    names = dict.fromkeys(name for entry in losses for name in entry)
+    found = {name: [entry[name] for entry in losses if name in entry] for name in names}
+    return {name: sum(values) / len(values) for name, values in found.items()}
 
 
 def step_generator(seed: int, number: int) -> torch.Generator:

@@ -15,6 +15,7 @@ from loco_tools.methods.asymmetric import (
 )
 from loco_tools.methods.backbones import Backbone, named_backbone, random_backbone
 from loco_tools.methods.batch import Batch
+from loco_tools.methods.training import total
 
 TINY: dict[str, Any] = {
     "size_px": 64,
@@ -86,7 +87,7 @@ def test_the_teacher_begins_with_half_the_squares_of_the_features() -> None:
     detector._build(seed=0)
     maps = torch.randn(2, detector.source.channels, 3, 4)
     expected = maps.square().sum(dim=1).mean() / 2
-    torch.testing.assert_close(detector._teacher_loss(maps), expected)
+    torch.testing.assert_close(total(detector._teacher_loss(maps)), expected)
 
 
 def test_only_the_student_learns_from_the_students_loss() -> None:
@@ -122,12 +123,16 @@ def test_both_losses_fall_and_are_logged_side_by_side() -> None:
     assert [entry["epoch"] for entry in log] == list(range(1, 11))
     for key in ("loss", "validation", "teacher_loss", "teacher_validation"):
         assert log[-1][key] < log[0][key]
+    for entry in log:
+        parts = entry["teacher_loss/distance"] + entry["teacher_loss/volume"]
+        assert parts == pytest.approx(entry["teacher_loss"], abs=1e-4)
 
 
 def test_a_log_of_one_after_the_other_becomes_one_entry_per_epoch() -> None:
-    log = [{"epoch": 1.0, "loss": 9.0}, {"epoch": 2.0, "loss": 1.0, "validation": 2.0}]
-    assert side_by_side(log) == [
-        {"epoch": 1.0, "loss": 1.0, "validation": 2.0, "teacher_loss": 9.0}
+    teacher = {"epoch": 1.0, "step": 5.0, "loss": 9.0}
+    student = {"epoch": 2.0, "step": 10.0, "loss": 1.0, "validation": 2.0}
+    assert side_by_side([teacher, student]) == [
+        {"epoch": 1.0, "step": 5.0, "loss": 1.0, "validation": 2.0, "teacher_loss": 9.0}
     ]
 
 

@@ -14,6 +14,7 @@ from loco_tools.methods.csflow import (
     CSFlowConfig,
     negative_log_likelihood,
 )
+from loco_tools.methods.training import total
 
 TINY: dict[str, Any] = {
     "size_px": 128,
@@ -94,7 +95,7 @@ def test_a_subnet_sees_neighbouring_scales_only() -> None:
 def test_the_loss_is_per_dimension_and_takes_the_determinant_off() -> None:
     latents = [torch.full((2, 3, 2, 2), 2.0), torch.full((2, 3, 1, 1), 1.0)]
     logs = [torch.full((2, 2, 2), 1.0), torch.full((2, 1, 1), 0.5)]
-    loss = negative_log_likelihood(latents, logs)
+    loss = total(negative_log_likelihood(latents, logs))
     assert loss.item() == pytest.approx(((12 * 4 + 3 * 1) / 2 - 4.5) / 15)
 
 

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from loco_tools.methods.backbones import named_backbone, random_backbone
 from loco_tools.methods.batch import Batch
 from loco_tools.methods.rd4ad import RD4AD, Bottleneck, Decoder, RD4ADConfig
+from loco_tools.methods.training import total
 
 WIDE = (256, 512, 1024)
 UNUSED = 4096 * 2048 + 2 * 2048
@@ -67,7 +68,7 @@ def test_the_loss_takes_the_cosine_of_whole_maps_and_sums_the_scales() -> None:
     student[0] = student[0].roll(1, dims=2)
     detector.decoder = _Says(student)
     with torch.inference_mode():
-        loss = detector._loss(teacher)
+        loss = total(detector._loss(teacher))
     flat, moved = teacher[0].flatten(1), student[0].flatten(1)
     cosine = (flat * moved).sum(dim=1) / (flat.norm(dim=1) * moved.norm(dim=1))
     torch.testing.assert_close(loss, (1 - cosine).mean())

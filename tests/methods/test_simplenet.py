@@ -2,6 +2,7 @@ import numpy as np
 import torch
 
 from loco_tools.methods.simplenet import Discriminator, SimpleNet, TrainingConfig, _loss
+from loco_tools.methods.training import total
 from loco_tools.methods.training_features import TrainingFeatures
 
 
@@ -29,7 +30,7 @@ def test_the_loss_of_a_discriminator_that_says_zero_is_twice_the_margin() -> Non
     discriminator = make_discriminator(8, 4)
     torch.nn.init.zeros_(discriminator.head.weight)
     generator = torch.Generator().manual_seed(0)
-    loss = _loss(discriminator, torch.randn(16, 8), 0.1, 0.5, generator)
+    loss = total(_loss(discriminator, torch.randn(16, 8), 0.1, 0.5, generator))
     assert loss.item() == 1.0
 
 

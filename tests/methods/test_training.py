@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from loco_tools.errors import MethodError
 from loco_tools.methods import training
-from loco_tools.methods.training import Training, epoch_batches, steps_per_epoch
+from loco_tools.methods.training import Loss, Training, epoch_batches, steps_per_epoch
 from loco_tools.progress import SILENT
 
-Step = Callable[[int, torch.Generator], Tensor]
+Step = Callable[[int, torch.Generator], Loss]
 
 
 def make_training(
@@ -22,9 +22,10 @@ def make_training(
     net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
     adam = torch.optim.AdamW(net.parameters(), lr=0.05)
 
-    def step(number: int, generator: torch.Generator) -> Tensor:
+    def step(number: int, generator: torch.Generator) -> Loss:
         x = torch.randn(16, 4, generator=generator)
-        return (net(x)[:, 0] - x.sum(dim=1)).square().mean()
+        squares = (net(x)[:, 0] - x.sum(dim=1)).square()
+        return {"first": squares[:8].sum() / 16, "second": squares[8:].sum() / 16}
 
     made = Training(
         title="sums",
@@ -40,7 +41,7 @@ def make_training(
 
 
 def breaking(step: Step, at: int) -> Step:
-    def broken(number: int, generator: torch.Generator) -> Tensor:
+    def broken(number: int, generator: torch.Generator) -> Loss:
         if number == at:
             raise KeyboardInterrupt
         return step(number, generator)
@@ -75,7 +76,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     resumed, step = make_training()
     seen: list[int] = []
 
-    def counted(number: int, generator: torch.Generator) -> Tensor:
+    def counted(number: int, generator: torch.Generator) -> Loss:
         seen.append(number)
         return step(number, generator)
 
@@ -85,6 +86,31 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     for one, other in zip(weights(resumed), weights(whole), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
     assert not (tmp_path / "kept").exists()
+
+
+def test_the_log_has_the_parts_whose_sum_the_loss_is_and_the_scheduled_rate() -> None:
+    made, step = make_training(steps=12)
+    log = made.run(step, progress=SILENT)
+    assert [entry["step"] for entry in log] == [5, 10, 12]
+    for entry in log:
+        assert entry["loss/first"] + entry["loss/second"] == pytest.approx(entry["loss"])
+    rates = [0.05 * (1 - number / 100) for number in (4, 9, 11)]
+    assert [entry["learning_rate"] for entry in log] == pytest.approx(rates)
+
+
+def test_a_state_of_another_layout_is_not_taken_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "_SAVE_EVERY_S", 0.0)
+    stopped, step = make_training()
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run(breaking(step, 7), progress=SILENT, keep=tmp_path / "kept")
+    monkeypatch.setattr(training, "_LAYOUT", training._LAYOUT + 1)
+    fresh, step = make_training()
+    expected, same_step = make_training()
+    assert fresh.run(step, progress=SILENT, keep=tmp_path / "kept") == expected.run(
+        same_step, progress=SILENT
+    )
 
 
 def test_a_state_of_another_seed_is_not_taken_up(
