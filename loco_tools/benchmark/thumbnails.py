@@ -1,6 +1,7 @@
 """Small anomaly maps that stay with a cell, so that a report needs neither maps nor detectors."""
 
 import io
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,6 +20,8 @@ SIDE_PX = 288
 LOW_PERCENTILE, HIGH_PERCENTILE = 50.0, 99.9
 """Of all pixels of all small maps of a cell: shown as nothing, and as the hottest colour."""
 
+_SCALE = "scale"
+
 
 def thumbnail_size(size: tuple[int, int], side_px: int = SIDE_PX) -> tuple[int, int]:
     """(h, w) of an image's thumbnail; never larger than the image.
@@ -35,7 +38,7 @@ def write_maps(
 ) -> None:
     """Keep one (h, w) uint8 map per sample: 0 at the low percentile, 255 at the high one.
 
-    The scale belongs to the cell as a whole and is for display only.
+    The scale belongs to the cell as a whole, is for display only, and is kept beside the maps.
     """
     small = [shrink(read(sample)) for sample in samples]
     pooled = np.concatenate([one.ravel() for one in small])
@@ -45,6 +48,7 @@ def write_maps(
         f"map{index}": np.clip(255 * (one - low) / span, 0, 255).round().astype(np.uint8)
         for index, one in enumerate(small)
     }
+    arrays[_SCALE] = np.array([low, low + span], dtype=np.float64)
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)
     files.write_bytes(path, packed.getvalue())
@@ -59,11 +63,24 @@ def read_maps(path: Path, indices: Sequence[int]) -> dict[int, Pixels]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {index: archive[f"map{index}"] for index in indices}
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise BenchmarkError(
-            f"{path}: expected the small maps of a finished cell, got {error!r}; "
-            "next step: remove the cell's folder and run the benchmark again"
-        ) from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise _damaged(path, error) from error
+
+
+def read_scale(path: Path) -> tuple[float, float] | None:
+    """The anomaly scores that 0 and 255 stand for; None for a cell that did not keep them.
+
+    Raises:
+        BenchmarkError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if _SCALE not in archive:
+                return None
+            low, high = (float(end) for end in archive[_SCALE])
+            return low, high
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise _damaged(path, error) from error
 
 
 def shrink(array: npt.NDArray[np.generic], side_px: int = SIDE_PX) -> npt.NDArray[np.float32]:
@@ -71,3 +88,10 @@ def shrink(array: npt.NDArray[np.generic], side_px: int = SIDE_PX) -> npt.NDArra
     height, width = thumbnail_size((array.shape[0], array.shape[1]), side_px)
     pixels = array.astype(np.float32, copy=False)
     return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+def _damaged(path: Path, error: Exception) -> BenchmarkError:
+    return BenchmarkError(
+        f"{path}: expected the small maps of a finished cell, got {error!r}; "
+        "next step: remove the cell's folder and run the benchmark again"
+    )

@@ -24,6 +24,11 @@ def map_path(folder: Path, sample: Sample) -> Path:
     return folder / "test" / sample.kind_folder / f"{sample.id}.tiff"
 
 
+def validation_map_path(folder: Path, id_: str) -> Path:
+    """Where the map of a good validation image belongs, see `good_validation_maps`."""
+    return folder / "validation" / "good" / f"{id_}.tiff"
+
+
 def find_maps(
     folder: Path, samples: Sequence[Sample], split: Literal["test", "validation"] = "test"
 ) -> dict[Sample, Path]:

@@ -42,16 +42,18 @@ class Evaluation:
     test images instead), `parts` (None where unknown), `defects` (a row per type), `notes` (lines
     of text) and `intervals` (None unless asked for), which repeats the keys of the figures that
     its pairs are about. `scores` holds the image score of each test image by `sample_key`. The
-    curves are thinned to about 200 points: `image_roc` by kind folder and "pooled"; `overlap`, the
-    mean sPRO by kind folder (where defects saturate) and the mean PRO as "pro", over the FPR;
-    `pixel_roc`.
+    curves are thinned to about 200 points: `image_roc` and `image_pr` (precision over recall) by
+    kind folder and "pooled"; `overlap`, the mean sPRO by kind folder (where defects saturate) and
+    the mean PRO as "pro", over the FPR; `pixel_roc` and `pixel_pr`.
     """
 
     metrics: Figures
     scores: dict[str, float]
     image_roc: dict[str, Curve]
+    image_pr: dict[str, Curve]
     overlap: dict[str, Curve]
     pixel_roc: Curve
+    pixel_pr: Curve
 
 
 def evaluation_of(counts: Counts, validation: Validation, *, fpr: float, draws: int) -> Evaluation:
@@ -69,19 +71,26 @@ def evaluation_of(counts: Counts, validation: Validation, *, fpr: float, draws: 
     good, anomalous = counts.by_kind()
     pixels = _localization(counts, validation, fpr)
     by_kind = "auc_spro" in pixels.figures
-    images, image_roc = _classification(good, anomalous, validation, fpr, by_kind=by_kind)
+    images = _classification(good, anomalous, validation, fpr, by_kind=by_kind)
     scores = {key: score for f in counts.folders.values() for key, score in f.scores.items()}
     parts = parts_of(counts.origins, scores)
     bound = pixels.figures["rounding_bound"]
     metrics: Figures = {
-        "classification": images,
+        "classification": images.figures,
         "localization": pixels.figures,
         "parts": part_figures(parts),
         "defects": _type_table(pixels.types, _image_scores(good), anomalous),
         "notes": [*counts.notes(), *part_notes(parts), *_notes(validation, fpr, bound)],
     }
     metrics["intervals"] = intervals_of(metrics, counts, parts, draws=draws, pro_limit=PRO_LIMIT)
-    return Evaluation(metrics, scores, image_roc, pixels.overlap, pixels.roc)
+    curves = (images.roc, images.pr, pixels.overlap, pixels.roc, pixels.pr)
+    return Evaluation(metrics, scores, *curves)
+
+
+class _Classification(NamedTuple):
+    figures: Figures
+    roc: dict[str, Curve]
+    pr: dict[str, Curve]
 
 
 class _Localization(NamedTuple):
@@ -89,6 +98,7 @@ class _Localization(NamedTuple):
     types: dict[Type, Figures]
     overlap: dict[str, Curve]
     roc: Curve
+    pr: Curve
 
 
 def _localization(counts: Counts, validation: Validation, fpr: float) -> _Localization:
@@ -97,7 +107,7 @@ def _localization(counts: Counts, validation: Validation, fpr: float) -> _Locali
     spro_figures, types, overlap = _spro_by_folder(good, anomalous)
     everywhere = combined(folder.negatives for folder in counts.folders.values())
     pro_figures, overlap["pro"] = _pro(everywhere, anomalous)
-    pixel_figures, pixel_roc = _pixels(everywhere, counts.positives)
+    pixel_figures, pixel_roc, pixel_pr = _pixels(everywhere, counts.positives)
     bounds = (spro_figures.pop("rounding_bound", 0.0), pro_figures.pop("rounding_bound"))
     figures = {
         **spro_figures,
@@ -106,9 +116,8 @@ def _localization(counts: Counts, validation: Validation, fpr: float) -> _Locali
         "at_threshold": thresholds.pixel_level(validation, everywhere, counts.positives, fpr),
         "rounding_bound": max(bounds),
     }
-    return _Localization(
-        figures, types or _pro_by_folder(everywhere, anomalous), overlap, pixel_roc
-    )
+    of_types = types or _pro_by_folder(everywhere, anomalous)
+    return _Localization(figures, of_types, overlap, pixel_roc, pixel_pr)
 
 
 def _notes(validation: Validation, fpr: float, bound: float) -> list[str]:
@@ -173,8 +182,8 @@ def _pro(everywhere: Tally, anomalous: Mapping[str, FolderCounts]) -> tuple[Figu
     return figures, spro.spro_curve(ranking).thinned()
 
 
-def _pixels(negatives: Tally, positives: Tally) -> tuple[Figures, Curve]:
-    """How well scores tell defect pixels from others, and the ROC curve."""
+def _pixels(negatives: Tally, positives: Tally) -> tuple[Figures, Curve, Curve]:
+    """How well scores tell defect pixels from others, and the ROC and precision-recall curves."""
     ranking = roc.rank_tallies(negatives, positives)
     figures = {
         "pixel_auroc": roc.auroc(ranking),
@@ -182,7 +191,7 @@ def _pixels(negatives: Tally, positives: Tally) -> tuple[Figures, Curve]:
         "pixel_f1_max": roc.f1_max(ranking),
         "pixel_iou_max": roc.iou_max(ranking),
     }
-    return figures, roc.roc_curve(ranking).thinned()
+    return figures, roc.roc_curve(ranking).thinned(), roc.pr_curve(ranking).thinned()
 
 
 def _pro_by_folder(everywhere: Tally, anomalous: Mapping[str, FolderCounts]) -> dict[Type, Figures]:
@@ -225,8 +234,8 @@ def _classification(
     fpr: float,
     *,
     by_kind: bool,
-) -> tuple[Figures, dict[str, Curve]]:
-    """What the image scores say, and their ROC curves by kind folder and pooled."""
+) -> _Classification:
+    """What the image scores say, and their curves by kind folder and pooled."""
     low, high = _image_scores(good), _image_scores(anomalous.values())
     rankings = {name: roc.rank(low, _image_scores([folder])) for name, folder in anomalous.items()}
     aurocs = {name: roc.auroc(ranking) for name, ranking in rankings.items()}
@@ -241,10 +250,19 @@ def _classification(
         },
         "auc_roc_pooled": whole,
         "average_precision": roc.average_precision(pooled),
+        "average_precision_by_kind": {
+            name: roc.average_precision(ranking)
+            for name, ranking in rankings.items()
+            if name != "pooled"
+        },
         "f1_max": roc.f1_max(pooled),
         "at_threshold": thresholds.image_level(validation, low, high, fpr),
     }
-    return figures, {name: roc.roc_curve(each).thinned() for name, each in rankings.items()}
+    return _Classification(
+        figures,
+        {name: roc.roc_curve(each).thinned() for name, each in rankings.items()},
+        {name: roc.pr_curve(each).thinned() for name, each in rankings.items()},
+    )
 
 
 def _with_mean(figures: dict[str, float]) -> dict[str, float | None]:

@@ -35,16 +35,17 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of a curve from (0, 0) on; `x` never falls. Both (K,)."""
+    """Points of a curve; `x` never falls. Both (K,)."""
 
     x: Array
     y: Array
 
     def thinned(self, points: int = 200) -> "Curve":
-        """At most that many points, ends included, denser where the curve starts and climbs."""
+        """At most that many points, ends included, denser where the curve starts and moves."""
         if self.x.size <= points:
             return self
-        way = np.sqrt(self.x / self.x[-1]) + self.y / max(self.y[-1], 1e-300)
+        climbed = np.cumsum(np.abs(np.diff(self.y, prepend=self.y[:1])))
+        way = np.sqrt(self.x / self.x[-1]) + climbed / max(climbed[-1], 1e-300)
         picks = np.searchsorted(way, np.linspace(0.0, way[-1], points))
         picks = np.unique(np.clip(picks, 0, self.x.size - 1))
         picks[-1] = self.x.size - 1
@@ -106,6 +107,24 @@ def auroc(ranking: Ranking) -> float:
     """
     curve = roc_curve(ranking)
     return min(float((np.diff(curve.x) * (curve.y[1:] + curve.y[:-1])).sum() / 2), 1.0)
+
+
+def pr_curve(ranking: Ranking) -> Curve:
+    """Precision over recall: one point per distinct score of a positive.
+
+    Between points the curve is a staircase: up to a recall, the precision is that of the threshold
+    which reaches it (Davis and Goadrich 2006: straight lines would promise too much). The area
+    under the staircase is `average_precision`.
+
+    >>> curve = pr_curve(rank([0.1, 0.4], [0.4, 0.9]))
+    >>> curve.x.tolist(), curve.y.round(6).tolist()
+    ([0.0, 0.5, 1.0], [1.0, 1.0, 0.666667])
+    """
+    rises = ranking.positives > 0
+    found = np.cumsum(ranking.positives)
+    precision = (found / (found + np.cumsum(ranking.negatives)))[rises]
+    recall = found[rises] / found[-1]
+    return Curve(np.concatenate([[0.0], recall]), np.concatenate([precision[:1], precision]))
 
 
 def average_precision(ranking: Ranking) -> float:
