@@ -27,13 +27,16 @@ FIGURES = {
 }
 """Column of results.csv -> field of `Figures`."""
 
+PRECISIONS = {"image_average_precision": "image_ap", "pixel_average_precision": "pixel_ap"}
+"""The same, after the costs."""
+
 COSTS = ("fit_s", "ms_per_image", "peak_mb", "images_per_s")
 
 COLUMNS = (
-    *("method", "class", "seed", "backbone", "preset", "status", *FIGURES, *COSTS),
-    *("parameters", "peak_of", "layout", "weights", "input_size_px", "resize", "device", "members"),
-    *("overrides", "selection", "score_rule", "level", "train_images", "validation_images"),
-    *("test_images", "data_hash", "code_hash", "key", "versions", "error"),
+    *("method", "class", "seed", "backbone", "preset", "status", *FIGURES, *COSTS, *PRECISIONS),
+    *("parameters", "peak_of", "layout", "category", "weights", "input_size_px", "resize"),
+    *("device", "members", "overrides", "selection", "score_rule", "level", "train_images"),
+    *("validation_images", "test_images", "data_hash", "code_hash", "key", "versions", "error"),
 )
 """Of results.csv: figures and cost first, then the honesty stamp."""
 
@@ -79,12 +82,14 @@ def row_of(record: CellRecord) -> dict[str, str]:
         "preset": stamp.preset,
         "status": record.status,
     }
-    row |= {column: _text(getattr(record.figures, f), 6) for column, f in FIGURES.items()}
+    figures = (FIGURES | PRECISIONS).items()
+    row |= {column: _text(getattr(record.figures, field), 6) for column, field in figures}
     row |= {name: _text(None if cost is None else getattr(cost, name), 3) for name in COSTS}
     row |= {
         "parameters": "" if cost is None or cost.parameters is None else str(cost.parameters),
         "peak_of": "" if cost is None else cost.peak_of,
         "layout": record.layout,
+        "category": record.category,
         "weights": stamp.backbone.partition(":")[2],
         "input_size_px": _input_size(record),
         "resize": stamp.resize,

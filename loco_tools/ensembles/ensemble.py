@@ -28,6 +28,7 @@ class Ensemble(Detector):
         members: by name.
     """
 
+    category = "ensemble"
     Config: ClassVar[type[DetectorConfig]]
 
     def __init__(

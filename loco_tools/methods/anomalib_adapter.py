@@ -30,7 +30,13 @@ from loco_tools.methods import ANOMALIB
 from loco_tools.methods.anomalib_transform import transform_of
 from loco_tools.methods.backbones import Backbone, read_state
 from loco_tools.methods.batch import Batch, Size, image_sizes, input_size
-from loco_tools.methods.detector import CutShape, PatchScores, SingleConfig, SingleDetector
+from loco_tools.methods.detector import (
+    Category,
+    CutShape,
+    PatchScores,
+    SingleConfig,
+    SingleDetector,
+)
 from loco_tools.progress import Progress
 
 COMPONENTS = ("pre_processor", "post_processor", "evaluator", "visualizer")
@@ -44,6 +50,16 @@ EXCLUDED: Mapping[str, str] = {
     "VlmAd": "it asks a language model in words and gives no score",
 }
 """Models that our protocol cannot run, and why."""
+
+
+_CATEGORIES: Mapping[Category, tuple[str, ...]] = {
+    "memory bank": ("AnomalyDINO", "MHPatchcore", "Patchcore", "Rad", "SuperADD"),
+    "teacher-student": ("EfficientAd", "L2BT", "ReverseDistillation", "Stfpm", "UniNet"),
+    "flow": ("Cflow", "Csflow", "Fastflow", "Patchflow", "Uflow"),
+    "one-class": ("Cfa", "GeneralAD", "Glass", "Supersimplenet"),
+    "reconstruction": ("Dinomaly", "Draem", "Dsr", "Fre", "Ganomaly", "InpFormer"),
+}
+"""Models not named here (densities of features, prompts) are "other"."""
 
 
 class AnomalibConfig(SingleConfig):
@@ -262,7 +278,9 @@ def adapter(name: str) -> type[AnomalibDetector]:
     if model in EXCLUDED:
         raise MethodError(f"{name}: cannot be compared on images alone: {EXCLUDED[model]}")
     model_class(model)
-    return type(model, (AnomalibDetector,), {"name": name, "model_name": model})
+    category = next((name for name, models in _CATEGORIES.items() if model in models), "other")
+    attributes = {"name": name, "model_name": model, "category": category}
+    return type(model, (AnomalibDetector,), attributes)
 
 
 def model_names() -> list[str]:

@@ -53,6 +53,7 @@ class PatchCore(SingleDetector):
     """
 
     name = "patchcore"
+    category = "memory bank"
     Config: ClassVar[type[PatchCoreConfig]] = PatchCoreConfig
     config: PatchCoreConfig
     cuts = ("patch features",)
