@@ -11,7 +11,9 @@ MODULES = {
     "genicam": ("genicam", "harvesters"),
     "hub": ("datasets", "huggingface_hub"),
     "labelstudio": ("httpx", "label_studio_sdk"),
+    "mlflow": ("alembic", "mlflow", "sqlalchemy"),
     "station": ("fastapi", "jinja2", "uvicorn"),
+    "tensorboard": ("tensorboard",),
     "twin": ("manifold3d", "mitsuba", "scipy", "shapely"),
     "uvc": ("cv2_enumerate_cameras",),
 }

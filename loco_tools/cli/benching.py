@@ -21,6 +21,22 @@ if TYPE_CHECKING:
     from loco_tools.benchmark.suite import Suite
 
 
+def _sink_options(command: Any) -> Any:
+    """Where results go beside the run's folder."""
+    tracking = click.option(
+        "--mlflow", metavar="URI", help="An MLflow store to keep results in: sqlite:///runs.db"
+    )
+    events = click.option(
+        "--tensorboard",
+        metavar="[DIR]",
+        type=PATH,
+        is_flag=False,
+        flag_value=Path(),
+        help="A folder for TensorBoard's event files. Without one: in the run's folder.",
+    )
+    return tracking(events(command))
+
+
 @click.command()
 @click.option("--methods", metavar="A,B", help="Names; 'ensemble' fuses the others named.")
 @click.option("--suite", metavar="NAME", help="A suite, by name or path, instead of --methods.")
@@ -46,6 +62,7 @@ if TYPE_CHECKING:
 )
 @click.option("--maps", is_flag=True, help="Keep the anomaly maps, in the official layout.")
 @click.option("--out", type=PATH, help="Default: runs/<name of the suite>, runs/bench without one")
+@_sink_options
 @AS_JSON
 @click.pass_obj
 def bench(
@@ -57,6 +74,8 @@ def bench(
     data: tuple[Path, ...],
     out: Path | None,
     changes: tuple[str, ...],
+    mlflow: str | None,
+    tensorboard: Path | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -69,10 +88,13 @@ def bench(
     from loco_tools import extras
     from loco_tools.benchmark.report import write_report
     from loco_tools.benchmark.runner import run as run_suite
+    from loco_tools.benchmark.sinks import Sinks
     from loco_tools.benchmark.suite import with_settings
     from loco_tools.datasets import find_classes
 
     extras.require("A benchmark", "bench")
+    sinks = Sinks(mlflow, tensorboard)
+    sinks.check()
     chosen = with_settings(_suite(methods, suite, settings), changes)
     class_paths = [path for root in _data_roots(data) for path in find_classes(root)]
     folder = out or Path("runs") / chosen.name
@@ -91,19 +113,30 @@ def bench(
     else:
         print_results(outcome)
         click.echo(f"Results: {outcome.results_csv}\nReport:  {written}")
+    for line in sinks.fill(folder, progress):
+        progress.note(line)
     end_with(outcome)
 
 
 @click.command()
 @click.argument("run", type=EXISTING)
-def report(run: Path) -> None:
+@_sink_options
+@click.pass_obj
+def report(
+    progress: Progress, /, *, run: Path, mlflow: str | None, tensorboard: Path | None
+) -> None:
     """Write the HTML report of a finished or unfinished benchmark run.
 
     Example: loco-tools report runs/bench
     """
     from loco_tools.benchmark.report import write_report
+    from loco_tools.benchmark.sinks import Sinks
 
+    sinks = Sinks(mlflow, tensorboard)
+    sinks.check()
     click.echo(write_report(run))
+    for line in sinks.fill(run, progress):
+        progress.note(line)
 
 
 def _data_roots(given: tuple[Path, ...]) -> tuple[Path, ...]:
