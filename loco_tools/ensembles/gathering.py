@@ -59,15 +59,16 @@ def anomalous_rows(
     generator = torch.Generator().manual_seed(seed)
     for part in in_parts(anomalies, batch_size):
         features = make(Batch([one.image for one in part], device))
-        share = patch_shares(part, (features.shape[-2], features.shape[-1])).flatten()
+        masks = [one.mask for one in part]
+        share = patch_shares(masks, (features.shape[-2], features.shape[-1])).flatten()
         rows, most = to_rows(features), per_image * len(part)
         inside, outside = (share > INSIDE).to(device), (share == 0).to(device)
         yield sampled(rows[inside], most, generator), sampled(rows[outside], most, generator)
 
 
-def patch_shares(anomalies: Sequence[Synthetic], grid: Size) -> Tensor:
-    """(B, h, w): how much of each patch lies in the anomaly, 0 to 1."""
-    return torch.stack([torch.from_numpy(patch_share(one.mask, grid)) for one in anomalies])
+def patch_shares(masks: Sequence[Mask], grid: Size) -> Tensor:
+    """(N, h, w): how much of each patch lies in each mask, 0 to 1."""
+    return torch.stack([torch.from_numpy(patch_share(mask, grid)) for mask in masks])
 
 
 def patch_share(mask: Mask, grid: Size) -> Field:
@@ -117,7 +118,9 @@ def at_input_size(anomalies: Iterable[Synthetic], size: Size) -> list[Synthetic]
     """The anomalies as detectors of that input size see them: little to keep, nothing lost."""
     found = []
     for one in anomalies:
-        mask = cv2.resize(one.mask.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST)
-        image = resize_image(one.image, size)
-        found.append(Synthetic(image, mask.astype(np.bool_), one.family, one.source))
+        masks = tuple(
+            cv2.resize(mask.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+            for mask in one.masks
+        )
+        found.append(Synthetic(resize_image(one.image, size), masks, one.families, one.source))
     return found

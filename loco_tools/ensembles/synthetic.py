@@ -28,25 +28,40 @@ _LEAST_CHANGE = 6.0
 
 @dataclass(frozen=True)
 class Synthetic:
-    """A made anomaly: image (H, W, 3) uint8, mask (H, W) bool of the pixels that were changed.
+    """A good image with anomalies made in it.
 
-    `source` is the index of the good image that it was made from.
+    Attributes:
+        image: (H, W, 3) uint8.
+        masks: of every anomaly the pixels that it changed, (H, W) bool.
+        families: what each is.
+        source: index of the good image.
     """
 
     image: Pixels
-    mask: Mask
-    family: str
+    masks: tuple[Mask, ...]
+    families: tuple[str, ...]
     source: int
+
+    @property
+    def mask(self) -> Mask:
+        """(H, W) bool: every pixel that was changed."""
+        return np.logical_or.reduce(self.masks)
 
 
 def synthetic_anomalies(
-    images: Sequence[Pixels], count: int, *, seed: int, families: Sequence[str] | None = None
+    images: Sequence[Pixels],
+    count: int,
+    *,
+    seed: int,
+    families: Sequence[str] | None = None,
+    each: int = 1,
 ) -> Iterator[Synthetic]:
-    """Anomalies made from good images, families and sources in turn.
+    """Anomalies made in good images, families and sources in turn.
 
     Args:
         images: good ones that no member has learned from, (H, W, 3) uint8 each.
-        count: how many to make.
+        count: how many images to make.
+        each: anomalies in each of them; a later one may cover an earlier one.
         seed: the same seed and images give the same anomalies.
         families: of `FAMILIES`; None: all of them.
 
@@ -65,15 +80,22 @@ def synthetic_anomalies(
     for number in range(count):
         source = int(order[number % len(images)])
         rng = np.random.default_rng([seed, number])
-        image = images[source]
-        family = names[number % len(names)]
-        made = _made(image, family, rng) or _made(image, "stain", rng)
-        if made is None:  # a picture without any contrast: any change will do
-            made = _square(image, rng)
-        yield Synthetic(made[0], made[1], family, source)
+        chosen = tuple(names[(number * each + k) % len(names)] for k in range(each))
+        image, masks = images[source], []
+        for family in chosen:
+            image, mask = _changed(image, family, rng)
+            masks.append(mask)
+        yield Synthetic(image, tuple(masks), chosen, source)
 
 
 Changed = tuple[Pixels, Mask]
+
+
+def _changed(image: Pixels, family: str, rng: np.random.Generator) -> Changed:
+    """The image after one anomaly of that family, or of another where none can be placed."""
+    made = _made(image, family, rng) or _made(image, "stain", rng)
+    # a picture without any contrast: any change will do
+    return _square(image, rng) if made is None else made
 
 
 def _made(image: Pixels, family: str, rng: np.random.Generator) -> Changed | None:

@@ -113,7 +113,7 @@ class Voices:
         voices._measure_images(good)
         return voices
 
-    def weigh(self, good: Spoken, anomalous: Spoken, inside: Tensor) -> None:
+    def weigh(self, good: Spoken, anomalous: Spoken, inside: Sequence[Tensor]) -> None:
         """Weigh voices by how well each tells good patches from those in synthetic anomalies.
 
         A voice's worth is 2 AUROC - 1 to a power, nothing where it is no better than chance.
@@ -124,8 +124,8 @@ class Voices:
 
         Args:
             good: about held-out good images.
-            anomalous: about synthetic anomalies made from such images.
-            inside: (N, h, w) bool, the patches that lie in these anomalies.
+            anomalous: about such images with synthetic anomalies in them.
+            inside: of each image (K, h, w) bool, the patches that lie in each of its anomalies.
         """
         s, local = self._state, float(self._state["settings"][1])
         near = self._deviations(good, local).permute(0, 2, 3, 1).flatten(0, 2)
@@ -133,7 +133,8 @@ class Voices:
         far = self._deviations(anomalous, local).permute(0, 2, 3, 1)
         told = [
             _aurocs(near, patches[within])
-            for patches, within in zip(far, inside, strict=True)
+            for patches, anomalies in zip(far, inside, strict=True)
+            for within in anomalies
             if bool(within.any())
         ]
         if told:

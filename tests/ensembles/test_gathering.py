@@ -29,7 +29,7 @@ def make_anomaly() -> Synthetic:
     image, mask = np.zeros((32, 48, 3), np.uint8), np.zeros((32, 48), np.bool_)
     mask[8:16, 16:28] = True  # one patch whole, half of the next one
     image[mask] = 200
-    return Synthetic(image, mask, "stain", 0)
+    return Synthetic(image, (mask,), ("stain",), 0)
 
 
 def test_every_image_gives_as_many_rows_as_wanted() -> None:
@@ -41,7 +41,7 @@ def test_every_image_gives_as_many_rows_as_wanted() -> None:
 
 
 def test_the_share_of_patches_in_an_anomaly() -> None:
-    shares = patch_shares([make_anomaly()], (4, 6))
+    shares = patch_shares([make_anomaly().mask], (4, 6))
     assert shares[0, 1].tolist() == [0, 0, 1, 0.5, 0, 0]
     assert float(shares.sum()) == 1.5
 

@@ -32,14 +32,24 @@ def test_an_anomaly_is_where_its_mask_says(family: str) -> None:
         assert made.mask.sum() >= 6
         assert not (changed & ~made.mask).any()
         assert made.mask.mean() < 0.4
-        assert made.family == family
+        assert made.families == (family,)
 
 
 def test_families_and_sources_take_turns() -> None:
     found = make(2 * len(FAMILIES))
-    assert {made.family for made in found} == set(FAMILIES)
+    assert {made.families[0] for made in found} == set(FAMILIES)
     counts = np.bincount([made.source for made in found], minlength=3)
     assert counts.max() - counts.min() <= 1
+
+
+def test_several_anomalies_in_an_image_have_a_mask_each() -> None:
+    images = [make_part(k) for k in range(3)]
+    for made in synthetic_anomalies(images, 3, seed=0, each=4):
+        apart = np.abs(made.image.astype(int) - make_part(made.source)).max(axis=2)
+        changed = apart >= 4 * 6  # of each, differences below 6 do not count
+        assert len(made.masks) == len(made.families) == len(set(made.families)) == 4
+        assert all(mask.any() for mask in made.masks)
+        assert not (changed & ~made.mask).any()
 
 
 def test_the_same_seed_gives_the_same_anomalies_and_another_one_others() -> None:
@@ -57,7 +67,7 @@ def test_logical_ones_copy_or_remove_a_thing_of_the_part() -> None:
         part = made.image[..., 0].astype(int)
         apart = ((part < 90) | (part > 190))[22:74, 26:118]
         _, _, stats, _ = cv2.connectedComponentsWithStats(apart.astype(np.uint8))
-        counts[made.family].add(int((stats[1:, cv2.CC_STAT_AREA] > 30).sum()))
+        counts[made.families[0]].add(int((stats[1:, cv2.CC_STAT_AREA] > 30).sum()))
     assert min(counts["removal"]) < studs_and_holes
     assert max(counts["copy_move"]) > studs_and_holes
 

@@ -47,8 +47,9 @@ def test_a_fault_on_a_calm_surface_is_seen_beside_a_rough_one() -> None:
 
 def test_a_voice_that_tells_nothing_loses_its_weight() -> None:
     good, faulty = make_spoken(), make_spoken(seed=1, fault=5)
-    inside = torch.zeros(20, *GRID, dtype=torch.bool)
-    inside[:, 2, 1] = True
+    inside = [torch.zeros(1, *GRID, dtype=torch.bool) for _ in range(20)]
+    for one in inside:
+        one[:, 2, 1] = True
     voices = make_voices(good)
     before = voices.tensors()["weights"].tolist()
     voices.weigh(good, faulty, inside)
