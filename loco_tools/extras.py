@@ -12,6 +12,8 @@ MODULES = {
     "hub": ("datasets", "huggingface_hub"),
     "labelstudio": ("httpx", "label_studio_sdk"),
     "mlflow": ("alembic", "mlflow", "sqlalchemy"),
+    "ray": ("ray",),
+    "slurm": ("submitit",),
     "station": ("fastapi", "jinja2", "uvicorn"),
     "tensorboard": ("tensorboard",),
     "twin": ("manifold3d", "mitsuba", "scipy", "shapely"),

@@ -5,6 +5,7 @@ crash or on a full disk the target is either the old one or the new one.
 """
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -91,6 +92,21 @@ def folder_swapped_in(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what a process that was killed in `folder_swapped_in(path)` has left beside `path`.
+
+    What stood at `path` is put back if the process died between the two renames. Nobody may be
+    writing `path` meanwhile.
+    """
+    for fresh in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
+        shutil.rmtree(fresh, ignore_errors=True)
+    for old in path.parent.glob(f".{glob.escape(path.name)}.*.old"):
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(path)
 
 
 def sha256_of(path: Path) -> str:

@@ -8,10 +8,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from loco_tools import files
+from loco_tools.ensembles import ENSEMBLES, ensemble_place
 from loco_tools.progress import SILENT, Progress
 
 
-def data_hash(folder: Path, cache: Path | None = None, progress: Progress = SILENT) -> str:
+def data_hash(
+    folder: Path,
+    cache: Path | None = None,
+    progress: Progress = SILENT,
+    *,
+    remember: bool = True,
+) -> str:
     """The hash of a class: names, sizes and contents of every file that is not hidden.
 
     Args:
@@ -19,6 +26,7 @@ def data_hash(folder: Path, cache: Path | None = None, progress: Progress = SILE
         cache: JSON file of contents already hashed; a file is read again only when its size or
             modification time has changed.
         progress: advances by one per file.
+        remember: whether the cache is brought up to date; otherwise it is only read.
     """
     known = _read_cache(cache)
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p, folder))
@@ -34,7 +42,11 @@ def data_hash(folder: Path, cache: Path | None = None, progress: Progress = SILE
             name = path.relative_to(folder).as_posix()
             total.update(json.dumps([name, entry[0], entry[2]]).encode())
             advance(1)
-    if cache is not None and any(known.get(place) != entry for place, entry in seen.items()):
+    if (
+        remember
+        and cache is not None
+        and any(known.get(place) != entry for place, entry in seen.items())
+    ):
         files.write_json(cache, known | seen)
     return total.hexdigest()
 
@@ -59,6 +71,25 @@ def code_hash(modules: Iterable[str], within: Iterable[str]) -> str:
         pending += [name for name in _imports(text) if _inside(name, prefixes)]
     listing = json.dumps(sorted(found.items()))
     return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def code_behind(method: str) -> str:
+    """The hash of the code behind a method or ensemble: itself, its imports, and the evaluation.
+
+    Args:
+        method: as in `MethodEntry.name`.
+    """
+    from loco_tools.methods import method_place
+
+    is_ensemble = method in ENSEMBLES
+    place = ensemble_place(method).place if is_ensemble else method_place(method)
+    module = place.partition(":")[0]
+    package = module.partition(".")[0] if not module.startswith("loco_tools.") else module
+    modules = [module, "loco_tools.ensembles.synthetic"]  # held-out images are judged by it
+    modules += ["loco_tools.evaluation", "loco_tools.benchmark.execution"]
+    within = ["loco_tools.methods", "loco_tools.metrics", "loco_tools.evaluation", package]
+    # What ensembles are made of is not behind a single method, which need not be fitted again.
+    return code_hash(modules, [*within, *(["loco_tools.ensembles"] * is_ensemble)])
 
 
 def _hidden(path: Path, folder: Path) -> bool:

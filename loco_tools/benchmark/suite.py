@@ -2,19 +2,23 @@
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from loco_tools import definitions
+from loco_tools.benchmark.executors.settings import AnyExecutor, LocalSettings, with_options
 from loco_tools.ensembles import ENSEMBLES
 from loco_tools.errors import BenchmarkError, did_you_mean
-from loco_tools.schema import Schema, read_toml
+from loco_tools.schema import Schema, parse, read_toml
 
 DEFAULT_MEMBERS = ("patchcore", "simplenet")
 """What an ensemble is made of when the suite names no other method."""
+
+EXECUTOR = "executor"
+"""What `--set executor.field=value` begins with."""
 
 Preset = Literal["fast", "paper"]
 
@@ -83,6 +87,8 @@ class Suite(Schema):
     """"auto", "cpu", "cuda" or "cuda:1"."""
     maps: bool = False
     """Whether the anomaly maps are kept, in the official layout."""
+    executor: AnyExecutor = LocalSettings()
+    """Where cells are worked on; no result depends on it."""
 
     @field_validator("methods", mode="before")
     @classmethod
@@ -90,6 +96,11 @@ class Suite(Schema):
         if not isinstance(value, list | tuple):
             return value
         return [{"name": entry} if isinstance(entry, str) else entry for entry in value]
+
+    @field_validator("executor", mode="before")
+    @classmethod
+    def _kind_is_local_by_default(cls, value: Any) -> Any:
+        return {"kind": "local", **value} if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _titles_are_unique(self) -> Self:
@@ -138,32 +149,56 @@ def load_suite(name: str, workspace: Path | None = None) -> Suite:
 
 
 def with_settings(suite: Suite, settings: Sequence[str]) -> Suite:
-    """The suite with fields of its methods changed.
+    """The suite with fields of its methods, or of its executor, changed.
 
     Args:
         suite: what to change.
-        settings: "method.field=value" each; the value is TOML (12, 0.5, true, "text", [1, 2]) and
-            taken as text when it is none.
+        settings: "method.field=value" or "executor.field=value" each; the value is TOML (12, 0.5,
+            true, "text", [1, 2]) and taken as text when it is none.
 
     Raises:
-        BenchmarkError: another spelling, or no such method in the suite. Unknown fields are found
-            when the method is made.
+        BenchmarkError: another spelling, or no such method in the suite. Unknown fields of a method
+            are found when it is made.
+        DefinitionError: an unknown field of the executor, or a value that does not fit.
     """
     entries = {entry.title: entry for entry in suite.entries()}
+    of_executor: dict[str, Any] = {}
     for setting in settings:
-        place, equals, value = setting.partition("=")
-        title, dot, field = place.strip().rpartition(".")
-        if not (equals and dot and field):
-            raise BenchmarkError(
-                f"--set {setting}: expected method.field=value, such as patchcore.coreset_ratio=0.2"
-            )
+        title, field, value = _parts(setting)
+        if title == EXECUTOR and title not in entries:
+            of_executor[field] = value
+            continue
         if title not in entries:
             raise BenchmarkError(
-                f'--set {setting}: no method "{title}"; {did_you_mean(title, entries)}'
+                f'--set {setting}: no method "{title}"; {did_you_mean(title, [*entries, EXECUTOR])}'
             )
-        changed = {**entries[title].overrides, field: _toml_value(value.strip())}
+        changed = {**entries[title].overrides, field: value}
         entries[title] = entries[title].model_copy(update={"overrides": changed})
-    return suite.model_copy(update={"methods": tuple(entries.values())})
+    changed_suite = suite.model_copy(update={"methods": tuple(entries.values())})
+    return with_executor(changed_suite, of_executor)
+
+
+def with_executor(suite: Suite, options: Mapping[str, Any]) -> Suite:
+    """The suite with fields of its executor changed, `kind` among them or not.
+
+    Raises:
+        DefinitionError: an unknown field, or a value that does not fit.
+    """
+    if not options:
+        return suite
+    plain = {**suite.model_dump(), EXECUTOR: with_options(suite.executor, dict(options))}
+    return parse(Suite, plain, origin="command line")
+
+
+def _parts(setting: str) -> tuple[str, str, Any]:
+    """Of "place.field=value"."""
+    place, equals, value = setting.partition("=")
+    title, dot, field = place.strip().rpartition(".")
+    if not (equals and dot and field):
+        raise BenchmarkError(
+            f"--set {setting}: expected method.field=value, such as patchcore.coreset_ratio=0.2"
+        )
+    return title, field, _toml_value(value.strip())
 
 
 def _toml_value(text: str) -> Any:

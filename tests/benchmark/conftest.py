@@ -8,10 +8,13 @@ from loco_tools.benchmark.suite import Suite
 
 STUB = "stub_detectors:Brightness"
 
+IN_PROCESS = {"kind": "local", "workers": 0}
+"""The run's own process, where tests can look inside a cell; executors have tests of their own."""
+
 
 @pytest.fixture
 def make_suite(tmp_path: Path) -> Callable[..., Suite]:
-    """A suite of one or more stub detectors; every fit leaves a line in `fits.txt`."""
+    """A suite of stub detectors, worked on in this process; a fit leaves a line in `fits.txt`."""
 
     def make(*titles: str, **settings: Any) -> Suite:
         overrides = {"journal": str(tmp_path / "fits.txt")}
@@ -20,7 +23,8 @@ def make_suite(tmp_path: Path) -> Callable[..., Suite]:
             {"name": STUB, "label": title, "overrides": overrides | own.get(title, {})}
             for title in titles or ("bright",)
         ]
-        return Suite.model_validate({"methods": methods, "backbone": "scattering"} | settings)
+        here = {"methods": methods, "backbone": "scattering", "executor": IN_PROCESS}
+        return Suite.model_validate(here | settings)
 
     return make
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from loco_tools.benchmark import fingerprint, runner
+from loco_tools.benchmark import fingerprint
 from loco_tools.benchmark.runner import RunReport, run
-from loco_tools.benchmark.suite import MethodEntry, Suite
+from loco_tools.benchmark.suite import Suite
 from loco_tools.errors import MethodError
 
 Make = Callable[..., Path]
@@ -130,10 +130,10 @@ def test_the_code_of_ensembles_is_not_behind_single_methods(
     seen: set[str] = set()
     real = fingerprint._source
     monkeypatch.setattr(fingerprint, "_source", lambda m: seen.add(m) or real(m))  # type: ignore[func-returns-value]
-    runner._code(MethodEntry(name="patchcore"))
+    fingerprint.code_behind("patchcore")
     assert {m for m in seen if m.startswith("loco_tools.ensembles")} == {
         "loco_tools.ensembles.synthetic"
     }
-    runner._code(MethodEntry(name="ensemble-mean"))
+    fingerprint.code_behind("ensemble-mean")
     assert "loco_tools.ensembles.stacking" in seen
     assert "loco_tools.ensembles.feature_fusion" not in seen

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import tifffile
 
-from loco_tools.benchmark import execution, runner
+from loco_tools.benchmark import attempt, execution
 from loco_tools.benchmark.cells import Cell, read_record, read_scores
 from loco_tools.benchmark.runner import run
 from loco_tools.benchmark.suite import Suite
@@ -93,7 +93,7 @@ def test_other_data_or_settings_make_a_cell_run_again(
     assert fits() == 3
 
 
-def test_a_failed_cell_is_a_row_and_the_run_goes_on_and_a_second_run_repeats_it(
+def test_a_failed_cell_is_a_row_and_the_run_goes_on_and_it_is_repeated_only_when_asked(
     tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite, fits: Fits
 ) -> None:
     fault, data, out = tmp_path / "fault", make_loco_class(), tmp_path / "out"
@@ -106,9 +106,22 @@ def test_a_failed_cell_is_a_row_and_the_run_goes_on_and_a_second_run_repeats_it(
     cell = out / "cells" / "a" / "plate" / "0"
     assert sorted(path.name for path in cell.iterdir()) == ["result.json", "traceback.txt"]
     fault.unlink()
-    again = run(suite, [data], out)
-    assert (again.exit_code, again.reused, fits()) == (0, 1, 3)
+    listed = run(suite, [data], out)
+    assert (listed.exit_code, listed.reused, listed.kept, fits()) == (
+        *(1, 1, {Cell("a", "plate", 0)}, 2),
+    )
+    again = run(suite, [data], out, retry_failed=True)
+    assert (again.exit_code, again.reused, again.kept, fits()) == (0, 1, frozenset(), 3)
     assert not leftovers(out)
+
+
+def test_a_failed_cell_whose_settings_have_changed_is_another_cell_and_runs(
+    tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite
+) -> None:
+    fault, data, out = tmp_path / "fault", make_loco_class(), tmp_path / "out"
+    fault.write_text("crash")
+    assert run(make_suite("a", overrides={"a": {"fault": str(fault)}}), [data], out).failed == 1
+    assert run(make_suite("a"), [data], out).exit_code == 0
 
 
 def test_an_interrupted_run_keeps_finished_cells_and_goes_on(
@@ -143,8 +156,8 @@ def test_a_full_disk_ends_the_run_with_a_clear_message_and_nothing_half_written(
 def test_a_full_disk_is_recognised_behind_other_errors() -> None:
     hidden = ValueError("saving failed")
     hidden.__cause__ = RuntimeError("SafetensorError: Os { message: No space left on device }")
-    assert runner.disk_is_full(hidden)
-    assert not runner.disk_is_full(ValueError("other"))
+    assert attempt.disk_is_full(hidden)
+    assert not attempt.disk_is_full(ValueError("other"))
 
 
 def test_a_damaged_image_fails_its_class_and_is_named(

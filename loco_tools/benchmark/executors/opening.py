@@ -1,0 +1,55 @@
+"""From the settings of an executor to the executor."""
+
+from pathlib import Path
+
+from loco_tools import extras
+from loco_tools.benchmark.executors.executor import Executor
+from loco_tools.benchmark.executors.settings import (
+    ExecutorSettings,
+    LocalSettings,
+    RaySettings,
+    SlurmSettings,
+)
+from loco_tools.progress import SILENT, Progress
+
+
+def check_extras(settings: ExecutorSettings) -> None:
+    """Raise a MissingExtraError when an executor needs an extra that is not installed."""
+    if not isinstance(settings, LocalSettings):
+        extras.require(f'Executor "{settings.kind}"', settings.kind)
+
+
+def open_executor(
+    settings: ExecutorSettings, *, device: str, out: Path, progress: Progress = SILENT
+) -> Executor:
+    """The executor that the settings describe, to be used in a `with` block.
+
+    Args:
+        settings: of a suite.
+        device: of the cells.
+        out: the run's folder, under which SLURM's files are kept.
+        progress: told what the cells report, as far as the executor passes it on.
+
+    Raises:
+        MissingExtraError: Ray or submitit is not installed.
+        BenchmarkError: the cluster cannot be reached.
+    """
+    check_extras(settings)
+    match settings:
+        case LocalSettings(workers=0):
+            from loco_tools.benchmark.executors.in_process import InProcess
+
+            return InProcess(progress)
+        case LocalSettings():
+            from loco_tools.benchmark.executors.local_processes import LocalProcesses
+            from loco_tools.benchmark.executors.slots import slots
+
+            return LocalProcesses(slots(device, settings.workers), progress)
+        case RaySettings():
+            from loco_tools.benchmark.executors.ray_cluster import RayCluster
+
+            return RayCluster(settings, progress)
+        case SlurmSettings():
+            from loco_tools.benchmark.executors.slurm_arrays import SlurmArrays
+
+            return SlurmArrays(settings, out, progress)
