@@ -6,7 +6,7 @@ from typing import Any
 
 from loco_tools import files
 from loco_tools.benchmark.runner import read_run
-from loco_tools.benchmark.sinks.kept_cells import KeptCell, kept_cells, safe
+from loco_tools.benchmark.sinks.kept_cells import KeptCell, kept_cells, safe, told
 from loco_tools.benchmark.suite import folder_name
 from loco_tools.errors import BenchmarkError
 from loco_tools.progress import SILENT, Progress
@@ -35,7 +35,7 @@ def write_events(out: Path, folder: Path, progress: Progress = SILENT) -> str:
         for cell in cells:
             written += _write(cell, folder)
             advance(1)
-    return f"{written} of {len(cells)} cells written, the others were there"
+    return told(written, len(cells))
 
 
 def _write(cell: KeptCell, folder: Path) -> bool:

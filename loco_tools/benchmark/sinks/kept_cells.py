@@ -58,6 +58,15 @@ def safe(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_\-. /]", "_", name)
 
 
+def told(written: int, cells: int) -> str:
+    """What a sink did, in words.
+
+    >>> told(2, 5)
+    '2 cells written, 3 were there'
+    """
+    return f"{written} cells written, {cells - written} were there"
+
+
 def _kept(record: CellRecord, out: Path) -> KeptCell:
     folder = record.cell.folder(out)
     digest = hashlib.sha256()

@@ -21,7 +21,7 @@ from filelock import FileLock
 from loco_tools import files
 from loco_tools.benchmark.results import RESULTS_FILE
 from loco_tools.benchmark.runner import RUN_FILE, Run, read_run
-from loco_tools.benchmark.sinks.kept_cells import KeptCell, kept_cells, safe
+from loco_tools.benchmark.sinks.kept_cells import KeptCell, kept_cells, safe, told
 from loco_tools.errors import BenchmarkError
 from loco_tools.progress import SILENT, Progress
 
@@ -39,6 +39,7 @@ _PARAMS_AT_ONCE = 100
 _SCHEMES = r"(sqlite:///.|https?://.|(postgresql|mysql|mssql)(\+\w+)?://.)"
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
@@ -91,7 +92,7 @@ def track(out: Path, uri: str, progress: Progress = SILENT) -> str:
                 written += store.mirror(cell, parent, known.get(str(cell.record.cell), []))
                 advance(1)
         store.finish(parent, run, cells)
-    return f"{written} of {len(cells)} cells written, the others were there"
+    return told(written, len(cells))
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,7 @@ class _Store:
     def open(cls, uri: str, name: str) -> "_Store":
         """The experiment of that name, made when needed."""
         os.environ.update(_QUIET)  # before MLflow is imported, which reads them
-        for chatty in ("mlflow", "alembic"):
-            logging.getLogger(chatty).setLevel(logging.ERROR)
+        logging.getLogger("alembic").setLevel(logging.ERROR)
         from mlflow.tracking import MlflowClient
 
         artefacts = None
@@ -260,7 +260,7 @@ def _explained(out: Path, uri: str) -> Iterator[None]:
     except BenchmarkError:
         raise
     except Exception as error:  # whatever MLflow, its database or its network raises
-        text = " ".join(str(error).split())[:300]
+        text = " ".join(str(error).split()).partition(" [SQL:")[0][:200]
         raise BenchmarkError(
             f"MLflow at {uri} cannot take the run ({type(error).__name__}: {text}); the results "
             f"are complete in {out}; next step: see that the store can be reached and is not in "
