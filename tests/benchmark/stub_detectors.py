@@ -1,6 +1,9 @@
 """A detector that needs no training, for tests of everything around detectors."""
 
 import errno
+import os
+import signal
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -44,7 +47,7 @@ class Brightness(SingleDetector):
                 stream.write(f"{len(train)} {len(validation)} {seed}\n")
         fault = Path(self.config.fault) if self.config.fault else None
         if fault is not None and fault.exists():
-            raise_fault(fault.read_text())
+            commit_fault(fault)
         self.mean = torch.tensor([float(image.mean()) for image in train]).mean()
 
     def score_batch(self, batch: Batch) -> PatchScores:
@@ -81,9 +84,23 @@ class Sure(Brightness):
         return PatchScores(image=self.config.sign * grey.flatten(1).amax(dim=1), patches=grey)
 
 
-def raise_fault(name: str) -> None:
+def commit_fault(fault: Path) -> None:
+    """Do what the file says; "loud" and "wait" let the fit go on afterwards."""
+    name = fault.read_text()
     if name == "interrupt":
         raise KeyboardInterrupt
     if name == "full":
         raise OSError(errno.ENOSPC, "No space left on device")
+    if name == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if name == "gone":
+        os._exit(3)
+    if name == "loud":
+        print("a method that prints to standard output")
+        return
+    if name == "wait":
+        fault.with_suffix(".reached").touch()
+        while fault.exists():
+            time.sleep(0.05)
+        return
     raise RuntimeError(f"boom <b>{name}</b>")
