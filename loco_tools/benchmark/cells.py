@@ -67,7 +67,8 @@ class Stamp(Schema):
     backbone: str
     preset: str
     input_size_px: int | None
-    resize: Literal["keep", "square"]
+    resize: str
+    """Of an ensemble: those of its members."""
     device: str
     data_hash: str
     code_hash: str

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ from loco_tools.datasets.splits import hold_out_validation
 from loco_tools.ensembles import ENSEMBLES, create_ensemble, ensemble_class
 from loco_tools.errors import BenchmarkError
 from loco_tools.evaluation import Evaluation, ValidationMaps, evaluate_maps, sample_key
+from loco_tools.methods import Resize
 from loco_tools.metrics.roc import Curve, auroc, rank
 from loco_tools.progress import SILENT, Progress
 
@@ -203,7 +204,7 @@ def _unfitted(job: Job, backbones: Mapping[str, "Backbone"]) -> "Detector":
         preset=job.stamp.preset,
         overrides=job.stamp.overrides,
         input_size_px=job.stamp.input_size_px,
-        resize=job.stamp.resize,
+        resize=cast(Resize, job.stamp.resize),  # of a single method one of the three
         device=job.stamp.device,
     )
 

@@ -217,8 +217,8 @@ def _check_settings(
             backbone=backbones.get(entry.title),
             preset=preset,
             overrides=entry.overrides,
-            input_size_px=suite.input_size_px,
-            resize=suite.resize,
+            input_size_px=suite.size_of(entry),
+            resize=suite.resize_of(entry),
             device="cpu",
         )
 
@@ -242,13 +242,19 @@ def _stamp(bench: Bench, entry: MethodEntry, cell: Cell, keys: Mapping[str, str]
         members={member: keys[member] for member in entry.members},
         backbone=_backbone_tag(bench, entry),
         preset=bench.preset(entry),
-        input_size_px=bench.suite.input_size_px,
-        resize=bench.suite.resize,
+        input_size_px=bench.suite.size_of(entry),
+        resize=_resize(bench, entry),
         device=bench.device,
         data_hash="",
         code_hash="",
         versions=versions(),
     )
+
+
+def _resize(bench: Bench, entry: MethodEntry) -> str:
+    """As results show it: of an ensemble, those of its members."""
+    lines = [one for one in bench.entries if one.title in (entry.members or (entry.title,))]
+    return "+".join(sorted({bench.suite.resize_of(one) for one in lines}))
 
 
 def _backbone_tag(bench: Bench, entry: MethodEntry) -> str:

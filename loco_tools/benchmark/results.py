@@ -92,7 +92,7 @@ def row_of(record: CellRecord) -> dict[str, str]:
         "category": record.category,
         "weights": stamp.backbone.partition(":")[2],
         "input_size_px": _input_size(record),
-        "resize": stamp.resize,
+        "resize": str(record.config.get("resize", stamp.resize)),
         "device": stamp.device,
         "members": "+".join(stamp.members),
         "overrides": "; ".join(f"{key}={value}" for key, value in stamp.overrides.items()),

@@ -12,6 +12,7 @@ from loco_tools import definitions
 from loco_tools.benchmark.executors.settings import AnyExecutor, LocalSettings, with_options
 from loco_tools.ensembles import ENSEMBLES
 from loco_tools.errors import BenchmarkError, did_you_mean
+from loco_tools.methods import Resize
 from loco_tools.schema import Schema, parse, read_toml
 
 DEFAULT_MEMBERS = ("patchcore", "simplenet")
@@ -36,6 +37,9 @@ class MethodEntry(Schema):
     name: Annotated[str, Field(min_length=1)]
     label: str = ""
     preset: Preset | None = None
+    input_size_px: PositiveInt | None = None
+    resize: Resize | None = None
+    """Both None: the suite's. An ensemble sees images as its members do."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     members: tuple[str, ...] = ()
 
@@ -45,6 +49,15 @@ class MethodEntry(Schema):
             raise ValueError(
                 f'members are for ensembles, got them on "{self.name}"; '
                 f"{did_you_mean(self.name, ENSEMBLES)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _ensembles_see_as_their_members_do(self) -> Self:
+        if self.is_ensemble and (self.input_size_px or self.resize):
+            raise ValueError(
+                f'"{self.title}" is an ensemble and sees images as its members do; expected '
+                "input_size_px and resize on those"
             )
         return self
 
@@ -82,7 +95,7 @@ class Suite(Schema):
     preset: Preset | None = None
     """None: "paper" on a GPU, "fast" on a CPU."""
     input_size_px: PositiveInt | None = None
-    resize: Literal["keep", "square"] = "keep"
+    resize: Resize = "keep"
     device: str = "auto"
     """"auto", "cpu", "cuda" or "cuda:1"."""
     maps: bool = False
@@ -111,6 +124,14 @@ class Suite(Schema):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"each seed counts once, got {list(self.seeds)}")
         return self
+
+    def size_of(self, entry: MethodEntry) -> int | None:
+        """`input_size_px` of a line."""
+        return entry.input_size_px or self.input_size_px
+
+    def resize_of(self, entry: MethodEntry) -> Resize:
+        """`resize` of a line."""
+        return entry.resize or self.resize
 
     def entries(self) -> tuple[MethodEntry, ...]:
         """Every line with ensemble members filled in, members before their ensembles.

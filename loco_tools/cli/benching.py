@@ -51,7 +51,11 @@ def _sink_options(command: Any) -> Any:
 @click.option("--preset", type=click.Choice(["paper", "fast"]), help="Default: fast on a CPU.")
 @click.option("--seeds", default=None, metavar="0,1,2", help="Default: 0")
 @click.option("--size", type=click.IntRange(32), help="Shorter side of the input in pixels.")
-@click.option("--resize", type=click.Choice(["keep", "square"]), help="Default: keep the aspect.")
+@click.option(
+    "--resize",
+    type=click.Choice(["keep", "square", "area"]),
+    help="Default: keep the aspect; area: that, with the pixels of a square of --size.",
+)
 @click.option("--device", help="auto (default), cpu, cuda, cuda:1")
 @click.option(
     "--set",

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from loco_tools.methods.backbones import Backbone
     from loco_tools.methods.detector import SingleDetector
 
+Resize = Literal["keep", "square", "area"]
+"""How images become a detector's input, see `loco_tools.methods.batch.input_size`."""
+
 METHODS = {
     "ast": "loco_tools.methods.asymmetric:AST",
     "csflow": "loco_tools.methods.csflow:CSFlow",
@@ -75,7 +78,7 @@ def create(
     preset: str = "fast",
     overrides: Mapping[str, Any] | None = None,
     input_size_px: int | None = None,
-    resize: Literal["keep", "square"] = "keep",
+    resize: Resize = "keep",
     device: str = "cpu",
 ) -> "SingleDetector":
     """A detector that is ready to be fitted.
@@ -86,8 +89,8 @@ def create(
             needs none.
         preset: "paper" or "fast".
         overrides: fields of the method's configuration that differ from the preset.
-        input_size_px: the images' shorter side as the detector sees it; None: the preset's.
-        resize: "keep" the aspect ratio, or "square".
+        input_size_px: `size_px` of `loco_tools.methods.batch.input_size`; None: the preset's.
+        resize: as there.
         device: "cpu", "cuda" or "auto".
 
     Raises:

@@ -6,7 +6,7 @@ Whatever is computed for a batch is kept with it: several detectors that are giv
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -16,9 +16,9 @@ from torch import Tensor
 from loco_tools.datasets.images import Pixels
 from loco_tools.datasets.sample import Images
 from loco_tools.errors import MethodError
+from loco_tools.methods import Resize
 from loco_tools.methods.backbones import STRIDES, Backbone
 
-Resize = Literal["keep", "square"]
 Size = tuple[int, int]
 """Height and width in pixels."""
 
@@ -35,16 +35,21 @@ def input_size(
 ) -> Size:
     """The one (h, w) at which a detector sees every image of a class.
 
-    "square" is (size_px, size_px). "keep" gives the SHORTER side `size_px`, as the `Resize(int)`
-    of the published methods does, and the longer side from the median aspect ratio of `sizes`,
-    the (H, W) of the training images; nothing is cropped. Both are rounded to multiples of
-    `multiple_px`.
+    "square" is (size_px, size_px). The other two have the median aspect ratio of `sizes`, the
+    (H, W) of the training images: "keep" gives the SHORTER side `size_px`, as the `Resize(int)` of
+    the published methods does, "area" as many pixels as the square has, so that the two compare at
+    the same cost. Nothing is cropped. Sides are rounded to multiples of `multiple_px`.
 
     >>> input_size([(240, 400), (240, 400), (256, 256)], 128, "keep")
     (128, 208)
+    >>> input_size([(100, 400)], 128, "area")
+    (64, 256)
     """
     ratio = 1.0 if resize == "square" else float(np.median([w / h for h, w in sizes]))
-    height, width = size_px / min(1.0, ratio), size_px * max(1.0, ratio)
+    if resize == "area":
+        height, width = size_px / ratio**0.5, size_px * ratio**0.5
+    else:
+        height, width = size_px / min(1.0, ratio), size_px * max(1.0, ratio)
     return _to_multiple(height, multiple_px), _to_multiple(width, multiple_px)
 
 

@@ -15,13 +15,12 @@ from torch import Tensor
 
 from loco_tools.datasets.images import Pixels
 from loco_tools.errors import MethodError, did_you_mean
-from loco_tools.methods import checkpoint
+from loco_tools.methods import Resize, checkpoint
 from loco_tools.methods.anomaly_maps import SIGMA_PX, AnomalyMap, anomaly_maps
 from loco_tools.methods.backbones import DEFAULT, STRIDES, Backbone, backbone_for
 from loco_tools.methods.batch import (
     STRIDE_PX,
     Batch,
-    Resize,
     Size,
     batches,
     image_sizes,

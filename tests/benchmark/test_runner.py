@@ -1,4 +1,5 @@
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,6 +92,33 @@ def test_other_data_or_settings_make_a_cell_run_again(
     (data / "train" / "good" / "003.png").unlink()
     run(make_suite(input_size_px=48), [data], out)
     assert fits() == 3
+
+
+def test_the_shape_of_the_input_is_in_the_stamp_of_its_line_and_of_ensembles_of_it(
+    tmp_path: Path, make_loco_class: Make, fits: Fits, make_suite: MakeSuite
+) -> None:
+    (line,) = make_suite().model_dump()["methods"]
+    lines = [line | {"label": shape, "resize": shape} for shape in ("square", "area")]
+    both = {"name": "ensemble-mean", "members": ["square", "area"]}
+    one = {"name": "ensemble-mean", "label": "ensemble-area", "members": ["area"]}
+    suite = Suite(methods=[*lines, both, one], backbone="scattering", input_size_px=64)
+    data, out = make_loco_class(size=(32, 96)), tmp_path / "out"
+    run(suite, [data], out)
+    found = {row["method"]: row["resize"] for row in rows(out)}
+    assert found == {
+        "square": "square",
+        "area": "area",
+        "ensemble-mean": "area+square",
+        "ensemble-area": "area",
+    }
+    sizes = [
+        json.loads((out / "cells" / shape / "plate" / "0" / "model" / "detector.json").read_text())
+        for shape in ("square", "area")
+    ]
+    assert [one["input_size"] for one in sizes] == [[64, 64], [32, 112]]
+    square = lines[0] | {"label": "area", "resize": "square"}
+    run(Suite(methods=[square], backbone="scattering", input_size_px=64), [data], out)
+    assert fits() == 3, "another shape is another cell"
 
 
 def test_a_failed_cell_is_a_row_and_the_run_goes_on_and_it_is_repeated_only_when_asked(

@@ -51,6 +51,14 @@ def test_settings_hold_what_the_name_of_an_ensemble_stands_for() -> None:
     assert MethodEntry(name="patchcore", overrides={"size_px": 64}).settings == {"size_px": 64}
 
 
+def test_a_line_sees_images_at_a_size_of_its_own_and_otherwise_at_the_suites() -> None:
+    wide = {"name": "patchcore", "label": "wide", "resize": "area", "input_size_px": 128}
+    suite = Suite(methods=["patchcore", wide], resize="square", input_size_px=64)
+    plain, own = suite.entries()
+    assert (suite.resize_of(plain), suite.size_of(plain)) == ("square", 64)
+    assert (suite.resize_of(own), suite.size_of(own)) == ("area", 128)
+
+
 def test_an_unknown_member_is_answered_with_the_nearest_line() -> None:
     methods = ["patchcore", {"name": "ensemble", "members": ["patchcor"]}]
     with pytest.raises(BenchmarkError, match='member "patchcor"; did you mean "patchcore"'):
@@ -68,6 +76,11 @@ def test_an_unknown_member_is_answered_with_the_nearest_line() -> None:
             {"methods": [{"name": "a", "members": ["b"]}]},
             'members are for ensembles, got them on "a"',
         ),
+        (
+            {"methods": ["a", {"name": "ensemble", "resize": "square"}]},
+            "ensemble and sees images as its members do",
+        ),
+        ({"methods": ["a"], "resize": "crop"}, "'keep', 'square' or 'area'"),
         ({"methods": ["a"], "preset": "slow"}, "'fast' or 'paper'"),
     ],
 )

@@ -25,6 +25,13 @@ def test_square_ignores_the_ratio_and_sizes_are_multiples_of_16() -> None:
     assert input_size([(10, 10)], 1, "keep") == (16, 16)
 
 
+@pytest.mark.parametrize("size", [(1280, 1600), (1600, 800), (1000, 1700), (850, 1700)])
+def test_area_keeps_the_ratio_and_has_the_pixels_of_the_square(size: tuple[int, int]) -> None:
+    height, width = input_size([size], 512, "area")
+    assert height * width == pytest.approx(512**2, rel=0.03), "sides are multiples of 16"
+    assert height / width == pytest.approx(size[0] / size[1], rel=0.03)
+
+
 @pytest.mark.parametrize("size", [(64, 112), (160, 48), (200, 300)])
 def test_resizing_keeps_coordinates(size: tuple[int, int]) -> None:
     resized = resize_image(coordinates(120, 90), size).astype(float) / 255
