@@ -109,6 +109,16 @@ def remove_leftovers(path: Path) -> None:
             old.rename(path)
 
 
+def link_in_place(original: Path, copy: Path) -> None:
+    """Put a hard link to `original` in the place of `copy`; a disk without such links keeps it."""
+    temporary = copy.with_name(f".{copy.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        os.link(original, temporary)
+        temporary.replace(copy)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's content as 64 hexadecimal digits."""
     with path.open("rb") as stream:

@@ -71,3 +71,29 @@ def test_json_with_nan_is_refused_rather_than_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         files.write_json(tmp_path / "metrics.json", {"auroc": float("nan")})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_link_takes_the_place_of_a_copy(tmp_path: Path) -> None:
+    original, copy = tmp_path / "one", tmp_path / "other"
+    original.write_text("same")
+    copy.write_text("same")
+    files.link_in_place(original, copy)
+    assert copy.samefile(original)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_disk_without_links_keeps_the_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, copy = tmp_path / "one", tmp_path / "other"
+    original.write_text("same")
+    copy.write_text("same")
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(files.os, "link", refused)
+    files.link_in_place(original, copy)
+    assert not copy.samefile(original)
+    assert copy.read_text() == "same"
+    assert len(list(tmp_path.iterdir())) == 2

@@ -4,6 +4,7 @@
 process, in another one or on another machine.
 """
 
+import filecmp
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -132,6 +133,7 @@ def execute(
             scores, predict_s = _predict(detector, dataset.test, maps, progress)
         held_out = _held_out(detector, dataset.validation, maps, job.stamp.seed)
         detector.save(folder / "model")
+        _share_members(job, folder / "model")
         cost = Cost(
             fit_s=fit_s,
             ms_per_image=1000 * predict_s / len(dataset.test),
@@ -228,6 +230,20 @@ def member_missing(cell: Cell, record: CellRecord | None) -> str:
     """Why an ensemble cannot be built without this member."""
     reason = record.error if record is not None else "it has not run"
     return f"member {cell} is not available: {reason}"
+
+
+def _share_members(job: Job, model: Path) -> None:
+    """Make the members in an ensemble's model hard links to those of their own cells.
+
+    Members are most of a run's bytes, and every ensemble has them. Where the disk knows no hard
+    links, the copies stay.
+    """
+    for number, label in enumerate(job.members):
+        cell = Cell(label, job.stamp.class_name, job.stamp.seed)
+        for original in (cell.folder(job.out) / "model").glob("detector.*"):
+            copy = model / "members" / str(number) / original.name
+            if copy.is_file() and filecmp.cmp(original, copy, shallow=False):
+                files.link_in_place(original, copy)
 
 
 def _predict(

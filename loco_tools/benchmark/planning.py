@@ -151,9 +151,13 @@ def select_classes(suite: Suite, class_paths: Sequence[Path]) -> dict[str, Path]
             "no class to compare on; expected folders in MVTec AD or MVTec LOCO AD layout; "
             "next step: name one with --data, or make some with loco-tools demo"
         )
-    for name in suite.classes:
-        if name not in found:
-            raise BenchmarkError(f'unknown class "{name}"; {did_you_mean(name, found)}')
+    missing = [name for name in suite.classes if name not in found]
+    if missing:
+        named = ", ".join(f'"{name}"' for name in missing)
+        raise BenchmarkError(
+            f"unknown class {named}; {did_you_mean(missing[0], found)}; next step: give --data "
+            "their folder, or compare on some of the classes alone with --class NAME"
+        )
     return {name: found[name] for name in suite.classes or found}
 
 
