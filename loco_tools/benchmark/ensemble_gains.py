@@ -110,7 +110,9 @@ def comparisons(
         for reference, records in others.items():
             key = frozenset(record.cell for record in records)
             if key not in computed:
-                computed[key] = paired_difference(own, records, data.out, field)
+                computed[key] = paired_difference(
+                    own, records, data.out, field, redraws=data.redraws
+                )
             difference = computed[key]
             if difference is not None:
                 found[ensemble, reference] = Comparison(

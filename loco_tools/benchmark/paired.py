@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from loco_tools.benchmark.cells import CellRecord, Score, read_scores
+from loco_tools.benchmark.cells import Cell, CellRecord, Score, read_scores
 from loco_tools.errors import BenchmarkError
 from loco_tools.metrics import bootstrap
 
@@ -67,14 +67,49 @@ class Difference:
         return f"{self.mean:+.3f}{interval}"
 
 
+class Redraws:
+    """The image AUROCs of a run's cells in every draw of the bootstrap, each computed once.
+
+    All cells of a class are drawn alike, so that two methods can be compared draw by draw.
+    """
+
+    def __init__(self, out: Path, draws: int = DRAWS, seed: int = SEED) -> None:
+        self.draws, self.seed = draws, seed
+        self._out = out
+        self._scores: dict[Cell, list[Score]] = {}
+        self._times: dict[str, tuple[str, npt.NDArray[np.int32], list[Score]]] = {}
+        self._figures: dict[tuple[Cell, str], Array] = {}
+
+    def unit(self, class_name: str) -> str:
+        """What is drawn of a class whose figures have been asked for: "part" or "image"."""
+        return self._times[class_name][0]
+
+    def figures(self, record: CellRecord, field: str) -> Array:
+        """(draws,): a field of `FROM_SCORES` in every draw.
+
+        Raises:
+            BenchmarkError: scores are missing, or of other images than the class's first cell's.
+        """
+        cell = record.cell
+        if (cell, field) not in self._figures:
+            if cell not in self._scores:
+                self._scores[cell] = read_scores(cell.folder(self._out) / "scores.csv")
+            scores = self._scores[cell]
+            if cell.class_name not in self._times:
+                unit, times = image_draws(cell.class_name, scores, self.draws, self.seed)
+                self._times[cell.class_name] = unit, times, scores
+            _unit, times, reference = self._times[cell.class_name]
+            self._figures[cell, field] = auroc_draws(scores, times, field, reference)
+        return self._figures[cell, field]
+
+
 def paired_difference(
     ones: Iterable[CellRecord],
     others: Iterable[CellRecord],
     out: Path,
     field: str = "image_auroc_mean",
     *,
-    draws: int = DRAWS,
-    seed: int = SEED,
+    redraws: Redraws | None = None,
 ) -> Difference | None:
     """The mean of a figure over classes and seeds of one method, minus that of another.
 
@@ -92,8 +127,7 @@ def paired_difference(
         others: the same of the other; they need not all be of one method.
         out: the run's folder, where the scores are.
         field: of `Figures`.
-        draws: of the bootstrap.
-        seed: of the bootstrap.
+        redraws: of this run, for those who compare often; by default drawn anew.
 
     Raises:
         BenchmarkError: two records of one class and seed, scores that are missing, or cells that
@@ -103,7 +137,7 @@ def paired_difference(
     if not pairs:
         return None
     if field in FROM_SCORES:
-        low, high, rule = _drawn(pairs, out, field, draws, seed)
+        low, high, rule = _drawn(pairs, redraws or Redraws(out), field)
     else:
         low, high, rule = _over_seeds(pairs, field)
     one, other = (_mean({place: pair[n] for place, pair in pairs.items()}, field) for n in (0, 1))
@@ -173,35 +207,25 @@ def _over_seeds(
 
 
 def _drawn(
-    pairs: Mapping[Place, tuple[CellRecord, CellRecord]],
-    out: Path,
-    field: str,
-    draws: int,
-    seed: int,
+    pairs: Mapping[Place, tuple[CellRecord, CellRecord]], redraws: Redraws, field: str
 ) -> tuple[float | None, float | None, str]:
     of_classes, units, seeds = [], set(), set()
     for class_name in dict.fromkeys(name for name, _seed in pairs):
-        scores = [
-            tuple(read_scores(record.cell.folder(out) / "scores.csv") for record in pair)
-            for (name, _seed), pair in pairs.items()
-            if name == class_name
-        ]
-        unit, times = image_draws(class_name, scores[0][0], draws, seed)
         gaps = np.stack(
             [
-                auroc_draws(one, times, field, scores[0][0])
-                - auroc_draws(other, times, field, scores[0][0])
-                for one, other in scores
+                redraws.figures(one, field) - redraws.figures(other, field)
+                for (name, _seed), (one, other) in pairs.items()
+                if name == class_name
             ]
         )
-        rng = np.random.default_rng([seed, zlib.crc32(class_name.encode())])
+        rng = np.random.default_rng([redraws.seed, zlib.crc32(class_name.encode())])
         of_classes.append(_mean_over_drawn_seeds(gaps, rng))
-        units.add(unit)
+        units.add(redraws.unit(class_name))
         seeds.add(len(gaps))
     found = bootstrap.percentile_interval(np.mean(of_classes, axis=0), LEVEL)
     what = " and ".join(f"{unit}s" for unit in sorted(units))
     with_seeds = f" and {max(seeds)} seeds" if max(seeds) > 1 else "; one seed, held fixed"
-    rule = f"bootstrap over test {what}{with_seeds}, {draws} draws"
+    rule = f"bootstrap over test {what}{with_seeds}, {redraws.draws} draws"
     return (None, None, rule) if found is None else (*found, rule)
 
 

@@ -1,5 +1,6 @@
 """What the report shows, gathered once: the run, its records, scores and curves."""
 
+import dataclasses
 import json
 import math
 import statistics
@@ -11,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from loco_tools.benchmark.cells import Cell, CellRecord, Score, read_scores
-from loco_tools.benchmark.results import figure, grouped
+from loco_tools.benchmark.paired import Redraws
+from loco_tools.benchmark.results import Spread, figure, grouped, spread
 from loco_tools.benchmark.runner import Run, read_run
 from loco_tools.errors import BenchmarkError
 
@@ -64,6 +66,13 @@ class ReportData:
     out: Path
     run: Run
     classes: tuple[ClassResults, ...]
+    redraws: Redraws = dataclasses.field(compare=False, repr=False)
+
+    @property
+    def title(self) -> str:
+        """What was compared on what."""
+        detectors = counted(len(self.methods), "detector", "detectors")
+        return f"{detectors} on {counted(len(self.classes), 'class', 'classes')}"
 
     @property
     def methods(self) -> list[str]:
@@ -94,15 +103,48 @@ class ReportData:
                 means[method] = statistics.fmean(one.mean for one in found if one)
         return means
 
+    def over_classes(
+        self, classes: Sequence[ClassResults], method: str, field: str
+    ) -> Spread | None:
+        """The mean of `means`, with the deviation over seeds of the mean over classes.
+
+        Only seeds that all classes have count for the deviation.
+        """
+        if method not in (means := self.means(classes, field)):
+            return None
+        by_seed: dict[int, list[float]] = {}
+        for record in (record for one in classes for record in one.of(method)):
+            value = getattr(record.figures, field)
+            if value is not None:
+                by_seed.setdefault(record.stamp.seed, []).append(value)
+        of_seeds = spread(
+            statistics.fmean(values) for values in by_seed.values() if len(values) == len(classes)
+        )
+        return Spread(means[method], None if of_seeds is None else of_seeds.deviation)
+
+    def categories(self) -> dict[str, list[str]]:
+        """Category -> its finished methods; "unknown" where cells do not say."""
+        found: dict[str, list[str]] = {}
+        for method in self.methods:
+            record = next((r for one in self.classes for r in one.of(method)), None)
+            if record is not None:
+                by_members = "ensemble" if record.stamp.members else "unknown"
+                found.setdefault(record.category or by_members, []).append(method)
+        return found
+
     def speeds(self) -> dict[str, float]:
         """Per method the geometric mean of its milliseconds per image."""
-        speeds = {}
+        return self.typical_costs("ms_per_image")
+
+    def typical_costs(self, field: str) -> dict[str, float]:
+        """Per method the geometric mean of a field of `Cost` over its cells."""
+        found = {}
         for method in self.methods:
             costs = [r.cost for one in self.classes for r in one.of(method) if r.cost is not None]
             if costs:
-                logs = [math.log(max(cost.ms_per_image, 1e-3)) for cost in costs]
-                speeds[method] = math.exp(statistics.fmean(logs))
-        return speeds
+                logs = [math.log(max(getattr(cost, field), 1e-3)) for cost in costs]
+                found[method] = math.exp(statistics.fmean(logs))
+        return found
 
     def style(self, method: str) -> int:
         """The line style of a method."""
@@ -111,6 +153,17 @@ class ReportData:
     def scores(self, cell: Cell) -> list[Score]:
         """The image scores of a finished cell."""
         return read_scores(cell.folder(self.out) / "scores.csv")
+
+    def type_counts(self, results: ClassResults) -> dict[str, dict[str, int]]:
+        """Test images of a class per kind and defect type; "" counts all of the kind."""
+        counts: dict[str, dict[str, int]] = {}
+        for record in results.shown[:1]:
+            for score in self.scores(record.cell):
+                if score.kind != "good":
+                    of_kind = counts.setdefault(score.kind, {"": 0})
+                    for name in ("", *score.defects):
+                        of_kind[name] = of_kind.get(name, 0) + 1
+        return counts
 
     def curves(self, cell: Cell) -> dict[str, dict[str, Points]]:
         """The curves of a finished cell: "image_roc" and "overlap", each by kind folder.
@@ -148,7 +201,7 @@ def gather(out: Path) -> ReportData:
         for info in run.classes
         for records in [by_class.get(info.name, [])]
     )
-    return ReportData(out, run, classes)
+    return ReportData(out, run, classes, Redraws(out))
 
 
 def share_of_good_below(scores: Sequence[Score]) -> list[float]:
@@ -168,3 +221,12 @@ def share_of_good_below(scores: Sequence[Score]) -> list[float]:
 
 def _layout(records: Sequence[CellRecord]) -> str:
     return next((record.layout for record in records if record.layout), "")
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """A number with its noun.
+
+    >>> counted(2, "class", "classes")
+    '2 classes'
+    """
+    return f"{number} {one if number == 1 else many}"

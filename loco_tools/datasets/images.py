@@ -4,6 +4,7 @@ Every file is treated as hostile: its claimed size is checked before anything is
 """
 
 import base64
+import io
 import zlib
 from pathlib import Path
 from typing import Literal
@@ -103,10 +104,19 @@ def data_url(
     Args:
         pixels: (H, W), RGB (H, W, 3) or RGBA (H, W, 4) uint8; JPEG has no alpha.
         kind: PNG keeps every pixel.
-        quality: of JPEG and WebP, 1 to 100.
+        quality: of JPEG and WebP, 1 to 100; WebP of 101 keeps every pixel.
     """
     content = base64.b64encode(_encode(pixels, kind, quality)).decode("ascii")
     return f"data:image/{kind};base64,{content}"
+
+
+def webp_data_url(pixels: Pixels, *, quality: int, alpha_quality: int) -> str:
+    """RGBA (H, W, 4) uint8 as a WebP data URL whose transparency is coarse, and small for it."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(
+        stream, "WEBP", quality=quality, alpha_quality=alpha_quality, method=2
+    )
+    return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
 def _encode(pixels: Pixels, kind: str, quality: int | None = None) -> bytes:

@@ -118,7 +118,9 @@ def test_what_makes_an_image_hard_for_both_drops_out(tmp_path: Path, keep: Keep)
 
 def test_the_bootstrap_is_what_a_loop_over_draws_gives(tmp_path: Path, keep: Keep) -> None:
     pair = [noisy(1, 1.0), noisy(2, 0.5)]
-    found = paired_difference([keep("a", pair[0])], [keep("b", pair[1])], tmp_path, draws=50)
+    found = paired_difference(
+        [keep("a", pair[0])], [keep("b", pair[1])], tmp_path, redraws=paired.Redraws(tmp_path, 50)
+    )
     _unit, times = paired.image_draws("plate", pair[0], 50)
     gaps = []
     for row in times:

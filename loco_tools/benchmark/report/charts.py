@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from loco_tools.benchmark.report.markup import Markup, element, join
+from loco_tools.benchmark.report.markup import Child, Markup, element, join
 
 STYLES = 8
 """Line styles before they repeat."""
@@ -57,11 +57,11 @@ class Gain:
 
 @dataclass(frozen=True)
 class Dot:
-    """A method in the cost chart."""
+    """A method in the cost chart; `spent` is above 0."""
 
     label: str
     style: int
-    ms_per_image: float
+    spent: float
     quality: float
 
 
@@ -73,6 +73,7 @@ def line_chart(
     y_label: str,
     x_max: float = 1.0,
     shade_to: float | None = None,
+    diagonal: bool = True,
 ) -> Markup:
     """Curves that live in [0, x_max] x [0, 1].
 
@@ -82,12 +83,13 @@ def line_chart(
         x_label: under the horizontal axis.
         y_label: beside the vertical axis.
         x_max: where the horizontal axis ends.
-        shade_to: the area that the figure counts reaches from 0 to here; None: a diagonal is
-            drawn instead, where guessing would be.
+        shade_to: the area that the figure counts reaches from 0 to here.
+        diagonal: without `shade_to`, whether a diagonal is drawn, where guessing would be.
     """
-    if shade_to is None:
+    aid = None
+    if shade_to is None and diagonal:
         aid = _path([(0.0, 0.0), (x_max, x_max)], x_max, class_="guess")
-    else:
+    elif shade_to is not None:
         width = _x(shade_to, x_max) - _x(0, x_max)
         box = {"x": float(_LEFT), "y": float(_TOP), "width": width}
         aid = element("rect", class_="counted", height=float(_HEIGHT - _TOP - _BOTTOM), **box)
@@ -97,6 +99,27 @@ def line_chart(
     ]
     dots = [dot for line in lines for dot in _dots(line, x_max)]
     return _svg(name, aid, _axes(x_max, x_label, y_label), drawn, dots)
+
+
+def series_chart(lines: Sequence[Line], *, name: str, x_label: str, y_label: str) -> Markup:
+    """Curves of any range over steps, the vertical axis linear from their lowest to highest."""
+    x_max = max(float(line.x.max()) for line in lines) or 1.0
+    low = min(float(line.y.min()) for line in lines)
+    high = max(float(line.y.max()) for line in lines)
+    span = high - low if high > low else 1.0
+    scaled = [Line(line.label, line.style, line.x, (line.y - low) / span) for line in lines]
+    across = [_tick_x(share, f"{share * x_max:.4g}") for share in np.linspace(0, 1, 4)]
+    up = [_tick_y(share, f"{low + share * span:.3g}") for share in np.linspace(0, 1, 5)]
+    drawn = [
+        _path(
+            list(zip(line.x.tolist(), line.y.tolist(), strict=True)),
+            x_max,
+            class_=f"line s{line.style % STYLES}",
+            title=line.label,
+        )
+        for line in scaled
+    ]
+    return _svg(name, across, up, _labels(x_label, y_label), drawn)
 
 
 def gain_chart(gains: Sequence[Gain], *, name: str, x_label: str) -> Markup:
@@ -161,15 +184,15 @@ def score_lanes(lanes: Sequence[Lane], *, name: str) -> Markup:
     return _svg(name, parts, scale, height=height)
 
 
-def cost_chart(dots: Sequence[Dot], *, name: str, y_label: str) -> Markup:
-    """Time per image (logarithmic) against quality in [low, 1]."""
-    slowest = max(dot.ms_per_image for dot in dots)
-    fastest = min(dot.ms_per_image for dot in dots)
+def cost_chart(dots: Sequence[Dot], *, name: str, x_label: str, y_label: str) -> Markup:
+    """What a method takes (logarithmic) against quality in [low, 1]."""
+    slowest = max(dot.spent for dot in dots)
+    fastest = min(dot.spent for dot in dots)
     low, high = math.floor(math.log10(fastest)), math.ceil(math.log10(slowest * 1.01))
     floor = min(0.5, math.floor(10 * min(dot.quality for dot in dots)) / 10)
 
     def place(dot: Dot) -> tuple[float, float]:
-        share = (math.log10(dot.ms_per_image) - low) / max(1, high - low)
+        share = (math.log10(dot.spent) - low) / max(1, high - low)
         return _x(share, 1.0), _y((dot.quality - floor) / (1 - floor))
 
     decades = [(10.0**p, (p - low) / max(1, high - low)) for p in range(low, high + 1)]
@@ -186,7 +209,7 @@ def cost_chart(dots: Sequence[Dot], *, name: str, y_label: str) -> Markup:
         text_x, place_class = (x - 9, "mark end") if near_end else (x + 9, "mark")
         drawn.append(element("circle", cx=x, cy=y, r=5, class_=f"dot s{dot.style % STYLES}"))
         drawn.append(element("text", dot.label, x=text_x, y=text_y, class_=place_class))
-    return _svg(name, grid, _labels("milliseconds per image", y_label), drawn)
+    return _svg(name, grid, _labels(x_label, y_label), drawn)
 
 
 def line_sample(style: int) -> Markup:
@@ -297,6 +320,6 @@ def _y(share: float) -> float:
     return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * share
 
 
-def _svg(name: str, *parts: Markup | Sequence[Markup], height: int = _HEIGHT) -> Markup:
+def _svg(name: str, *parts: Child, height: int = _HEIGHT) -> Markup:
     view = f"0 0 {_WIDTH} {height}"
     return element("svg", *parts, viewBox=view, role="img", aria_label=name, class_="chart")

@@ -14,16 +14,18 @@ from loco_tools.benchmark.ensemble_gains import (
     ALL_CLASSES,
     COMPARED,
     ENSEMBLES_FILE,
+    REFERENCES,
     Comparison,
     Gains,
     Reference,
     ensembles_of,
 )
 from loco_tools.benchmark.report import charts
-from loco_tools.benchmark.report import results_tables as tables
+from loco_tools.benchmark.report.html_table import rows_table
 from loco_tools.benchmark.report.markup import Markup, breakable, element, join
-from loco_tools.benchmark.report.plots import section
 from loco_tools.benchmark.report.reliability import reliability
+from loco_tools.benchmark.report.section import section
+from loco_tools.benchmark.report.table import Column, Row, Table, key_of, names, number, text
 from loco_tools.benchmark.report_data import ClassResults, ReportData
 from loco_tools.benchmark.results import Spread, figure, spread
 from loco_tools.metrics.diversity import GOOD_SHARE
@@ -88,6 +90,38 @@ def _scope(data: ReportData, scope: str, gains: Sequence[Gains]) -> Iterator[Mar
             yield reliability(one, reliability_of(data, one))
 
 
+def gain_tables(gains: Sequence[Gains]) -> list[Table]:
+    """The comparisons as tables: one per figure and scope."""
+    return [_gain_table(of) for of in gains]
+
+
+def _gain_table(gains: Gains) -> Table:
+    rows = [
+        Row(
+            (
+                text(comparison.ensemble),
+                text(REFERENCES[reference]),
+                text(" / ".join(comparison.members)),
+                number(comparison.difference.one),
+                number(comparison.difference.other),
+                number(comparison.difference.mean, signed=True),
+                number(comparison.difference.low, signed=True),
+                number(comparison.difference.high, signed=True),
+                text(comparison.verdict),
+            )
+        )
+        for (_ensemble, reference), comparison in gains.comparisons.items()
+    ]
+    name = COMPARED[gains.field]
+    columns = (
+        *names("ensemble", "compared with", "member"),
+        *(Column(head) for head in ("ensemble mean", "member mean", "difference", "low", "high")),
+        *names("verdict"),
+    )
+    caption = f"Ensembles against their members, {name}, {gains.scope}: with 95 % intervals"
+    return Table(key_of("ensembles", gains.scope, name), caption, columns, tuple(rows))
+
+
 def _gains(data: ReportData, gains: Gains) -> Markup:
     """The table of one figure."""
     name = COMPARED[gains.field]
@@ -105,7 +139,7 @@ def _gains(data: ReportData, gains: Gains) -> Markup:
         element("th", text, scope="col", class_="num", title=tip) for text, tip in _HEADS.values()
     ]
     caption = f"{name}: ensembles first, then the members"
-    return tables.data_table(caption, ["detector"], heads, rows, visible=True)
+    return rows_table(caption, ["detector"], heads, rows)
 
 
 def _compared(data: ReportData, gains: Gains) -> list[str]:
@@ -205,7 +239,7 @@ def _decisions(data: ReportData, one: ClassResults, found: Diversity) -> Markup 
         "Of an ensemble the validation figure is left out, for it may have learned from such "
         "images; where it has, its threshold is too low, and fewer good images pass."
     )
-    table = tables.data_table(caption, ["detector"], heads, rows, visible=True)
+    table = rows_table(caption, ["detector"], heads, rows)
     return element("div", table, element("p", note, class_="quiet"))
 
 
@@ -251,7 +285,7 @@ def _pairs(found: Diversity) -> Markup:
         for (name, _values), tip in zip(figures, tips, strict=True)
     ]
     caption = "How alike two members judge: 1 the same, 0 unrelated, below 0 opposite"
-    table = tables.data_table(caption, ["members"], heads, rows, visible=True)
+    table = rows_table(caption, ["members"], heads, rows)
     note = (
         "Members that judge alike have little to tell each other. Unrelated orders among defective "
         "images can mean that each sees what the other misses, or that one of them is guessing."

@@ -1,7 +1,8 @@
 """The report's gallery: test images with the true defects and each method's map, side by side."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -9,33 +10,18 @@ import numpy.typing as npt
 
 from loco_tools.benchmark import thumbnails
 from loco_tools.benchmark.cells import Score, defect_types
+from loco_tools.benchmark.report.choosing import Picked
 from loco_tools.benchmark.report.markup import Markup, element, join
-from loco_tools.benchmark.report_data import (
-    KIND_NAMES,
-    ClassResults,
-    ReportData,
-    share_of_good_below,
-)
-from loco_tools.datasets import load
-from loco_tools.datasets.images import Pixels, data_url
+from loco_tools.benchmark.report.small_maps import MethodMaps
+from loco_tools.benchmark.report_data import KIND_NAMES, ClassResults
+from loco_tools.datasets.images import Pixels, data_url, webp_data_url
 from loco_tools.datasets.sample import Sample
 from loco_tools.errors import LocoToolsError
 
-IMAGES_PER_CLASS = 24
-GOOD_PER_CLASS = 3
-BYTES_PER_TILE = 9_000
-"""A generous guess for one embedded picture, photo or map."""
+_QUALITY, _ALPHA_QUALITY = 75, 40
 
-BUDGET_BYTES = 9_000_000
-"""What all galleries of a report may take; many classes and methods get fewer images each."""
-
-_QUALITY = 78
-
-RULE = (
-    "Chosen by rule, not by hand: for each defect type the images that the methods together find "
-    "hardest, easiest and in the middle, then the good images that look most suspicious. "
-    "“Together” is the mean over methods of the share of good test images that an image outscores."
-)
+_TOLERANCE_PX = 0.5
+"""How far outlines may lie from where they are, in pixels of a small map."""
 
 _RAMP = np.array(
     [[40, 8, 75], [120, 28, 109], [190, 55, 84], [237, 105, 37], [252, 181, 25], [252, 250, 160]],
@@ -45,100 +31,57 @@ _RAMP = np.array(
 
 
 @dataclass(frozen=True)
-class Picked:
-    """An image of the gallery: its place in the test set, and why it is there."""
+class Shown:
+    """What rows of a class are made of: its test images, masks, and every method's maps.
 
-    index: int
-    reason: str
+    `above` is, per method, the share of good test images that each image outscores; `linked` are
+    the images that the interactive view holds.
+    """
 
-
-def gallery(data: ReportData, results: ClassResults) -> Markup:
-    """The gallery of one class; a sentence instead where the images cannot be read any more."""
-    shown = results.shown
-    scores = {record.stamp.method: data.scores(record.cell) for record in shown}
-    try:
-        samples = {(s.kind_folder, s.id): s for s in load(results.path).test}
-    except (LocoToolsError, OSError) as error:
-        return element("p", f"The images cannot be shown: {error}", class_="note")
-    first = next(iter(scores.values()))
-    shares = {method: share_of_good_below(found) for method, found in scores.items()}
-    chosen = pick(first, shares, limit=_room(data))
-    maps = {
-        record.stamp.method: thumbnails.read_maps(
-            record.cell.folder(data.out) / "thumbnails.npz", [one.index for one in chosen]
-        )
-        for record in shown
-    }
-    rows = []
-    for number, one in enumerate(chosen):
-        sample = samples.get((first[one.index].kind_folder, first[one.index].id))
-        if sample is not None:
-            key = f"c{data.classes.index(results)}i{number}"
-            heats = {method: found[one.index] for method, found in maps.items()}
-            above = {method: share[one.index] for method, share in shares.items()}
-            rows.append(_row(key, sample, one.reason, heats, above))
-    simulated = any(i.simulated for i in data.run.classes if i.name == results.name)
-    what = "Simulated images, not photographs." if simulated else None
-    return element("div", element("p", what, class_="note") if what else None, rows)
+    results: ClassResults
+    scores: Sequence[Score]
+    samples: Mapping[str, Sample]
+    maps: Sequence[MethodMaps]
+    above: Mapping[str, Sequence[float]]
+    linked: frozenset[str] = frozenset()
 
 
-def pick(
-    scores: Sequence[Score],
-    shares: Mapping[str, Sequence[float]],
-    *,
-    limit: int = IMAGES_PER_CLASS,
-) -> list[Picked]:
-    """Choose images by `RULE`, at most `limit`, defect types in turn.
+def rows(key: str, shown: Shown, chosen: Sequence[Picked]) -> list[Markup]:
+    """One row per image; a sentence instead where an image cannot be read any more.
 
     Args:
-        scores: the test images.
-        shares: per method, the share of good images that each image outscores.
-        limit: images at most.
+        key: opens the ids of the pictures, unlike that of any other rows of the page.
+        shown: the class.
+        chosen: the images.
     """
-    together = np.mean([list(share) for share in shares.values()], axis=0)
-    good = [i for i in np.argsort(-together, kind="stable") if scores[i].kind == "good"]
-    reserved = min(GOOD_PER_CLASS, len(good), max(1, limit // 4))
-    picked: dict[int, Picked] = {}
-    for index, reason in _by_type(scores, together):
-        if len(picked) < limit - reserved and index not in picked:
-            picked[index] = Picked(index, reason)
-    order = sorted(picked, key=lambda i: (scores[i].kind, scores[i].defects, together[i]))
-    chosen = [picked[index] for index in order]
-    return chosen + [Picked(int(i), "good, yet suspicious") for i in good[:reserved]]
+    indices = [one.index for one in chosen]
+    levels = {one.method: one.read(indices) for one in shown.maps}
+    found = []
+    for number, one in enumerate(chosen):
+        score = shown.scores[one.index]
+        sample = shown.samples.get(f"{score.kind_folder}/{score.id}")
+        if sample is not None:
+            heats = {method: maps[one.index] for method, maps in levels.items()}
+            found.append(_row(f"{key}i{number}", shown, sample, one, heats))
+    return found
 
 
-def _by_type(
-    scores: Sequence[Score], together: npt.NDArray[np.float64]
-) -> Iterator[tuple[int, str]]:
-    """Hardest of every type, then easiest of every type, then the middle ones."""
-    types = sorted({(s.kind, name) for s in scores for name in s.defects})
-    ranked = {
-        name: sorted(
-            (i for i, s in enumerate(scores) if name in s.defects), key=lambda i: together[i]
-        )
-        for _kind, name in types
-    }
-    for place, reason in ((0.0, "hardest"), (1.0, "easiest"), (0.5, "in the middle")):
-        for name, images in ranked.items():
-            yield images[round(place * (len(images) - 1))], f"{reason} of {name}"
+def image_link(class_name: str, key: str) -> str:
+    """Where the interactive view shows an image, behind the page's address."""
+    return f"image={quote(class_name, safe='')}/{quote(key, safe='/')}"
 
 
-def _room(data: ReportData) -> int:
-    classes = sum(1 for one in data.classes if one.done) or 1
-    per_image = BYTES_PER_TILE * (len(data.methods) + 2)
-    return max(4, min(IMAGES_PER_CLASS, BUDGET_BYTES // (classes * per_image)))
+def small_photo(sample: Sample) -> Pixels:
+    """The image at the size of its small maps, (h, w, 3) uint8."""
+    return thumbnails.shrink(sample.image()).round().astype(np.uint8)
 
 
 def _row(
-    key: str,
-    sample: Sample,
-    reason: str,
-    heats: Mapping[str, Pixels],
-    above: Mapping[str, float],
+    key: str, shown: Shown, sample: Sample, picked: Picked, heats: Mapping[str, Pixels]
 ) -> Markup:
     """One image: the photo with its truth, then every method's map over the same photo."""
     try:
-        photo = thumbnails.shrink(sample.image()).round().astype(np.uint8)
+        photo = small_photo(sample)
         height, width = photo.shape[:2]
         outlines = [_outline(d.mask, (height, width), d.kind) for d in sample.defects]
     except LocoToolsError as error:
@@ -155,26 +98,39 @@ def _row(
     names = ", ".join(defect_types(sample)) or "no defect"
     label = f"{KIND_NAMES[sample.kind]} image {sample.id}, {names}"
     tiles = [_tile(label, element("svg", source, truth, aria_label=label, **view), "image")]
+    levels = {one.method: one.level for one in shown.maps}
     for method, heat in heats.items():
+        above = shown.above[method][picked.index]
         others = "other good" if sample.kind == "good" else "good"
-        words = f"above {above[method]:.0%} of the {others} images"
+        words = f"above {above:.0%} of the {others} images"
+        level = levels[method]
+        lit = None if level is None else _outline(heat >= level, (height, width), "found")
         layers = (
             element("use", href=f"#{key}p"),
             element("image", href=_heat(heat), width=width, height=height, class_="heat"),
+            element("g", lit, class_="lit") if lit is not None else None,
             element("use", href=f"#{key}t"),
         )
         spoken = f"{label}: map of {method}, {words}"
         drawn = element("svg", *layers, aria_label=spoken, **view)
         tiles.append(_tile(spoken, drawn, method, words))
-    heading = element(
+    strip = element("div", tiles, class_="strip")
+    heading = _heading(shown, sample, names, picked.reason)
+    return element("figure", heading, strip, class_="row", data_kind=sample.kind)
+
+
+def _heading(shown: Shown, sample: Sample, names: str, reason: str) -> Markup:
+    key = f"{sample.kind_folder}/{sample.id}"
+    place: Markup | str = key
+    if key in shown.linked:
+        place = element("a", key, href=f"#{image_link(shown.results.name, key)}")
+    return element(
         "figcaption",
         element("span", KIND_NAMES[sample.kind], class_=f"pill {sample.kind}"),
         " ",
         element("strong", names),
-        element("span", f" · {sample.kind_folder}/{sample.id} · {reason}", class_="quiet"),
+        element("span", " · ", place, f" · {reason}", class_="quiet"),
     )
-    strip = element("div", tiles, class_="strip")
-    return element("figure", heading, strip, class_="row", data_kind=sample.kind)
 
 
 def _tile(spoken: str, picture: Markup, name: str, words: str = "") -> Markup:
@@ -192,7 +148,7 @@ def _outline(mask: npt.NDArray[np.bool_], size: tuple[int, int], kind: str) -> M
     steps = []
     for contour in contours:
         points = ((contour[:, 0] + 0.5) * scale).astype(np.float32)
-        kept = cv2.approxPolyDP(points[:, None], 0.4, closed=True)[:, 0]
+        kept = cv2.approxPolyDP(points[:, None], _TOLERANCE_PX, closed=True)[:, 0]
         steps.append("M" + " ".join(f"{x:.1f} {y:.1f}" for x, y in kept) + "Z")
     path = "".join(steps)
     return join(element("path", d=path, class_="casing"), element("path", d=path, class_=kind))
@@ -205,19 +161,29 @@ def _heat(heat: Pixels) -> str:
     colour = np.stack([np.interp(level, stops, _RAMP[:, c]) for c in range(3)], axis=-1)
     alpha = np.clip(1.6 * level, 0, 1)[..., None] * 255
     rgba = np.concatenate([colour, alpha], axis=-1).round().astype(np.uint8)
-    return data_url(rgba, "webp", quality=_QUALITY)
+    return webp_data_url(rgba, quality=_QUALITY, alpha_quality=_ALPHA_QUALITY)
 
 
-def heat_legend() -> Markup:
-    """The colours of the maps from cold to hot, as a bar."""
+def ramp() -> list[list[int]]:
+    """The colours of the maps from cold to hot, RGB at equal steps."""
+    return [[int(value) for value in colour] for colour in _RAMP]
+
+
+def heat_legend(key: str) -> Markup:
+    """The colours of the maps from cold to hot, as a bar; `key` is an id of its own."""
     stops = [
         element("stop", offset=f"{100 * i / (len(_RAMP) - 1):.0f}%", stop_color=_css(colour))
         for i, colour in enumerate(_RAMP)
     ]
-    ramp = element("linearGradient", stops, id="ramp")
-    bar = element("rect", width=120, height=10, rx=3, fill="url(#ramp)")
+    gradient = element("linearGradient", stops, id=key)
+    bar = element("rect", width=120, height=10, rx=3, fill=f"url(#{key})")
     return element(
-        "svg", element("defs", ramp), bar, viewBox="0 0 120 10", class_="ramp", aria_hidden="true"
+        "svg",
+        element("defs", gradient),
+        bar,
+        viewBox="0 0 120 10",
+        class_="ramp",
+        aria_hidden="true",
     )
 
 

@@ -1,248 +1,297 @@
-"""The report's tables: the comparison, defect types, cost, and where figures come from."""
+"""The tables of how good methods are: over classes, per class, per category, AD against LOCO."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from loco_tools.benchmark.cells import CellRecord
-from loco_tools.benchmark.report.markup import Markup, breakable, element, join
-from loco_tools.benchmark.report_data import ClassResults, ReportData
-from loco_tools.benchmark.results import RESULTS_FILE, Spread, figure, row_of, spread
-
-EXPLAINED = {
-    "image AUROC": "The chance that a defective image gets a higher score than a good one. "
-    "0.5 is guessing, 1 is perfect.",
-    "AU-sPRO 0.05": "How much of each defect is covered by the map, while at most 5 % of the "
-    "defect-free area lights up by mistake. A defect counts as found once its saturation area is "
-    "covered. 0.025 is guessing, 1 is perfect. The headline figure of MVTec LOCO AD.",
-    "AU-PRO 0.3": "How much of each defective region is covered by the map, while at most 30 % of "
-    "the defect-free area lights up by mistake. 0.15 is guessing, 1 is perfect. The headline "
-    "figure of MVTec AD.",
-    "pixel AUROC": "The chance that a defective pixel scores higher than a defect-free one. Large "
-    "defects dominate it, so it flatters; read it beside the coverage figures.",
-}
-"""A figure in one line each, for headings, tooltips and the glossary."""
-
-STAMPED = (
-    *("method", "class", "seed", "status", "preset", "backbone", "weights", "input_size_px"),
-    *("resize", "device", "selection", "score_rule", "level", "members", "overrides"),
-    *("data_hash", "code_hash"),
+from loco_tools.benchmark.report.figures import BY_FIELD, HEADLINES, Shown
+from loco_tools.benchmark.report.table import (
+    Cell,
+    Column,
+    Mark,
+    Row,
+    Table,
+    key_of,
+    names,
+    number,
+    spread_cell,
+    text,
 )
-"""Columns of results.csv that the report repeats."""
+from loco_tools.benchmark.report_data import ClassResults, ReportData
+from loco_tools.benchmark.results import Spread, figure, spread
+from loco_tools.benchmark.significance import Standing, standing
+from loco_tools.errors import BenchmarkError
+
+_Counts = Mapping[str, Mapping[str, int]]
+
+_OVERVIEW = (
+    *("image_auroc_mean", "image_auroc_logical", "image_auroc_structural", "au_spro", "au_pro"),
+    *("image_ap", "pixel_auroc"),
+)
 
 
-def comparison(
-    data: ReportData, classes: Sequence[ClassResults], name: str, field: str, guess: float
-) -> Markup | None:
-    """Class x method for one figure; None where no class has it.
+def overview(data: ReportData) -> Table | None:
+    """One row per method: means over the classes that have a figure; None before any is known."""
+    shown = [(BY_FIELD[field], data.classes_with(field)) for field in _OVERVIEW]
+    shown = [(one, classes) for one, classes in shown if classes]
+    if not shown:
+        return None
+    standings = {one.field: standing(data, classes, one.field) for one, classes in shown}
+    speeds = data.speeds()
+    rows = []
+    for method in data.methods:
+        cells = [
+            spread_cell(
+                data.over_classes(classes, method, one.field),
+                mark_of(standings[one.field], method),
+                failed=_has_failed(classes, method),
+            )
+            for one, classes in shown
+        ]
+        speed = number(speeds.get(method), 0)
+        link = f"stamp-{data.style(method)}"
+        rows.append(Row((text(method), *cells, speed), link=link))
+    columns = [
+        Column(_scoped(one, classes, data), tip=one.meaning, guess=one.guess)
+        for one, classes in shown
+    ]
+    return Table(
+        "overview",
+        f"Every method, {_over(data)}",
+        (*names("method"), *columns, Column("ms per image", tip="Reading the image included")),
+        tuple(rows),
+        _rules({one.name: standings[one.field] for one, _classes in shown}),
+    )
 
-    Args:
-        data: the run.
-        classes: the rows.
-        name: the figure's name.
-        field: its field in `Figures`.
-        guess: what guessing earns; the bars begin there.
-    """
-    classes = [one for one in classes if one.has(field)]
+
+def per_class(data: ReportData, shown: Shown) -> Table | None:
+    """One figure, method by class, the mean over classes last; None where no class has it."""
+    classes = data.classes_with(shown.field)
     if not classes:
         return None
-    rows = [
-        (one.name, {m: figure(one.of(m), field) for m in data.methods}, _failed(one))
-        for one in classes
-    ]
-    if len(rows) > 1:
-        means = {
-            m: spread(found.mean if (found := values[m]) else None for _n, values, _f in rows)
-            for m in data.methods
-        }
-        complete = {m: s for m, s in means.items() if all(v[m] for _n, v, _f in rows)}
-        rows.append(("Mean", {m: _plain(complete.get(m)) for m in data.methods}, set()))
-    head = [element("th", m, scope="col", class_="num") for m in data.methods]
-    body = [
-        element(
-            "tr",
-            element("th", breakable(row_name), scope="row"),
-            [_value(values[m], values, guess, failed=m in failed) for m in data.methods],
-            class_="total" if row_name == "Mean" and number == len(classes) else None,
-        )
-        for number, (row_name, values, failed) in enumerate(rows)
-    ]
-    return data_table(f"{name} per class and method", ["class"], head, body)
-
-
-def defect_types(data: ReportData, results: ClassResults) -> Markup:
-    """Image AUROC per kind and per defect type of one class, with the number of images."""
-    shown, records = results.shown, {m: results.of(m) for m in data.methods}
-    counts = _counts(data, results)
-    rows: list[Markup] = []
-    for kind in ("logical", "structural"):
-        if not counts.get(kind):
-            continue
-        field = f"image_auroc_{kind}"
-        values = {m: figure(records[m], field) for m in data.methods}
-        rows.append(_type_row(f"all {kind}", counts[kind][""], values, data.methods, "total"))
-        for name in sorted(set(counts[kind]) - {""}):
-            values = {m: spread(_type_auroc(r, name) for r in records[m]) for m in data.methods}
-            rows.append(_type_row(name, counts[kind][name], values, data.methods))
-    head = [element("th", m, scope="col", class_="num") for m in data.methods]
-    first = shown[0].counts if shown else {}
-    good = first.get("test/good", 0)
-    caption = (
-        f"{results.name}: after each name its number of images; each row against the same {good} "
-        "good images"
-    )
-    return data_table(caption, ["defect type"], head, rows, visible=True)
-
-
-def costs(data: ReportData) -> Markup:
-    """Time and memory per class and method, means over seeds."""
+    standings = [standing(data, [one], shown.field) for one in classes]
+    over_all = standing(data, classes, shown.field) if len(classes) > 1 else None
     rows = []
-    for one in data.classes:
-        for method in data.methods:
-            found = [record.cost for record in one.of(method) if record.cost is not None]
-            if found:
-                rows.append(
-                    element(
-                        "tr",
-                        element("th", breakable(one.name), scope="row"),
-                        element("td", method),
-                        _number(statistics.fmean(cost.fit_s for cost in found), 1),
-                        _number(statistics.fmean(cost.ms_per_image for cost in found), 1),
-                        _number(statistics.fmean(cost.images_per_s for cost in found), 1),
-                        _number(max(cost.peak_mb for cost in found), 0),
-                        _number(max((cost.parameters or 0) / 1e6 for cost in found), 1),
-                    )
-                )
-    head = [
-        element("th", text, scope="col", class_="num", title=tip)
-        for text, tip in (
-            ("fit s", "Seconds to learn from the good images"),
-            ("ms/image", "Milliseconds to judge one image, reading it included"),
-            ("images/s", "Images judged per second, reading them included"),
-            ("peak MB", "Highest memory in use while fitting and predicting"),
-            ("M numbers", "Millions of numbers that predicting uses: backbone, nets, memory bank"),
+    for method in data.methods:
+        cells = [
+            spread_cell(
+                figure(one.of(method), shown.field),
+                mark_of(of_class, method),
+                failed=method in _failed(one),
+            )
+            for one, of_class in zip(classes, standings, strict=True)
+        ]
+        if len(classes) > 1:
+            mean = data.over_classes(classes, method, shown.field)
+            cells.append(spread_cell(mean, mark_of(over_all, method)))
+        rows.append(Row((text(method), *cells)))
+    columns = [Column(one.name, guess=shown.guess) for one in classes]
+    if len(classes) > 1:
+        columns.append(Column("mean", guess=shown.guess))
+    of_classes = {one.name: found for one, found in zip(classes, standings, strict=True)}
+    return Table(
+        key_of(shown.name, "per class"),
+        f"{shown.name} per method and class",
+        (*names("method"), *columns),
+        tuple(rows),
+        _rules({**of_classes, "mean": over_all}),
+    )
+
+
+def per_category(data: ReportData) -> Table | None:
+    """What kinds of methods are good at; None before any is known."""
+    fields = ("image_auroc_logical", "image_auroc_structural", *(one.field for one in HEADLINES))
+    shown = [(BY_FIELD[field], data.classes_with(field)) for field in fields]
+    shown = [(one, classes) for one, classes in shown if classes]
+    categories = data.categories()
+    if not shown or len(categories) < 2:
+        return None
+    rows = []
+    for category, methods in sorted(categories.items()):
+        cells = []
+        for one, classes in shown:
+            means = data.means(classes, one.field)
+            known = {method: means[method] for method in methods if method in means}
+            best = max(known, key=lambda method: known[method]) if known else ""
+            value = statistics.fmean(known.values()) if known else None
+            words = f"best {known[best]:.3f} {best}" if len(known) > 1 else ""
+            cells.append(Cell(value, words=words))
+        rows.append(Row((text(category), text(", ".join(methods)), *cells)))
+    columns = [Column(one.name, tip=one.meaning, guess=one.guess) for one, _classes in shown]
+    return Table(
+        "categories",
+        "Per category of methods: the mean over its methods, and the best of them",
+        (*names("category", "methods"), *columns),
+        tuple(rows),
+        ("A category with one method shows that method, and says little about its kind.",),
+    )
+
+
+def ad_against_loco(data: ReportData) -> Table | None:
+    """How much methods lose from MVTec AD's kind of class to LOCO's; None without both."""
+    layouts = {
+        layout: [one for one in data.classes if one.layout == layout and one.done]
+        for layout in ("mvtec_ad", "mvtec_loco")
+    }
+    if not all(layouts.values()):
+        return None
+    rows = []
+    for method in data.methods:
+        cells: list[Cell] = []
+        for field in ("image_auroc_mean", "au_pro"):
+            means = [data.over_classes(found, method, field) for found in layouts.values()]
+            cells += [spread_cell(mean) for mean in means]
+            ad, loco = means
+            drop = None if ad is None or loco is None else ad.mean - loco.mean
+            cells.append(number(drop, signed=True))
+        rows.append(Row((text(method), *cells)))
+    columns = [
+        Column(f"{name} {what}")
+        for name in ("image AUROC", "AU-PRO 0.3")
+        for what in ("AD", "LOCO", "drop")
+    ]
+    listed = [", ".join(one.name for one in found) for found in layouts.values()]
+    return Table(
+        "ad_against_loco",
+        "From classes in MVTec AD's layout to classes in LOCO's: what is lost",
+        (*names("method"), *columns),
+        tuple(rows),
+        (
+            f"AD: {listed[0]}. LOCO: {listed[1]}. The drop is the mean over the first less that "
+            "over the second; the parts differ too, not only the kinds of defects.",
+        ),
+    )
+
+
+def defect_types(data: ReportData, results: ClassResults) -> list[Table]:
+    """Of one class: image AUROC per kind and defect type, and how well each type is localised."""
+    counts = data.type_counts(results)
+    if not counts:
+        return []
+    good = results.shown[0].counts.get("test/good", 0)
+    tables = [
+        Table(
+            key_of("defect types", results.name),
+            f"{results.name}, image AUROC: each row against the same {good} good images",
+            _type_columns(data, 0.5),
+            tuple(_judged(data, results, counts)),
         )
     ]
-    return data_table("Cost of each cell", ["class", "method"], head, rows)
+    for field, of in (("au_spro_0.05", "au_spro"), ("au_pro_0.3", "au_pro")):
+        rows, shown = _localised(data, results, counts, field), BY_FIELD[of]
+        if rows:
+            tables.append(
+                Table(
+                    key_of("defect types", results.name, shown.name),
+                    f"{results.name}, {shown.name} of each defect type",
+                    _type_columns(data, shown.guess),
+                    tuple(rows),
+                )
+            )
+    return tables
 
 
-def stamps(data: ReportData) -> Markup:
-    """Every row of results.csv that says how a figure came about."""
-    rows = [row_of(record) for record in data.records]
-    body = [element("tr", [element("td", row[name]) for name in STAMPED]) for row in rows]
-    heads = [name.replace("_", " ") for name in STAMPED]
-    table = data_table("Honesty stamp of every cell", heads, [], body)
-    note = f"The same and more, machine-readable, is in {RESULTS_FILE} beside this report."
-    return join(table, element("p", note, class_="quiet"))
-
-
-def failures(records: Sequence[CellRecord]) -> Markup | None:
-    """The cells that failed, each with its error."""
-    if not records:
-        return None
-    items = [
-        element("li", element("b", str(record.cell)), element("br"), record.error)
-        for record in records
-    ]
-    title = f"{len(records)} of the cells failed"
-    listed = element("ul", items)
-    return element("section", element("h2", title), listed, class_="failures", id="failures")
-
-
-def data_table(
-    caption: str,
-    firsts: Sequence[str],
-    head: Sequence[Markup],
-    body: Iterable[Markup],
-    *,
-    visible: bool = False,
-) -> Markup:
-    """A table that scrolls sideways where the page is too narrow for it.
-
-    Args:
-        caption: what it shows; read out, and shown above it where `visible`.
-        firsts: heads of the columns with names.
-        head: heads of the columns with figures.
-        body: rows.
-        visible: whether the caption is.
-    """
-    first = [element("th", text, scope="col") for text in firsts]
-    table = element(
-        "table",
-        element("caption", caption, class_=None if visible else "unseen"),
-        element("thead", element("tr", first, head)),
-        element("tbody", list(body)),
-    )
-    return element("div", table, class_="scroll", tabindex="0", role="region", aria_label=caption)
-
-
-def _value(
-    found: Spread | None,
-    row: Mapping[str, Spread | None],
-    guess: float,
-    *,
-    failed: bool = False,
-) -> Markup:
-    """A figure with its bar; the best of the row, to three digits, is marked."""
+def mark_of(found: Standing | None, method: str) -> Mark:
+    """What the figure of a method is marked with."""
     if found is None:
-        text = element("span", "failed", class_="bad") if failed else "–"
-        return element("td", text, class_="num")
-    means = [round(other.mean, 3) for other in row.values() if other is not None]
-    is_best = len(means) > 1 and round(found.mean, 3) == max(means)
-    length = max(0.0, (found.mean - guess) / (1 - guess))
-    star = element(
-        "span", "★", class_="star", title="best of the row", role="img", aria_label="best"
-    )
-    deviation = None
-    if found.deviation is not None:
-        deviation = element("small", f" ±{found.deviation:.3f}")
-    return element(
-        "td",
-        element("span", star if is_best else None, f"{found.mean:.3f}", deviation, class_="figure"),
-        element("span", element("span", style=f"width:{100 * length:.1f}%"), class_="gauge"),
-        class_="num best" if is_best else "num",
-    )
+        return ""
+    if method in found.best:
+        return "best"
+    return "level" if found.level is not None and method in found.level else ""
+
+
+def type_figure(record: CellRecord, name: str, field: str) -> float | None:
+    """A figure of a defect type; None where a cell does not have it.
+
+    Raises:
+        BenchmarkError: the record's metrics are damaged.
+    """
+    try:
+        value = record.metrics.get("defects", {}).get(name, {}).get(field)
+        return None if value is None else float(value)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise BenchmarkError(
+            f"{record.cell}: expected a figure per defect type in its metrics, got {error!r}; "
+            "next step: remove the cell's folder and run the benchmark again"
+        ) from error
+
+
+def _rules(standings: Mapping[str, Standing | None]) -> tuple[str, ...]:
+    """How marks were decided, each rule once, after the columns that it holds for."""
+    columns: dict[str, list[str]] = {}
+    for name, found in standings.items():
+        if found is not None:
+            columns.setdefault(found.rule, []).append(name)
+    return tuple(f"{', '.join(of)}: {rule}." for rule, of in columns.items())
+
+
+def _type_columns(data: ReportData, guess: float | None) -> tuple[Column, ...]:
+    methods = (Column(method, guess=guess) for method in data.methods)
+    return (*names("defect type"), Column("images"), *methods)
+
+
+def _judged(data: ReportData, results: ClassResults, counts: _Counts) -> list[Row]:
+    """Image AUROC of each kind and of its defect types."""
+    records = {method: results.of(method) for method in data.methods}
+    rows = []
+    for kind in ("logical", "structural"):
+        if kind not in counts:
+            continue
+        found = {m: figure(of, f"image_auroc_{kind}") for m, of in records.items()}
+        rows.append(_type_row(f"all {kind}", counts[kind][""], found, total=True))
+        for name in sorted(set(counts[kind]) - {""}):
+            of_type = {
+                m: spread(type_figure(record, name, "image_auroc") for record in of)
+                for m, of in records.items()
+            }
+            rows.append(_type_row(name, counts[kind][name], of_type))
+    return rows
+
+
+def _localised(data: ReportData, results: ClassResults, counts: _Counts, field: str) -> list[Row]:
+    rows = []
+    for kind in counts:
+        for name in sorted(set(counts[kind]) - {""}):
+            found = {
+                m: spread(type_figure(record, name, field) for record in results.of(m))
+                for m in data.methods
+            }
+            if any(found.values()):
+                rows.append(_type_row(name, counts[kind][name], found))
+    return rows
 
 
 def _type_row(
-    name: str,
-    images: int,
-    values: Mapping[str, Spread | None],
-    methods: Sequence[str],
-    class_: str | None = None,
-) -> Markup:
-    return element(
-        "tr",
-        element("th", breakable(name), element("small", f" {images}"), scope="row"),
-        [_value(values[m], values, 0.5) for m in methods],
-        class_=class_,
-    )
+    name: str, images: int, found: Mapping[str, Spread | None], *, total: bool = False
+) -> Row:
+    """A defect type; its best figure to three digits is marked, chance is not considered."""
+    known = [round(one.mean, 3) for one in found.values() if one is not None]
+    top = max(known) if len(known) > 1 else None
+    cells = [
+        spread_cell(one, "best" if one is not None and round(one.mean, 3) == top else "")
+        for one in found.values()
+    ]
+    return Row((text(name), number(images, 0), *cells), total=total)
 
 
-def _counts(data: ReportData, results: ClassResults) -> dict[str, dict[str, int]]:
-    """Test images per kind and defect type; "" counts all of the kind."""
-    counts: dict[str, dict[str, int]] = {}
-    for record in results.shown[:1]:
-        for score in data.scores(record.cell):
-            if score.kind != "good":
-                of_kind = counts.setdefault(score.kind, {"": 0})
-                for name in ("", *score.defects):
-                    of_kind[name] = of_kind.get(name, 0) + 1
-    return counts
+def _over(data: ReportData) -> str:
+    classes = sum(1 for one in data.classes if one.done)
+    seeds = len(data.run.suite.seeds)
+    spread_of = f"; ± is the standard deviation over {seeds} seeds" if seeds > 1 else ""
+    return ("means over classes" if classes > 1 else "on one class") + spread_of
 
 
-def _type_auroc(record: CellRecord, name: str) -> float | None:
-    value = record.metrics.get("defects", {}).get(name, {}).get("image_auroc")
-    return None if value is None else float(value)
-
-
-def _plain(found: Spread | None) -> Spread | None:
-    """A mean over classes has no deviation over seeds."""
-    return None if found is None else Spread(found.mean, None)
+def _scoped(one: Shown, classes: Sequence[ClassResults], data: ReportData) -> str:
+    """A figure's name, with the number of classes where it is not of all of them."""
+    done = sum(1 for each in data.classes if each.done)
+    if len(classes) == done:
+        return one.name
+    return f"{one.name} ({len(classes)} of {done} classes)"
 
 
 def _failed(one: ClassResults) -> set[str]:
     return {record.stamp.method for record in one.records if record.status == "failed"}
 
 
-def _number(value: float, digits: int) -> Markup:
-    return element("td", f"{value:,.{digits}f}", class_="num")
+def _has_failed(classes: Sequence[ClassResults], method: str) -> bool:
+    return any(method in _failed(one) for one in classes)

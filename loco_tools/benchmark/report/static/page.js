@@ -6,6 +6,7 @@ const on = (id, event, act) => {
 };
 on('heat', 'input', slider => page.style.setProperty('--heat', slider.value / 100));
 on('truth', 'change', box => document.body.classList.toggle('plain', !box.checked));
+on('lit', 'change', box => document.body.classList.toggle('uncut', !box.checked));
 on('kind', 'change', choice => {
   for (const row of document.querySelectorAll('.row'))
     row.hidden = choice.value !== 'all' && row.dataset.kind !== choice.value;
@@ -37,3 +38,25 @@ dialog.addEventListener('keydown', event => {
   if (event.key === 'ArrowLeft') step(-1);
 });
 dialog.addEventListener('close', () => current && current.focus());
+// What a link leads to is opened first; everything is open on paper.
+const unfold = () => {
+  const found = location.hash && document.getElementById(location.hash.slice(1));
+  if (found && found.tagName === 'DETAILS') {
+    found.open = true;
+    found.scrollIntoView();
+  }
+};
+addEventListener('hashchange', unfold);
+unfold();
+addEventListener('beforeprint', () => {
+  for (const details of document.querySelectorAll('details:not([open])')) {
+    details.open = true;
+    details.dataset.printed = '';
+  }
+});
+addEventListener('afterprint', () => {
+  for (const details of document.querySelectorAll('details[data-printed]')) {
+    details.open = false;
+    delete details.dataset.printed;
+  }
+});
