@@ -124,10 +124,21 @@ def bench(
 
 @click.command()
 @click.argument("run", type=EXISTING)
+@click.option(
+    "--publish",
+    type=PATH,
+    help="A Markdown file that gets conditions and tables, and a CSV file beside it.",
+)
 @_sink_options
 @click.pass_obj
 def report(
-    progress: Progress, /, *, run: Path, mlflow: str | None, tensorboard: Path | None
+    progress: Progress,
+    /,
+    *,
+    run: Path,
+    publish: Path | None,
+    mlflow: str | None,
+    tensorboard: Path | None,
 ) -> None:
     """Write the HTML report of a finished or unfinished benchmark run.
 
@@ -139,6 +150,10 @@ def report(
     sinks = Sinks(mlflow, tensorboard)
     sinks.check()
     click.echo(write_report(run))
+    if publish is not None:
+        from loco_tools.benchmark.publication import publish as publish_run
+
+        click.echo(publish_run(run, publish, progress))
     for line in sinks.fill(run, progress):
         progress.note(line)
 
