@@ -1,6 +1,7 @@
 # On a fresh machine with Python 3.11 or newer and make:
 #   make demo    sets everything up and walks the whole path
 #   make test    the same environment, with the tests
+#   make results    our own tables of the three classes again, for hours (see README)
 #   make label-studio    a real Label Studio server on this machine, in an environment of its own
 #   make test-anomalib   anomalib's models behind our contract, in an environment of its own
 
@@ -9,7 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check package speed label-studio clean anomalib test-anomalib \
+.PHONY: demo test check package speed results label-studio clean anomalib test-anomalib \
 	anomalib-models speed-anomalib
 
 demo: $(VENV)/.ready
@@ -29,6 +30,27 @@ package: $(VENV)/.ready-dev
 
 speed: $(VENV)/.ready-dev
 	for script in benchmark/speed/*.py; do $(BIN)/python $$script || exit 1; done
+
+# Photographs the three classes with the twin from their plans, benchmarks, and publishes the tables;
+# again at any time, it goes on where it stopped. With other features: WEIGHTS=mobilenet_v2.pth
+# BACKBONE=mobilenet_v2, which are published in a file of their own. A quick trial:
+#   make results RESULTS=trial PUBLISHED=trial.md CAPTURE_OPTIONS=--demo BENCH_OPTIONS='--seeds 0'
+RESULTS ?= runs/three_classes
+RESULTS_SEED ?= 1
+BACKBONE ?= mobilenet_v2
+LOCO := $(abspath $(BIN))/loco-tools
+PUBLISHED ?= benchmark/results/three_classes$(if $(WEIGHTS),_$(BACKBONE)).md
+results: $(VENV)/.ready
+	mkdir -p $(RESULTS)
+	cd $(RESULTS) && for class in angle composite_part flat_connector; do \
+		test -d data/$$class || { \
+			$(LOCO) capture --class $$class --seed $(RESULTS_SEED) $(CAPTURE_OPTIONS) \
+			&& $(LOCO) label simulate captures/$$class/session-001 \
+			&& $(LOCO) convert captures/$$class/session-001/labelstudio.json; } || exit 1; \
+	done
+	cd $(RESULTS) && $(LOCO) bench --suite results --data data --out runs/results$(if $(WEIGHTS),_$(BACKBONE)) \
+		$(if $(WEIGHTS),--backbone $(BACKBONE) --weights $(abspath $(WEIGHTS))) $(BENCH_OPTIONS)
+	$(LOCO) report $(RESULTS)/runs/results$(if $(WEIGHTS),_$(BACKBONE)) --publish $(PUBLISHED)
 
 # Everything of the server (environment, data, token) stays in .label-studio/, which git ignores.
 PORT ?= 8080
