@@ -5,15 +5,16 @@ each location of the fused map: SimpleNet's discriminator, a memory bank, a Gaus
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
-from pydantic import Field, field_validator
 from torch import Tensor
 
 from loco_tools.datasets.images import Pixels
 from loco_tools.ensembles.ensemble import Ensemble
-from loco_tools.ensembles.fused_training import FusedRows, FusedTraining, train_on_rows
+from loco_tools.ensembles.fused_training import FusedRows, train_on_rows
+from loco_tools.ensembles.fusion_config import FusionConfig
 from loco_tools.ensembles.gathering import (
     INSIDE,
     Varied,
@@ -30,24 +31,24 @@ from loco_tools.ensembles.synthetic import (
     Synthetic,
     synthetic_anomalies,
 )
-from loco_tools.ensembles.transformation import BLOCKS, Scale, Transformation, resized, stack
+from loco_tools.ensembles.transformation import BLOCKS, Transformation, resized, stack
 from loco_tools.ensembles.voices import Spoken, Voices
 from loco_tools.errors import MethodError
 from loco_tools.methods.batch import Batch, batches
-from loco_tools.methods.detector import CutShape, Detector, DetectorConfig, PatchScores
+from loco_tools.methods.detector import CutShape, Detector, PatchScores
 from loco_tools.methods.patch_features import to_rows
 from loco_tools.methods.simplenet import Discriminator
 from loco_tools.methods.training import prefixed
 from loco_tools.progress import Progress
 
-HeadName = Literal["discriminator", "memory_bank", "gaussian"]
-
 _TAUGHT = ("stain", "cut_paste", "scar", "copy_move")
 """Kinds of synthetic anomalies that the discriminator learns from; voices are weighed on others."""
 _EACH = 4
-"""Anomalies in an image that voices are weighed on: four times as many cost no more passes. With
-one in each, 36 images left weights unsteady: the discriminator's was .03 to .52 on magnetic tiles,
-by which images happened to be drawn."""
+"""Synthetic anomalies in an image: four times as many for the same passes. With one in each, 36
+images left the voices' weights unsteady: the discriminator's was .03 to .52 on magnetic tiles, by
+which images happened to be drawn."""
+_SOURCES_WEIGHED = 12
+"""Images with anomalies that are enough to weigh whole sources; voices get all of them."""
 _WATCHED = 5
 """One in so many held-out rows is not learned but watched, for the log."""
 _OBSERVED = 4096
@@ -56,65 +57,16 @@ _ROWS_BESIDE = 100
 """Of each synthetic image, at most so many rows in the anomaly and beside it."""
 
 
-class FusionConfig(DetectorConfig, FusedTraining):
-    """Defaults are for a GPU; every choice beyond the thesis can be switched off.
+@dataclass(frozen=True)
+class _Lesson:
+    """What heads learn: images, and rows of their fused features."""
 
-    The plain ensemble of the thesis: `heads = ["discriminator"]`, `member_scores = false`,
-    `source_weights = "equal"`, `learn_from = "train"`, `anomalies = 0`, `local_images = 0`,
-    `local_maps = 0`, `smoothing = 0`.
-    """
-
-    cuts: dict[str, str] = Field(default_factory=dict)
-    """Member name -> where to cut it; members not named are cut at the first of their `cuts`."""
-    block: Literal["global", "independent"] = "global"
-    components: float | dict[str, float] = 512.0
-    """Kept by the PCA: a count (1 or more) or a share of the variance (below 1). The independent
-    block keeps so many of each member; it also takes a number per member."""
-    scale: Scale = "per_source"
-    """"per_source" lets every member weigh the same, whatever the scale of its features."""
-    source_weights: Literal["equal", "worth"] = "worth"
-    """"worth": features of a member count by how well nearest neighbours in them alone tell
-    synthetic anomalies from held-out good patches; a useless member shrinks to nothing."""
-    whiten: bool = False
-    heads: tuple[HeadName, ...] = ("discriminator", "memory_bank")
-    learn_from: Literal["train", "held_out", "both"] = "both"
-    """Good images whose features the discriminator learns. Members look too certain on those they
-    were trained on; "held_out" are the good validation images."""
-    anomalies: int = Field(default=256, ge=0)
-    """Synthetic anomalies in training images that the discriminator learns from beside noise."""
-    hidden_dim: int = Field(default=1024, ge=1)
-    bank_size: int = Field(default=8000, ge=1)
-    varied: int = Field(default=256, ge=0)
-    """Training images, turned and shifted a little, that the memory bank learns too."""
-    pool_patches: int = Field(default=60_000, ge=8)
-    """Rows of training images that block and heads are computed from, drawn at random."""
-    member_scores: bool = True
-    """The members' own maps and image scores count beside the heads."""
-    local_images: float = Field(default=0.5, ge=0, le=1)
-    """How much images' scores are taken relative to what good patches of the same look get."""
-    local_maps: float = Field(default=0.25, ge=0, le=1)
-    """The same of maps."""
-    smoothing: float = Field(default=0.7, ge=0)
-    """Of the map before an image's score is read off it, in patches."""
-    weights: Literal["equal", "worth"] = "worth"
-    """"worth": heads and members count by how well they tell good patches of held-out images from
-    those in synthetic anomalies; "equal": all the same."""
-    weighing: int = Field(default=72, ge=2)
-    """Images with synthetic anomalies that sources and voices are weighed on."""
-
-    @field_validator("components")
-    @classmethod
-    def _components_are_positive(cls, value: float | dict[str, float]) -> float | dict[str, float]:
-        if any(count <= 0 for count in (value.values() if isinstance(value, dict) else [value])):
-            raise ValueError(f"expected counts or shares above 0, got {value}")
-        return value
-
-    @field_validator("heads")
-    @classmethod
-    def _heads_differ(cls, value: tuple[HeadName, ...]) -> tuple[HeadName, ...]:
-        if not value or len(set(value)) < len(value):
-            raise ValueError(f"expected one or more different heads, got {list(value)}")
-        return value
+    train: Sequence[Pixels]
+    held_out: Sequence[Pixels]
+    pool: Tensor
+    held_rows: Tensor
+    seed: int
+    progress: Progress
 
 
 class FeatureFusion(Ensemble):
@@ -138,7 +90,7 @@ class FeatureFusion(Ensemble):
             "hidden_dim": 256,
             "steps": 250,
             "step_rows": 512,
-            "anomalies": 48,
+            "anomalies": 12,
             "bank_size": 2000,
             "varied": 48,
             "pool_patches": 30_000,
@@ -200,9 +152,7 @@ class FeatureFusion(Ensemble):
         self._solve(pool, held_rows, weighing, seed)
         block = self._fitted_block()
         pool, held_rows = block.project(pool), block.project(held_rows)
-        self._fit_heads(
-            train, held_out, pool=pool, held_rows=held_rows, seed=seed, progress=progress
-        )
+        self._fit_heads(_Lesson(train, held_out, pool, held_rows, seed, progress))
         good = Spoken.joined(list(self._heard(held_out, progress)))
         anchors = self._fitted_anchors().bank
         self._voices = Voices.fit(
@@ -249,7 +199,7 @@ class FeatureFusion(Ensemble):
     ) -> None:
         weights = None
         if self.config.source_weights == "worth" and len(self.members) > 1:
-            found = self._anomalous(self._stacked, weighing, seed)
+            found = self._anomalous(self._stacked, weighing[:_SOURCES_WEIGHED], seed)
             if found is not None:
                 weights = source_weights(pool, held_rows, found[0], self._channels, seed)
         components = self.config.components
@@ -262,19 +212,11 @@ class FeatureFusion(Ensemble):
             weights=weights,
         )
 
-    def _fit_heads(
-        self,
-        train: Sequence[Pixels],
-        held_out: Sequence[Pixels],
-        *,
-        pool: Tensor,
-        held_rows: Tensor,
-        seed: int,
-        progress: Progress,
-    ) -> None:
-        varied: Sequence[Pixels] = Varied(train, self.config.varied, seed)
+    def _fit_heads(self, lesson: _Lesson) -> None:
+        seed, progress = lesson.seed, lesson.progress
+        varied: Sequence[Pixels] = Varied(lesson.train, self.config.varied, seed)
         more = [self._rows(self._fused, varied, seed, progress, "varied images")] if varied else []
-        bank_rows = torch.cat([pool, *more])
+        bank_rows = torch.cat([lesson.pool, *more])
         self._anchors = MemoryBank.fit(
             bank_rows, self.config.bank_size, seed=seed, progress=progress
         )
@@ -284,34 +226,28 @@ class FeatureFusion(Ensemble):
             elif name == Gaussian.name:
                 self._heads[name] = Gaussian.fit(bank_rows)
             else:
-                self._heads[name] = self._taught(
-                    train, held_out, pool=pool, held_rows=held_rows, seed=seed, progress=progress
-                )
+                self._heads[name] = self._taught(lesson)
 
     @torch.inference_mode(mode=False)
-    def _taught(
-        self,
-        train: Sequence[Pixels],
-        held_out: Sequence[Pixels],
-        *,
-        pool: Tensor,
-        held_rows: Tensor,
-        seed: int,
-        progress: Progress,
-    ) -> Head:
-        config = self.config
-        sources = held_out if config.learn_from == "held_out" else train
+    def _taught(self, lesson: _Lesson) -> Head:
+        config, held_rows = self.config, lesson.held_rows
         watched = max(1, len(held_rows) // _WATCHED)  # those of the last images
         learned = held_rows[:-watched] if len(held_rows) > watched else held_rows
-        good = {"train": pool, "held_out": learned, "both": torch.cat([pool, learned])}
-        made = synthetic_anomalies(sources, config.anomalies, seed=seed, families=_TAUGHT)
+        good = {
+            "train": lesson.pool,
+            "held_out": learned,
+            "both": torch.cat([lesson.pool, learned]),
+        }
+        sources = lesson.held_out if config.learn_from == "held_out" else lesson.train
+        made = synthetic_anomalies(
+            sources, config.anomalies, seed=lesson.seed, families=_TAUGHT, each=_EACH
+        )
         with torch.inference_mode():
-            found = self._anomalous(self._fused, made, seed)
-        empty = held_rows[:0]
-        anomalous, beside = found or (empty, empty)
-        discriminator = self._discriminator = self._new_discriminator(pool.shape[1], seed)
+            found = self._anomalous(self._fused, made, lesson.seed)
+        anomalous, beside = found or (held_rows[:0], held_rows[:0])
+        self._discriminator = self._new_discriminator(lesson.pool.shape[1], lesson.seed)
         self.training_log = train_on_rows(
-            discriminator,
+            self._discriminator,
             FusedRows(
                 good=good[config.learn_from].clone(),
                 anomalous=anomalous.clone(),
@@ -319,12 +255,12 @@ class FeatureFusion(Ensemble):
                 held_out=held_rows[-watched:].clone(),
             ),
             config,
-            seed=seed,
-            progress=progress,
+            seed=lesson.seed,
+            progress=lesson.progress,
             title=self.name,
             keep=self._keep,
         )
-        return Discriminating(discriminator)
+        return Discriminating(self._discriminator)
 
     def _anomalous(
         self, make: Any, anomalies: Iterable[Synthetic], seed: int

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from loco_tools.datasets.images import Pixels
 from loco_tools.errors import MethodError, did_you_mean
-from loco_tools.methods.perlin import Mask, perlin_noise, turned
+from loco_tools.methods.perlin import Field, Mask, perlin_noise, turned
 from loco_tools.methods.synthetic import augmented
 from loco_tools.methods.textures import ProceduralTextures
 
@@ -24,6 +24,8 @@ _FEWEST_PX = 6
 """Fewer changed pixels are no anomaly that a detector could be asked to find."""
 _LEAST_CHANGE = 6.0
 """Grey levels by which a pixel has to differ to count as changed."""
+_RAGGED = 0.6
+"""How far noise moves a blob's edge, in radii."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Synthetic:
     @property
     def mask(self) -> Mask:
         """(H, W) bool: every pixel that was changed."""
-        return np.logical_or.reduce(self.masks)
+        covered: Mask = np.logical_or.reduce(self.masks)
+        return covered
 
 
 def synthetic_anomalies(
@@ -104,8 +107,8 @@ def _made(image: Pixels, family: str, rng: np.random.Generator) -> Changed | Non
         changed = FAMILIES[family](image, rng)
         if changed is None:
             continue
-        difference = np.abs(changed.astype(np.int16) - image).max(axis=2)
-        mask = difference >= _LEAST_CHANGE
+        red, green, blue = cv2.split(cv2.absdiff(changed, image))
+        mask = cv2.max(cv2.max(red, green), blue) >= _LEAST_CHANGE
         if mask.sum() >= _FEWEST_PX:
             return changed, _closed(mask)
     return None
@@ -121,18 +124,17 @@ def _square(image: Pixels, rng: np.random.Generator) -> Changed:
 
 def texture(image: Pixels, rng: np.random.Generator) -> Pixels | None:
     """Blobs of a foreign texture, more or less transparent (DRAEM's recipe, smaller)."""
-    size = _size(image)
-    shape = _blob(image, rng)
-    foreign = augmented(ProceduralTextures()(size, rng), rng).astype(np.float32)
-    return _blended(image, foreign, shape, rng.uniform(0.2, 0.8))
+    blob = _blob(image, rng)
+    foreign = augmented(ProceduralTextures()(_size(image), rng), rng)[blob.window]
+    return blob.filled(image, foreign.astype(np.float32), rng.uniform(0.2, 0.8))
 
 
 def stain(image: Pixels, rng: np.random.Generator) -> Pixels | None:
     """A blob that is darker, lighter or of another tint; its structure stays."""
-    shape = _blob(image, rng)
+    blob = _blob(image, rng)
     strength = rng.uniform(12, 80) * rng.choice([-1.0, 1.0])
     tint = rng.normal(0, 0.35 * (rng.random() < 0.3), 3)
-    return _blended(image, image + strength * (1 + tint), shape, 1.0)
+    return blob.filled(image, image[blob.window] + strength * (1 + tint))
 
 
 def smear(image: Pixels, rng: np.random.Generator) -> Pixels | None:
@@ -141,8 +143,9 @@ def smear(image: Pixels, rng: np.random.Generator) -> Pixels | None:
     level = np.zeros((length, length), np.float32)
     level[length // 2] = 1
     kernel = turned(level, rng.uniform(-90, 90))
-    wiped = cv2.filter2D(image, -1, kernel / kernel.sum()).astype(np.float32)
-    return _blended(image, wiped, _blob(image, rng), 1.0)
+    blob = _blob(image, rng)
+    wiped = cv2.filter2D(image[blob.window], -1, kernel / kernel.sum())
+    return blob.filled(image, wiped.astype(np.float32))
 
 
 def cut_paste(image: Pixels, rng: np.random.Generator) -> Pixels | None:
@@ -267,31 +270,49 @@ def _place(image: Pixels, rng: np.random.Generator) -> tuple[int, int]:
     return y, x
 
 
-def _blob(image: Pixels, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """(H, W) in 0..1: one soft-edged blob of Perlin's shape on the part, small more often."""
+@dataclass(frozen=True)
+class _Blob:
+    """A soft-edged shape: how much of each pixel of a window of the image it covers, 0 to 1."""
+
+    window: tuple[slice, slice]
+    share: Field
+
+    def filled(
+        self, image: Pixels, other: npt.NDArray[np.floating], opacity: float = 1.0
+    ) -> Pixels:
+        """The image with something else, the size of the window, in the shape."""
+        filled = image.copy()
+        filled[self.window] = _blended(image[self.window], other, opacity * self.share)
+        return filled
+
+
+def _blob(image: Pixels, rng: np.random.Generator) -> _Blob:
+    """One blob of Perlin's shape on the part, small more often than large."""
     height, width = _size(image)
     y, x = _place(image, rng)
     radius = min(height, width) * float(np.exp(rng.uniform(np.log(0.012), np.log(0.12))))
+    radius = max(radius, 1.5)
     stretch, angle = float(np.exp(rng.uniform(-0.8, 0.8))), rng.uniform(0, np.pi)
-    down, across = np.mgrid[:height, :width].astype(np.float32)
+    reach = int(np.ceil((1 + _RAGGED) * radius * max(stretch, 1 / stretch))) + 1
+    top, left = max(0, y - reach), max(0, x - reach)
+    bottom, right = min(height, y + reach + 1), min(width, x + reach + 1)
+    down, across = np.mgrid[top:bottom, left:right].astype(np.float32)
     u = (across - x) * np.cos(angle) + (down - y) * np.sin(angle)
     v = (down - y) * np.cos(angle) - (across - x) * np.sin(angle)
-    distance = np.hypot(u / stretch, v * stretch) / max(radius, 1.5)
-    cells = (int(rng.integers(8, 33)), int(rng.integers(8, 33)))
-    ragged = distance + 0.6 * perlin_noise((height, width), cells, rng)
-    soft = max(0.05, 1.0 / max(radius, 1.5))
-    blob: npt.NDArray[np.float32] = np.clip((1 - ragged) / soft, 0, 1).astype(np.float32)
-    return blob
+    distance = np.hypot(u / stretch, v * stretch) / radius
+    per_height, per_width = (int(count) for count in rng.integers(8, 33, 2))  # of the whole image
+    cells = (-(-per_height * (bottom - top) // height), -(-per_width * (right - left) // width))
+    ragged = distance + _RAGGED * perlin_noise(distance.shape, cells, rng)
+    soft = max(0.05, 1.0 / radius)
+    share = np.clip((1 - ragged) / soft, 0, 1).astype(np.float32)
+    return _Blob((slice(top, bottom), slice(left, right)), share)
 
 
 def _blended(
-    image: Pixels,
-    other: npt.NDArray[np.floating],
-    shape: npt.NDArray[np.float32],
-    opacity: float,
+    image: Pixels, other: npt.NDArray[np.floating], share: npt.NDArray[np.float32]
 ) -> Pixels:
-    share = (opacity * shape)[..., None]
-    return _bytes(image * (1 - share) + other * share)
+    covered = share[..., None]
+    return _bytes(image * (1 - covered) + other * covered)
 
 
 def _piece(image: Pixels, h: int, w: int, rng: np.random.Generator) -> Pixels:
@@ -314,7 +335,7 @@ def _pasted(image: Pixels, piece: Pixels, rng: np.random.Generator) -> Pixels:
     turn = turn + np.array([[0, 0, x - w / 2], [0, 0, y - h / 2]])
     moved = cv2.warpAffine(piece, turn, (width, height), flags=cv2.INTER_LINEAR)
     shape = cv2.warpAffine(np.ones((h, w), np.float32), turn, (width, height))
-    return _blended(image, moved.astype(np.float32), shape.astype(np.float32), 1.0)
+    return _blended(image, moved.astype(np.float32), shape.astype(np.float32))
 
 
 def _moved(
