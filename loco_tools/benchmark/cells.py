@@ -142,8 +142,15 @@ class CellRecord(Schema):
     """The evaluation as `loco-tools evaluate --json` writes it."""
     config: dict[str, Any] = Field(default_factory=dict)
     """The detector's configuration as it was run."""
+    input_size: tuple[int, int] | None = None
+    """(h, w) at which the detector saw the images."""
     hardware: dict[str, str] = Field(default_factory=dict)
     """What it ran on, in words."""
+
+    @property
+    def test_images(self) -> int:
+        """How many images it was tested on."""
+        return sum(count for name, count in self.counts.items() if name.startswith("test/"))
 
     @property
     def cell(self) -> Cell:

@@ -133,7 +133,7 @@ def execute(
             scores, predict_s = _predict(detector, dataset.test, maps, progress)
         held_out = _held_out(detector, dataset.validation, maps, job.stamp.seed)
         detector.save(folder / "model")
-        _share_members(job, folder / "model")
+        share_members(job, folder / "model")
         cost = Cost(
             fit_s=fit_s,
             ms_per_image=1000 * predict_s / len(dataset.test),
@@ -232,7 +232,7 @@ def member_missing(cell: Cell, record: CellRecord | None) -> str:
     return f"member {cell} is not available: {reason}"
 
 
-def _share_members(job: Job, model: Path) -> None:
+def share_members(job: Job, model: Path) -> None:
     """Make the members in an ensemble's model hard links to those of their own cells.
 
     Members are most of a run's bytes, and every ensemble has them. Where the disk knows no hard
@@ -350,6 +350,7 @@ def _record(
         probabilities=bool(getattr(detector, "probabilities", False)),
         metrics=evaluation.metrics,
         config=detector.config.model_dump(mode="json"),
+        input_size=detector.input_size,
         hardware=hardware(job.stamp.device),
     )
 

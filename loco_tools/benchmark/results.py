@@ -101,7 +101,7 @@ def row_of(record: CellRecord) -> dict[str, str]:
         "level": stamp.level,
         "train_images": str(record.counts.get("train", "")),
         "validation_images": str(record.counts.get("validation", "")),
-        "test_images": str(_test_images(record) or ""),
+        "test_images": str(record.test_images or ""),
         "data_hash": stamp.data_hash[:16],
         "code_hash": stamp.code_hash[:16],
         "key": record.key[:16],
@@ -205,10 +205,6 @@ def _costs(records: Sequence[CellRecord]) -> list[str]:
 def _input_size(record: CellRecord) -> str:
     """As the detector was run, which for the preset's own size only its configuration knows."""
     return str(record.stamp.input_size_px or record.config.get("size_px", ""))
-
-
-def _test_images(record: CellRecord) -> int:
-    return sum(count for name, count in record.counts.items() if name.startswith("test/"))
 
 
 def _text(value: float | None, digits: int) -> str:

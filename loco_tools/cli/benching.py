@@ -12,6 +12,7 @@ from loco_tools.cli.printing import (
     command_line,
     end_with,
     print_json,
+    print_outcome,
     print_results,
 )
 from loco_tools.errors import DatasetError
@@ -35,6 +36,32 @@ def _sink_options(command: Any) -> Any:
         help="A folder for TensorBoard's event files. Without one: in the run's folder.",
     )
     return tracking(events(command))
+
+
+def _executor_options(command: Any) -> Any:
+    """Where cells are worked on, and which of them."""
+    options = (
+        click.option(
+            "--executor",
+            type=click.Choice(["local", "ray", "slurm"]),
+            help="Processes of this machine (default), a Ray cluster, or SLURM.",
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(0),
+            help="Cells at once. Default: one per GPU; one on a CPU; what a cluster has room for.",
+        ),
+        click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster. Default: auto"),
+        click.option("--retry-failed", is_flag=True, help="Repeat cells that failed before."),
+        click.option(
+            "--dry-run",
+            is_flag=True,
+            help="List what would run, with time and memory; run nothing.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -62,10 +89,11 @@ def _sink_options(command: Any) -> Any:
     "changes",
     metavar="METHOD.FIELD=VALUE",
     multiple=True,
-    help="Change a setting of a method; again for more.",
+    help="Change a setting of a method, or of the executor; again for more.",
 )
 @click.option("--maps", is_flag=True, help="Keep the anomaly maps, in the official layout.")
 @click.option("--out", type=PATH, help="Default: runs/<name of the suite>, runs/bench without one")
+@_executor_options
 @_sink_options
 @AS_JSON
 @click.pass_obj
@@ -78,6 +106,11 @@ def bench(
     data: tuple[Path, ...],
     out: Path | None,
     changes: tuple[str, ...],
+    executor: str | None,
+    workers: int | None,
+    address: str | None,
+    retry_failed: bool,
+    dry_run: bool,
     mlflow: str | None,
     tensorboard: Path | None,
     as_json: bool,
@@ -85,7 +118,8 @@ def bench(
 ) -> None:
     """Compare anomaly detectors on every class, and write results.csv and an HTML report.
 
-    Finished cells are reused when the command is run again; ctrl-c leaves them in place.
+    Finished cells are reused when the command is run again; ctrl-c leaves them in place. A cell
+    that fails, or runs out of memory, costs that cell alone.
 
     Example: loco-tools bench --methods patchcore,simplenet,ensemble
     """
@@ -93,16 +127,25 @@ def bench(
     from loco_tools.benchmark.report import write_report
     from loco_tools.benchmark.runner import run as run_suite
     from loco_tools.benchmark.sinks import Sinks
-    from loco_tools.benchmark.suite import with_settings
+    from loco_tools.benchmark.suite import with_executor, with_settings
     from loco_tools.datasets import find_classes
 
     extras.require("A benchmark", "bench")
     sinks = Sinks(mlflow, tensorboard)
     sinks.check()
-    chosen = with_settings(_suite(methods, suite, settings), changes)
+    where = {"kind": executor, "workers": workers, "address": address}
+    chosen = with_executor(
+        _suite(methods, suite, settings), {k: v for k, v in where.items() if v is not None}
+    )
+    chosen = with_settings(chosen, changes)
     class_paths = [path for root in _data_roots(data) for path in find_classes(root)]
     folder = out or Path("runs") / chosen.name
-    outcome = run_suite(chosen, class_paths, folder, progress, command=command_line())
+    if dry_run:
+        _print_dry_run(chosen, class_paths, folder, progress, retry_failed, as_json=as_json)
+        return
+    outcome = run_suite(
+        chosen, class_paths, folder, progress, command=command_line(), retry_failed=retry_failed
+    )
     written = write_report(folder)
     if as_json:
         print_json(
@@ -112,6 +155,7 @@ def bench(
                 "cells": len(outcome.records),
                 "reused": outcome.reused,
                 "failed": outcome.failed,
+                "not_repeated": len(outcome.kept),
             }
         )
     else:
@@ -156,6 +200,21 @@ def report(
         click.echo(publish_run(run, publish, progress))
     for line in sinks.fill(run, progress):
         progress.note(line)
+
+
+def _print_dry_run(
+    suite: "Suite",
+    class_paths: list[Path],
+    out: Path,
+    progress: Progress,
+    retry_failed: bool,
+    *,
+    as_json: bool,
+) -> None:
+    from loco_tools.benchmark.dry_run import dry_run
+
+    found = dry_run(suite, class_paths, out, progress, retry_failed=retry_failed)
+    print_outcome(found, as_json=as_json)
 
 
 def _data_roots(given: tuple[Path, ...]) -> tuple[Path, ...]:

@@ -86,7 +86,12 @@ def print_results(outcome: "RunReport") -> None:
 def end_with(outcome: "RunReport") -> None:
     """End with exit code 1 and the errors when a cell failed."""
     if outcome.failed:
-        lines = [f"  {r.stamp.method} on {r.stamp.class_name}: {r.error}" for r in outcome.failures]
+        lines = [f"  {record.cell}: {record.error}" for record in outcome.failures]
+        if outcome.kept:
+            lines.append(
+                f"{len(outcome.kept)} of them had failed before and were not repeated; "
+                "next step: mend the cause and add --retry-failed"
+            )
         raise BenchmarkError("\n".join([f"{outcome.failed} cells failed:", *lines]))
 
 

@@ -14,7 +14,7 @@ from loco_tools import files
 from loco_tools.benchmark.attempt import attempt
 from loco_tools.benchmark.backbone_source import BackboneSource
 from loco_tools.benchmark.cells import CellRecord, read_record
-from loco_tools.benchmark.execution import Job
+from loco_tools.benchmark.execution import Job, share_members
 from loco_tools.benchmark.executors.parcel import pack, unpack
 from loco_tools.datasets.sidecar import sidecar_path
 from loco_tools.errors import BenchmarkError
@@ -103,6 +103,7 @@ def take_in(job: Job, back: CarriedBack) -> CellRecord:
             unpack(back.maps, folder)
     with files.folder_swapped_in(job.cell.folder(job.out)) as folder:
         unpack(back.cell, folder)
+        share_members(job, folder / "model")
     record = read_record(job.cell, job.out)
     if record is None:
         raise BenchmarkError(f"{job.cell}: expected its record from the cluster, got none")

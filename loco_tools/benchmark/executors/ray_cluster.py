@@ -5,6 +5,7 @@ does not tell a node that died from a cell that killed its worker. Here a cell i
 node has died, and fails when nothing but its own process has.
 """
 
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ from loco_tools.progress import SILENT, Progress
 
 GRACE_S = 10.0
 """How long cells that are told to stop may take to clear away what they have half-written."""
+
+KNOCK_S = 10.0
+"""How long the head of a cluster may take to answer."""
 
 PERIOD_S = 1.0
 """Between two looks at which nodes are alive."""
@@ -179,18 +183,26 @@ def _remote(function: Any, options: dict[str, Any]) -> Any:
 
 def _connect(settings: RaySettings) -> None:
     try:
+        _knock(settings.address)
         ray.init(
             address=settings.address,
             log_to_driver=False,
             configure_logging=False,
             runtime_env=settings.runtime_env or None,
         )
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise BenchmarkError(
             f'expected a Ray cluster at address "{settings.address}", got none '
             f"({_first_line(error)}); next step: start one with ray start --head, or name its "
             "address with --address HOST:6379"
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Raise an OSError when nobody listens at HOST:PORT; Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
 
 
 def _alive_nodes() -> set[str]:
