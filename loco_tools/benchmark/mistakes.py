@@ -85,7 +85,7 @@ class Mistakes:
         edges = [float(np.quantile(list(known.values()), share)) for share in (1 / 3, 2 / 3)]
         names = {i: SIZES[int(np.searchsorted(edges, share))] for i, share in known.items()}
         return {
-            f"{size} defects ({_range(edges, place)} of the image)": [
+            f"{size} ({_range(edges, place)} of the image)": [
                 names.get(i) == size for i in range(len(self.images))
             ]
             for place, size in enumerate(SIZES)

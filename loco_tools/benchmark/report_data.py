@@ -75,6 +75,14 @@ class ReportData:
         return f"{detectors} on {counted(len(self.classes), 'class', 'classes')}"
 
     @property
+    def hardware(self) -> str:
+        """What the run happened on, in a few words."""
+        found = dict(self.run.hardware)
+        if cores := found.pop("cpu_cores", ""):
+            found["cpu_cores"] = f"{cores} cores"
+        return ", ".join(found.values())
+
+    @property
     def methods(self) -> list[str]:
         """Methods in the run's order; a method's place here is its line style everywhere."""
         return list(dict.fromkeys(cell.method for cell in self.run.cells))

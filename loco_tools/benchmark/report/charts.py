@@ -101,25 +101,24 @@ def line_chart(
     return _svg(name, aid, _axes(x_max, x_label, y_label), drawn, dots)
 
 
-def series_chart(lines: Sequence[Line], *, name: str, x_label: str, y_label: str) -> Markup:
+def series_chart(lines: Sequence[Line], *, name: str, x_label: str) -> Markup:
     """Curves of any range over steps, the vertical axis linear from their lowest to highest."""
     x_max = max(float(line.x.max()) for line in lines) or 1.0
     low = min(float(line.y.min()) for line in lines)
     high = max(float(line.y.max()) for line in lines)
     span = high - low if high > low else 1.0
-    scaled = [Line(line.label, line.style, line.x, (line.y - low) / span) for line in lines]
-    across = [_tick_x(share, f"{share * x_max:.4g}") for share in np.linspace(0, 1, 4)]
-    up = [_tick_y(share, f"{low + share * span:.3g}") for share in np.linspace(0, 1, 5)]
+    across = [_tick_x(share, f"{share * x_max:.4g}") for share in (0.0, 0.5, 1.0)]
+    up = [_tick_y(share, f"{low + share * span:.2g}") for share in np.linspace(0, 1, 5)]
     drawn = [
         _path(
-            list(zip(line.x.tolist(), line.y.tolist(), strict=True)),
+            list(zip(line.x.tolist(), ((line.y - low) / span).tolist(), strict=True)),
             x_max,
             class_=f"line s{line.style % STYLES}",
             title=line.label,
         )
-        for line in scaled
+        for line in lines
     ]
-    return _svg(name, across, up, _labels(x_label, y_label), drawn)
+    return _svg(name, across, up, _labels(x_label, ""), drawn)
 
 
 def gain_chart(gains: Sequence[Gain], *, name: str, x_label: str) -> Markup:
@@ -185,31 +184,35 @@ def score_lanes(lanes: Sequence[Lane], *, name: str) -> Markup:
 
 
 def cost_chart(dots: Sequence[Dot], *, name: str, x_label: str, y_label: str) -> Markup:
-    """What a method takes (logarithmic) against quality in [low, 1]."""
-    slowest = max(dot.spent for dot in dots)
-    fastest = min(dot.spent for dot in dots)
-    low, high = math.floor(math.log10(fastest)), math.ceil(math.log10(slowest * 1.01))
-    floor = min(0.5, math.floor(10 * min(dot.quality for dot in dots)) / 10)
-
-    def place(dot: Dot) -> tuple[float, float]:
-        share = (math.log10(dot.spent) - low) / max(1, high - low)
-        return _x(share, 1.0), _y((dot.quality - floor) / (1 - floor))
-
-    decades = [(10.0**p, (p - low) / max(1, high - low)) for p in range(low, high + 1)]
-    levels = np.arange(round(10 * floor), 11) / 10
-    grid = [_tick_x(share, f"{value:g}") for value, share in decades]
-    grid += [_tick_y((level - floor) / (1 - floor), f"{level:.1f}") for level in levels]
-    drawn: list[Markup] = []
-    lowest_free = 0.0
-    for dot in sorted(dots, key=lambda dot: -dot.quality):
-        x, y = place(dot)
-        text_y = max(y + 4, lowest_free)
-        lowest_free = text_y + 13
-        near_end = x > _WIDTH - 100
-        text_x, place_class = (x - 9, "mark end") if near_end else (x + 9, "mark")
-        drawn.append(element("circle", cx=x, cy=y, r=5, class_=f"dot s{dot.style % STYLES}"))
-        drawn.append(element("text", dot.label, x=text_x, y=text_y, class_=place_class))
+    """What a method takes (logarithmic) against quality; dots carry the method's number."""
+    low, high = _stretched([math.log10(dot.spent) for dot in dots], at_least=0.3)
+    floor, ceiling = _stretched([dot.quality for dot in dots], at_least=0.05)
+    grid = [
+        _tick_x((math.log10(value) - low) / (high - low), f"{value:g}")
+        for power in range(math.floor(low), math.ceil(high) + 1)
+        for value in (10.0**power, 2 * 10.0**power, 5 * 10.0**power)
+        if low <= math.log10(value) <= high
+    ]
+    step = 0.1 if ceiling - floor > 0.3 else 0.05 if ceiling - floor > 0.12 else 0.02
+    levels = np.arange(math.ceil(floor / step), math.floor(ceiling / step) + 1) * step
+    grid += [_tick_y((level - floor) / (ceiling - floor), f"{level:.2f}") for level in levels]
+    drawn = []
+    for dot in dots:
+        x = _x((math.log10(dot.spent) - low) / (high - low), 1.0)
+        y = _y((dot.quality - floor) / (ceiling - floor))
+        tip = element("title", f"{dot.label}: {dot.spent:.3g} {x_label}, {dot.quality:.3f}")
+        look = f"dot s{dot.style % STYLES}"
+        drawn.append(element("circle", tip, cx=round(x, 1), cy=round(y, 1), r=8.5, class_=look))
+        place = {"x": round(x, 1), "y": round(y + 3.5, 1)}
+        drawn.append(element("text", str(dot.style + 1), class_="dot-name", **place))
     return _svg(name, grid, _labels(x_label, y_label), drawn)
+
+
+def _stretched(values: Sequence[float], *, at_least: float) -> tuple[float, float]:
+    """The range of some values with room at both ends."""
+    low, high = min(values), max(values)
+    room = max(0.12 * (high - low), (at_least - (high - low)) / 2, at_least / 4)
+    return low - room, high + room
 
 
 def line_sample(style: int) -> Markup:

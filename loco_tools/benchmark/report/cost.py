@@ -1,12 +1,14 @@
 """The report's section on cost: time and memory, and what quality they buy."""
 
 import statistics
+from collections.abc import Sequence
 
+from loco_tools.benchmark.cells import Cost
 from loco_tools.benchmark.report import charts
 from loco_tools.benchmark.report.html_table import html_table
 from loco_tools.benchmark.report.markup import Markup, element
-from loco_tools.benchmark.report.section import captioned, section
-from loco_tools.benchmark.report.table import Column, Row, Table, names, number, text
+from loco_tools.benchmark.report.section import captioned, folded, section
+from loco_tools.benchmark.report.table import Cell, Column, Row, Table, names, number, text
 from loco_tools.benchmark.report_data import ReportData
 
 _COLUMNS = (
@@ -31,25 +33,38 @@ def costs(data: ReportData) -> Table:
         for method in data.methods:
             found = [record.cost for record in one.of(method) if record.cost is not None]
             if found:
-                cells = (
-                    number(statistics.fmean(cost.fit_s for cost in found), 1),
-                    number(statistics.fmean(cost.ms_per_image for cost in found), 1),
-                    number(statistics.fmean(cost.images_per_s for cost in found), 1),
-                    number(max(cost.peak_mb for cost in found), 0),
-                    number(max((cost.parameters or 0) / 1e6 for cost in found), 1),
-                )
-                rows.append(Row((text(one.name), text(method), *cells)))
+                rows.append(Row((text(one.name), text(method), *_cells(found))))
     caption = "Cost per class and method: means over seeds, of memory and numbers the largest"
     return Table("cost", caption, (*names("class", "method"), *_COLUMNS), tuple(rows))
 
 
-def cost(data: ReportData, table: Table) -> Markup:
+def costs_by_method(data: ReportData) -> Table:
+    """The same over all classes."""
+    rows = []
+    for method in data.methods:
+        found = [r.cost for one in data.classes for r in one.of(method) if r.cost is not None]
+        if found:
+            rows.append(Row((text(method), *_cells(found))))
+    caption = "Cost per method: means over classes and seeds, of memory and numbers the largest"
+    return Table("cost_by_method", caption, (*names("method"), *_COLUMNS), tuple(rows))
+
+
+def _cells(found: Sequence[Cost]) -> tuple[Cell, ...]:
+    return (
+        number(statistics.fmean(cost.fit_s for cost in found), 1),
+        number(statistics.fmean(cost.ms_per_image for cost in found), 1),
+        number(statistics.fmean(cost.images_per_s for cost in found), 1),
+        number(max(cost.peak_mb for cost in found), 0),
+        number(max((cost.parameters or 0) / 1e6 for cost in found), 1),
+    )
+
+
+def cost(data: ReportData, by_method: Table, by_class: Table) -> Markup:
     """The section."""
-    hardware = ", ".join(data.run.hardware.values())
     note = (
-        f"Measured here ({hardware}); milliseconds include reading the image. Memory is the whole "
-        "process on a CPU, what torch allocated on a GPU. Cells that ran beside others took longer "
-        "than they would have alone."
+        f"Measured here ({data.hardware}); milliseconds include reading the image. Memory is the "
+        "whole process on a CPU, what torch allocated on a GPU. Cells that ran beside others took "
+        "longer than they would have alone."
     )
     quality = data.means(data.classes_with("image_auroc_mean"), "image_auroc_mean")
     figures = []
@@ -68,6 +83,13 @@ def cost(data: ReportData, table: Table) -> Markup:
             figures.append(
                 captioned(f"{title} against quality: up and to the left is better", drawn)
             )
+    numbered = element("ol", [element("li", name) for name in data.methods], class_="numbered")
     return section(
-        "cost", "Cost", note, element("div", figures, class_="charts wide"), html_table(table)
+        "cost",
+        "Cost",
+        note,
+        element("div", figures, class_="charts"),
+        numbered if figures else None,
+        html_table(by_method, visible=True),
+        folded("Per class", html_table(by_class)) if len(data.classes) > 1 else None,
     )

@@ -175,7 +175,5 @@ def _trained(data: ReportData, one: ClassResults, method: str) -> Iterator[Marku
             ]
             unit = next(iter(found.values())).unit
             said = f"Training of {method} on {one.name}: {name}"
-            drawn = charts.series_chart(lines, name=said, x_label=f"{unit}s", y_label=name)
-            seeds = ", ".join(f"seed {seed}" for seed in found)
-            caption = f"{method}, {name}" + (f" ({seeds})" if len(found) > 1 else "")
-            yield captioned(caption, drawn)
+            drawn = charts.series_chart(lines, name=said, x_label=f"{unit}s")
+            yield captioned(f"{method}, {name}", drawn)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from loco_tools.benchmark.report.markup import Markup, breakable, element
+from loco_tools.benchmark.report.section import folded
 from loco_tools.benchmark.report.table import MARKS, Cell, Column, Row, Table
 
 _WORDS = {"best": "best of the column", "level": "not told apart from the best"}
@@ -28,7 +29,7 @@ def html_table(table: Table, *, visible: bool = False, snug: bool = False) -> Ma
     ]
     drawn = element(
         "table",
-        element("caption", table.caption, class_=None if visible else "unseen"),
+        element("caption", table.caption, class_="unseen"),
         element("thead", element("tr", head)),
         element("tbody", [_row(row, table.columns) for row in table.rows]),
         id=f"table-{table.key}",
@@ -41,8 +42,11 @@ def html_table(table: Table, *, visible: bool = False, snug: bool = False) -> Ma
         role="region",
         aria_label=table.caption,
     )
-    notes = [element("p", note, class_="quiet") for note in table.notes]
-    return element("div", scroll, notes, class_="tabled")
+    title = element("p", table.caption, class_="caption", aria_hidden="true") if visible else None
+    notes: list[Markup] = [element("p", note, class_="quiet") for note in table.notes]
+    if table.marked and notes:
+        notes = [folded("How the marks were decided", notes)]
+    return element("div", title, scroll, notes, class_="tabled")
 
 
 def rows_table(
@@ -59,11 +63,17 @@ def rows_table(
     first = [element("th", text, scope="col") for text in firsts]
     table = element(
         "table",
-        element("caption", caption),
+        element("caption", caption, class_="unseen"),
         element("thead", element("tr", first, head)),
         element("tbody", list(body)),
     )
-    return element("div", table, class_="scroll", tabindex="0", role="region", aria_label=caption)
+    title = element("p", caption, class_="caption", aria_hidden="true")
+    return element(
+        "div",
+        title,
+        element("div", table, class_="scroll", tabindex="0", role="region", aria_label=caption),
+        class_="tabled",
+    )
 
 
 def _row(row: Row, columns: tuple[Column, ...]) -> Markup:

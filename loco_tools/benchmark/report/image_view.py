@@ -52,7 +52,9 @@ def view(data: ReportData, classes: Sequence[OfClass]) -> Markup | None:
     # "<" could end the script element inside the page
     text = json.dumps(everything, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
     stored = Markup(f'<script type="application/json" id="view-data">{text}</script>')
-    return join(_controls(), element("div", _stage(), _side(), class_="view", id="view"), stored)
+    methods = element("div", id="view-methods", role="group", aria_label="Methods")
+    shown = element("div", _stage(), _side(), methods, class_="view", id="view")
+    return join(_controls(), shown, stored)
 
 
 def _controls() -> Markup:
@@ -76,7 +78,7 @@ def _controls() -> Markup:
 
 
 def _stage() -> Markup:
-    """The large picture, which takes the arrow keys, and a small one per method."""
+    """The large picture, which takes the arrow keys."""
     large = element(
         "div",
         element("canvas", id="view-large", role="img", aria_label="map over the photo"),
@@ -91,7 +93,7 @@ def _stage() -> Markup:
         "Keys: ← → image, ↑ ↓ method, + − threshold, H heat on and off, D defects on and off.",
         class_="quiet",
     )
-    return element("div", large, keys, element("div", id="view-methods"), class_="stage")
+    return element("div", large, keys, class_="stage")
 
 
 def _side() -> Markup:

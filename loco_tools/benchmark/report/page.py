@@ -7,7 +7,7 @@ from pathlib import Path
 from loco_tools.benchmark.ensemble_gains import Gains
 from loco_tools.benchmark.report import ensembles as of_ensembles
 from loco_tools.benchmark.report import provenance, results_tables
-from loco_tools.benchmark.report.cost import cost, costs
+from loco_tools.benchmark.report.cost import cost, costs, costs_by_method
 from loco_tools.benchmark.report.critical_difference import critical_differences, rank_tables
 from loco_tools.benchmark.report.curves import curves, scores, trainings
 from loco_tools.benchmark.report.figures import BY_FIELD, HEADLINES
@@ -43,6 +43,7 @@ class Tables:
     defect_types: dict[str, tuple[Table, ...]]
     ensembles: tuple[Table, ...]
     errors: tuple[Table, ...]
+    cost_by_method: Table
     cost: Table
     published: Table | None
     failed: Table | None
@@ -52,8 +53,8 @@ class Tables:
         """In the order of the page; keys, which name their files, are distinct."""
         types = [table for tables in self.defect_types.values() for table in tables]
         found = (self.failed, self.overview, *self.per_class, *self.ranks, self.categories)
-        found += (self.ad_against_loco, *self.ensembles, *types, *self.errors, self.cost)
-        found += (self.published, self.stamps)
+        found += (self.ad_against_loco, *self.ensembles, *types, *self.errors, self.cost_by_method)
+        found += (self.cost, self.published, self.stamps)
         return with_distinct_keys([table for table in found if table and table.rows])
 
 
@@ -77,6 +78,7 @@ def tables_of(data: ReportData, gains: Sequence[Gains], classes: Sequence[Pictur
         },
         tuple(of_ensembles.gain_tables(gains)),
         tuple(table for one in classes for table in one.tables),
+        costs_by_method(data),
         costs(data),
         published(data),
         provenance.failed(data.failures),
@@ -93,7 +95,11 @@ def page(
         sections += [of_ensembles.ensembles(data, gains), _types(tables)]
         sections += [view_section(data, classes), gallery_section(data, classes)]
         sections += [errors_section(data, classes), curves(data), scores(data)]
-        sections += [trainings(data), cost(data, tables.cost), published_section(tables.published)]
+        sections += [
+            trainings(data),
+            cost(data, tables.cost_by_method, tables.cost),
+            published_section(tables.published),
+        ]
     sections += [_glossary(), provenance.origin(data)]
     head = element(
         "head",
@@ -143,7 +149,7 @@ _PLACES = {
     "cost": "Cost",
     "published": "Published",
     "reading": "How to read",
-    "origin": "Where it comes from",
+    "origin": "Origin",
 }
 
 

@@ -61,7 +61,7 @@ def _markdown(data: ReportData, tables: list[Table]) -> str:
     facts = [
         f"{done} of {len(data.run.cells)} cells are finished.",
         f"Command: `{data.run.command.replace('`', '')}`." if data.run.command else "",
-        f"Hardware: {', '.join(data.run.hardware.values())}." if data.run.hardware else "",
+        f"Hardware: {data.hardware}." if data.hardware else "",
         "Nothing was fitted, chosen, stopped or scaled on test images. The same figures, with "
         "curves and pictures, are in report.html.",
     ]

@@ -67,23 +67,30 @@
     const opacity = state.heat ? part('opacity').value / 100 : 0;
     const cut = part('cut').checked;
     const lit = pixel => levels[pixel] >= level;
-    const set = (pixel, colour) => { for (let c = 0; c < 3; c++) shown.data[pixel * 4 + c] = colour[c]; };
-    for (let pixel = 0; pixel < levels.length; pixel++) {
-      const alpha = opacity * Math.min(1, 1.6 * levels[pixel] / 255);
+    const blend = (pixel, colour, alpha) => {
       for (let c = 0; c < 3; c++) {
         const under = shown.data[pixel * 4 + c];
-        shown.data[pixel * 4 + c] = under + alpha * (colours[levels[pixel]][c] - under);
+        shown.data[pixel * 4 + c] = under + alpha * (colour[c] - under);
       }
+    };
+    const set = (pixel, colour) => blend(pixel, colour, 1);
+    for (let pixel = 0; pixel < levels.length; pixel++) {
+      blend(pixel, colours[levels[pixel]], opacity * Math.min(1, 1.6 * levels[pixel] / 255));
       if (!cut || !lit(pixel)) continue;
       const x = pixel % width, y = (pixel - x) / width;
       if (segmentation.isBorder(lit, pixel, width, height)) set(pixel, [255, 255, 255]);
-      else if ((x + y) % 6 === 0) set(pixel, [255, 255, 255]);
+      else if ((x + y) % 6 === 0) blend(pixel, [255, 255, 255], 0.5);
     }
     decoded.defects.forEach((defect, number) => {
       if (state.hidden.has(number)) return;
       const inside = pixel => defect.inside.has(pixel);
-      for (const pixel of defect.pixels) {
-        if (!segmentation.isBorder(inside, pixel, width, height)) continue;
+      const border = defect.pixels.filter(
+        pixel => segmentation.isBorder(inside, pixel, width, height));
+      for (const pixel of border) {  // cased in black, to be seen on any ground
+        for (const next of [pixel - 1, pixel + 1, pixel - width, pixel + width])
+          if (next >= 0 && next < levels.length && !inside(next)) set(next, [0, 0, 0]);
+      }
+      for (const pixel of border) {
         const dashed = defect.kind === 'logical' && (pixel % width + Math.floor(pixel / width)) % 6 > 3;
         set(pixel, dashed ? [0, 0, 0] : [53, 230, 255]);
       }
@@ -93,7 +100,7 @@
 
   const figures = () => {
     const table = make('table'), head = table.createTHead().insertRow();
-    for (const name of ['method', 'threshold', 'sPRO', 'false area', 'whole image'])
+    for (const name of ['method', 'threshold', 'sPRO', 'false area', 'says', 'above % of good'])
       head.append(make('th', name, { scope: 'col', class: name === 'method' ? '' : 'num' }));
     const body = table.createTBody();
     current().methods.forEach((one, place) => {
@@ -104,10 +111,11 @@
       const score = one.scale && one.scale[0] + level / 255 * (one.scale[1] - one.scale[0]);
       row.append(make('th', one.name, { scope: 'row' }));
       for (const [name, text] of [
-        ['threshold', score === null ? `level ${level}` : Number(score.toPrecision(4)).toString()],
+        ['threshold', score === null ? `level ${level}` : Number(score.toPrecision(3)).toString()],
         ['spro', spro === null ? '–' : spro.toFixed(3)],
         ['false', (100 * wrong).toFixed(1) + ' %'],
-        ['says', `${verdict.says} above ${Math.round(100 * verdict.above)} % of good`.trim()],
+        ['says', verdict.says || '–'],
+        ['above', Math.round(100 * verdict.above)],
       ]) row.append(make('td', text, { class: 'num', 'data-figure': name }));
     });
     return table;
@@ -246,6 +254,8 @@
     event.preventDefault();
     act();
   });
+  // a defective image says more at first sight than a good one
+  state.image = Math.max(0, current().images.findIndex(each => each.kind !== 'good'));
   addEventListener('hashchange', follow);
   if (!follow()) {
     // pictures are decoded once somebody comes near
