@@ -44,7 +44,9 @@ def run_demo(workspace: Path, *, seed: int = 0, progress: Progress = SILENT) -> 
     extras.require("The demo", "bench")
     classes = [_make_class(name, workspace, seed, progress) for name in CLASSES]
     out = workspace / "runs" / "demo"
-    outcome = run(load_suite("demo"), classes, out, progress, command="loco-tools demo")
+    command = "loco-tools demo"
+    suite = load_suite("demo")
+    outcome = run(suite, classes, out, progress, command=command, retry_failed=True)
     return Demo(outcome, write_report(out))
 
 

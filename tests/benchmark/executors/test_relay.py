@@ -1,0 +1,58 @@
+import contextlib
+from collections.abc import Callable, Iterator
+
+from loco_tools.benchmark.executors import relay
+from loco_tools.benchmark.executors.relay import Replay, Report, SendingProgress
+
+
+class Journal:
+    """A progress that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    @contextlib.contextmanager
+    def task(self, description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        self.lines.append(f"open {description} {total}")
+        yield lambda steps: self.lines.append(f"{description} +{steps}")
+        self.lines.append(f"close {description}")
+
+    def note(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def test_what_a_worker_reports_is_shown_as_if_it_were_here() -> None:
+    journal = Journal()
+    replay = Replay(journal)
+    sender = SendingProgress(replay.show)
+    with sender.task("outer", 2) as outer, sender.task("inner") as inner:
+        outer(1)
+        inner(5)
+        sender.note("half way")
+    assert journal.lines == [
+        "open outer 2",
+        "open inner None",
+        "outer +1",
+        "inner +5",
+        "half way",
+        "close inner",
+        "close outer",
+    ]
+
+
+def test_quick_steps_are_summed_up(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    clock = iter([10.0, 10.05, 10.1, 10.3])
+    monkeypatch.setattr(relay.time, "monotonic", lambda: next(clock))
+    sent: list[Report] = []
+    with SendingProgress(sent.append).task("many") as advance:
+        for _ in range(4):
+            advance(1)
+    assert [report.steps for report in sent if isinstance(report, relay.Advanced)] == [1, 3]
+
+
+def test_tasks_that_a_dead_worker_left_open_are_closed() -> None:
+    journal = Journal()
+    replay = Replay(journal)
+    replay.show(relay.Opened(0, "fit", None), "plate, ")
+    replay.close()
+    assert journal.lines == ["open plate, fit None", "close plate, fit"]
