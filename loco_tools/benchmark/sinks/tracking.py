@@ -33,6 +33,8 @@ ARTEFACTS = ("result.json", "scores.csv")
 
 _RUN, _CELL, _MARK = "loco_tools.run", "loco_tools.cell", "loco_tools.mark"
 _PARENT, _NOTE = "mlflow.parentRunId", "mlflow.note.content"
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Without it MLflow's page opens on language models instead of on training runs."""
 _MOST_CHARACTERS = 5000
 _METRICS_AT_ONCE = 500
 _PARAMS_AT_ONCE = 100
@@ -118,8 +120,9 @@ class _Store:
         found = client.get_experiment_by_name(name)
         if found is not None and found.lifecycle_stage == "deleted":
             client.restore_experiment(found.experiment_id)
-        made = found.experiment_id if found else client.create_experiment(name, artefacts)
-        return cls(client, made)
+        if found is not None:
+            return cls(client, found.experiment_id)
+        return cls(client, client.create_experiment(name, artefacts, tags=_KIND))
 
     def parent(self, identity: str, out: Path, run: Run, cells: Sequence[KeptCell]) -> str:
         """The id of the run that stands for the whole benchmark, brought up to date."""

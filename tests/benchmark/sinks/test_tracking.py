@@ -63,6 +63,8 @@ def test_every_cell_is_a_nested_run_with_stamp_figures_curves_and_artefacts(
     out = make_kept_run(tmp_path / "out")
     assert track(out, f"sqlite:///{store}") == "4 cells written, 0 were there"
     (parent,) = parents(store)
+    experiment = client_of(store).get_experiment(parent.info.experiment_id)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
     cells = nested(store)
     assert set(cells) == {f"{m} plate {s}" for m in ("bank", "trained") for s in (0, 1)}
     one = cells["trained plate 1"]
