@@ -133,7 +133,8 @@ def bench(
     extras.require("A benchmark", "bench")
     sinks = Sinks(mlflow, tensorboard)
     sinks.check()
-    where = {"kind": executor, "workers": workers, "address": address}
+    kind = executor or ("ray" if address else None)
+    where = {"kind": kind, "workers": workers, "address": address}
     chosen = with_executor(
         _suite(methods, suite, settings), {k: v for k, v in where.items() if v is not None}
     )

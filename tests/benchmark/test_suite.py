@@ -2,7 +2,16 @@ from pathlib import Path
 
 import pytest
 
-from loco_tools.benchmark.suite import MethodEntry, Suite, folder_name, load_suite, with_settings
+from loco_tools.benchmark.executors.settings import LocalSettings, RaySettings, SlurmSettings
+from loco_tools.benchmark.planning import cell_device
+from loco_tools.benchmark.suite import (
+    MethodEntry,
+    Suite,
+    folder_name,
+    load_suite,
+    with_executor,
+    with_settings,
+)
 from loco_tools.definitions import names
 from loco_tools.ensembles import ENSEMBLES
 from loco_tools.errors import BenchmarkError, DefinitionError
@@ -133,3 +142,52 @@ def test_settings_reach_members_that_an_ensemble_brings_along() -> None:
 def test_a_setting_of_another_spelling_is_answered(setting: str, message: str) -> None:
     with pytest.raises(BenchmarkError, match=message):
         with_settings(Suite(methods=["patchcore"]), [setting])
+
+
+def test_cells_run_in_processes_of_this_machine_unless_a_suite_says_otherwise() -> None:
+    assert Suite(methods=["patchcore"]).executor == LocalSettings()
+    assert Suite(methods=["patchcore"], executor={"workers": 3}).executor == LocalSettings(
+        workers=3
+    )
+    ray = Suite(methods=["patchcore"], executor={"kind": "ray", "gpus": 0.5}).executor
+    assert ray == RaySettings(gpus=0.5)
+
+
+@pytest.mark.parametrize(
+    ("executor", "message"),
+    [
+        ({"kind": "rai"}, "executor.*'local', 'ray', 'slurm'"),
+        ({"kind": "ray", "gpu": 1}, 'unknown key executor.ray.gpu; did you mean "gpus"'),
+        ({"workers": -1}, "executor.local.workers: .* greater than or equal to 0, got -1"),
+        ({"kind": "slurm", "time_min": 0}, "executor.slurm.time_min"),
+    ],
+)
+def test_a_wrong_executor_is_refused_with_the_place(
+    executor: dict[str, object], message: str
+) -> None:
+    with pytest.raises(DefinitionError, match=message):
+        parse(Suite, {"methods": ["patchcore"], "executor": executor}, origin="suite.toml")
+
+
+def test_the_command_line_changes_fields_of_the_executor_and_another_kind_forgets_them() -> None:
+    suite = Suite(methods=["patchcore"], executor={"kind": "slurm", "partition": "gpu", "gpus": 1})
+    changed = with_settings(suite, ["executor.time_min=90", 'executor.parameters={exclude = "n7"}'])
+    assert changed.executor == SlurmSettings(
+        partition="gpu", gpus=1, time_min=90, parameters={"exclude": "n7"}
+    )
+    assert with_executor(changed, {"kind": "slurm", "workers": 4}).executor == SlurmSettings(
+        partition="gpu", gpus=1, time_min=90, parameters={"exclude": "n7"}, workers=4
+    )
+    assert with_executor(changed, {"kind": "ray"}).executor == RaySettings()
+    with pytest.raises(DefinitionError, match='did you mean "partition"'):
+        with_settings(suite, ["executor.partion=x"])
+    with pytest.raises(DefinitionError, match="address"):
+        with_executor(suite, {"address": "127.0.0.1:6379"})
+
+
+def test_a_gpu_for_the_cells_of_a_cluster_comes_from_its_settings() -> None:
+    cluster = Suite(methods=["patchcore"], executor={"kind": "ray", "gpus": 1})
+    assert cell_device(cluster) == "cuda"
+    assert cell_device(cluster.model_copy(update={"executor": RaySettings()})) == "cpu"
+    with pytest.raises(BenchmarkError, match=r'device "cuda" .* gives each cell 0 GPUs'):
+        cell_device(Suite(methods=["patchcore"], device="cuda", executor={"kind": "ray"}))
