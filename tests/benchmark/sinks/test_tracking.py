@@ -260,3 +260,25 @@ def test_a_folder_without_a_run_is_an_error(tmp_path: Path, store: Path) -> None
     files.write_text(tmp_path / "empty" / "note.txt", "")
     with pytest.raises(BenchmarkError, match=r"expected the folder of a benchmark run"):
         track(tmp_path / "empty", f"sqlite:///{store}")
+
+
+def test_a_benchmark_whose_store_is_locked_keeps_its_results_and_fills_it_the_next_time(
+    tmp_path: Path,
+    store: Path,
+    make_loco_class: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    bench = ["-q", "bench", "--methods", "stub_detectors:Brightness", "--backbone", "scattering"]
+    bench += ["--data", str(make_loco_class()), "--out", str(out), "--seeds", "0,1"]
+    bench += ["--workers", "0"]  # in this process
+    sinks = ["--mlflow", f"sqlite:///{store}", "--tensorboard"]
+    with locked(store):
+        assert cli.run([*bench, *sinks]) == 1
+    assert "database is locked" in capsys.readouterr().err
+    assert len((out / "results.csv").read_text().splitlines()) == 3
+    assert (out / "report.html").is_file()
+    for _ in range(2):
+        assert cli.run([*bench, *sinks]) == 0
+    assert len(nested(store)) == 2
+    assert len(list((out / "tensorboard").rglob("events.out.tfevents.*"))) == 2
