@@ -22,7 +22,7 @@ from loco_tools import files
 from loco_tools.benchmark.results import RESULTS_FILE
 from loco_tools.benchmark.runner import RUN_FILE, Run, read_run
 from loco_tools.benchmark.sinks.kept_cells import KeptCell, kept_cells, safe, told
-from loco_tools.errors import BenchmarkError
+from loco_tools.errors import BenchmarkError, LocoToolsError
 from loco_tools.progress import SILENT, Progress
 
 IDENTITY_FILE = "identity.txt"
@@ -260,7 +260,7 @@ def _explained(out: Path, uri: str) -> Iterator[None]:
     """What MLflow and its database raise, as one BenchmarkError; the results are on the disk."""
     try:
         yield
-    except BenchmarkError:
+    except LocoToolsError:
         raise
     except Exception as error:  # whatever MLflow, its database or its network raises
         text = " ".join(str(error).split()).partition(" [SQL:")[0][:200]
