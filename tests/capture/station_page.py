@@ -1,9 +1,7 @@
 """The station's page as an operator has it: a headless browser, and a table to mount parts on."""
 
 import json
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +19,6 @@ PATIENCE_S = 60
 LANDSCAPE, PORTRAIT = (1280, 800), (800, 1280)
 KEYS = {"shoot": " ", "next": "n", "keep": "n", "retake": "r", "skip": "s", "skip-part": "p"}
 KEYS |= {"undo": "u", "confirm-keep": "k", "cancel-keep": "\ue00c", "ghost-toggle": "g"}
-
-
-@contextmanager
-def open_browser(profile: Path) -> Iterator[Any]:
-    """Chromium without a window; the test is skipped where there is none."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    driver = shutil.which("chromedriver")
-    if browser is None or driver is None:
-        pytest.skip("needs Chromium and its driver (apt: chromium, chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-background-networking"):
-        options.add_argument(f"--{flag}")
-    options.add_argument("--disable-dev-shm-usage")
-    options.add_argument(f"--user-data-dir={profile}")
-    service = webdriver.ChromeService(executable_path=driver)
-    with webdriver.Chrome(options=options, service=service) as opened:
-        yield opened
 
 
 class Table:

@@ -8,8 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from browser import open_browser
 from session_builders import HEIGHT, WIDTH, make_plan
-from station_page import LANDSCAPE, PORTRAIT, Page, Table, open_browser
+from station_page import LANDSCAPE, PORTRAIT, Page, Table
 
 from loco_tools.capture.cameras.basler import BaslerCamera
 from loco_tools.capture.guide import open_guide

@@ -105,7 +105,7 @@ def view_section(data: ReportData, classes: Sequence[Pictured]) -> Markup | None
     total = sum(len(one.shown.scores) for one in classes)
     which = (
         f"{count} of {total} test images are in this file, to keep it small: first those that most "
-        "methods err on, then as in the gallery. With a selected picture the address of the page "
+        "methods err on, then as in the gallery, then any others. With a selected picture the address of the page "
         "leads back to it."
     )
     script = element("p", "The view needs JavaScript.", class_="note noscript")
@@ -131,7 +131,9 @@ def _pictured(data: ReportData, one: ClassResults, truth: Truth, classes: int) -
     few = min(_ERRORS_PER_CLASS, room(ERRORS_BYTES, BYTES_PER_TILE))
     errors = mistakes_section.hardest(mistakes, few) if mistakes is not None else []
     views = room(VIEW_BYTES, image_view.BYTES_PER_PICTURE)
-    in_view = _in_view(errors, chosen, pick(first, above, segmented, limit=views), views)
+    more = pick(first, above, segmented, limit=views)
+    rest = [Picked(index, "another image") for index in range(len(first))]
+    in_view = _in_view((*errors, *chosen, *more, *rest), views)
     sizes = truth.shares(one)
     linked = frozenset(key for picked in in_view if (key := keys[picked.index]) in
                        truth.samples(one))  # fmt: skip
@@ -148,12 +150,10 @@ def _pictured(data: ReportData, one: ClassResults, truth: Truth, classes: int) -
     )
 
 
-def _in_view(
-    errors: Sequence[Picked], chosen: Sequence[Picked], more: Sequence[Picked], limit: int
-) -> list[Picked]:
-    """The images of the view in the order of the test set: errors first, then the gallery's."""
+def _in_view(wanted: Sequence[Picked], limit: int) -> list[Picked]:
+    """The first of the images that are wanted, in the order of the test set."""
     found: dict[int, Picked] = {}
-    for one in (*errors, *chosen, *more):
+    for one in wanted:
         if len(found) < limit:
             found.setdefault(one.index, one)
     return [found[index] for index in sorted(found)]
