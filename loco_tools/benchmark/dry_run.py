@@ -132,8 +132,11 @@ def dry_run(
     *,
     retry_failed: bool = False,
 ) -> DryRun:
-    """Find out what `loco_tools.benchmark.runner.run` would do; arguments and errors as there."""
-    bench = planning.prepare(suite, class_paths, out, progress)
+    """Find out what `loco_tools.benchmark.runner.run` would do; arguments and errors as there.
+
+    A GPU that is named (`--device cuda`) need not be in this machine.
+    """
+    bench = planning.prepare(suite, class_paths, out, progress, elsewhere=True)
     jobs = list(planning.jobs(bench, progress, remember=False))
     classes, earlier = Classes(), earlier_cells(out)
     by_cell = {job.cell: job for job in jobs}

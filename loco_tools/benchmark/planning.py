@@ -49,7 +49,12 @@ class Bench:
 
 
 def prepare(
-    suite: Suite, class_paths: Sequence[Path], out: Path, progress: Progress = SILENT
+    suite: Suite,
+    class_paths: Sequence[Path],
+    out: Path,
+    progress: Progress = SILENT,
+    *,
+    elsewhere: bool = False,
 ) -> Bench:
     """Find and check everything that a suite names; nothing is fitted or written.
 
@@ -58,6 +63,7 @@ def prepare(
         class_paths: folders of dataset classes; `suite.classes` selects among them by name.
         out: the run's folder.
         progress: told when a backbone had to be replaced or is downloaded.
+        elsewhere: whether the cells may run on another machine, so that a GPU need not be here.
 
     Raises:
         LocoToolsError: an unknown class or method, or a wrong setting.
@@ -66,7 +72,7 @@ def prepare(
     entries = suite.entries()
     check_methods(entries)
     found = resolved_backbones(suite, entries, progress)
-    device = cell_device(suite)
+    device = cell_device(suite, elsewhere=elsewhere)
     _check_settings(suite, entries, found, device)
     weights = weights_file(suite)
     sources = {
@@ -171,14 +177,20 @@ def check_methods(entries: Sequence[MethodEntry]) -> None:
             raise MethodError(f'unknown method "{entry.name}"; {did_you_mean(entry.name, known)}')
 
 
-def cell_device(suite: Suite) -> str:
+def cell_device(suite: Suite, *, elsewhere: bool = False) -> str:
     """The device of the cells: on a cluster what a cell is given there, not what this machine has.
+
+    Args:
+        suite: its executor and device.
+        elsewhere: whether a CUDA device may be named that is not here.
 
     Raises:
         MethodError: an unknown device, or one that this machine does not have.
         BenchmarkError: a GPU is asked for, and the executor gives its cells none.
     """
     if isinstance(suite.executor, LocalSettings):
+        if elsewhere and suite.device.partition(":")[0] == "cuda":
+            return suite.device
         from loco_tools.methods.detector import choose_device
 
         return str(choose_device(suite.device))

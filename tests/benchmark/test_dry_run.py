@@ -113,7 +113,13 @@ def test_paper_presets_are_estimated_for_a_gpu_that_this_machine_need_not_have(
     suite = Suite(
         methods=["csflow"], backbone="scattering", executor=RaySettings(gpus=1, workers=1)
     )
-    found = dry_run(suite, [make_loco_class(train=4)], tmp_path / "out")
+    data = make_loco_class(train=4)
+    here = dry_run(
+        Suite(methods=["csflow"], backbone="scattering", device="cuda"), [data], tmp_path
+    )
+    assert (here.device, here.executor, here.at_once) == ("cuda", "local", 1)
+    found = dry_run(suite, [data], tmp_path / "out")
+    assert found.work_s == here.work_s
     assert (found.device, found.executor, found.at_once) == ("cuda", "ray", 1)
     assert found.outlooks[0].prospect.job.stamp.preset == "paper"
     assert found.work_s > 10
