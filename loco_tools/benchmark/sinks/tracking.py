@@ -40,13 +40,12 @@ _METRICS_AT_ONCE = 500
 _PARAMS_AT_ONCE = 100
 _SCHEMES = r"(sqlite:///.|https?://.|(postgresql|mysql|mssql)(\+\w+)?://.)"
 _QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
-"""MLflow reports usage to its makers unless it is told not to, and waits minutes for a server."""
+"""Unless the user says otherwise: no chatter, and no waiting for minutes for a server."""
 
 
 def check_uri(uri: str) -> None:
@@ -107,7 +106,9 @@ class _Store:
     @classmethod
     def open(cls, uri: str, name: str) -> "_Store":
         """The experiment of that name, made when needed."""
-        os.environ.update(_QUIET)  # before MLflow is imported, which reads them
+        os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # else it reports its use to its makers
+        for variable, value in _QUIET.items():  # before MLflow is imported, which reads them
+            os.environ.setdefault(variable, value)
         logging.getLogger("alembic").setLevel(logging.ERROR)
         from mlflow.tracking import MlflowClient
 
@@ -128,8 +129,8 @@ class _Store:
         """The id of the run that stands for the whole benchmark, brought up to date."""
         found = [one.info.run_id for one in self._search(f"tags.`{_RUN}` = '{identity}'")]
         tags = {_RUN: identity, _NOTE: run.suite.about, "command": run.command}
-        tags |= {f"hardware/{key}": value for key, value in run.hardware.items()}
-        tags |= {f"version/{key}": value for key, value in run.versions.items()}
+        tags |= {f"hardware/{safe(key)}": value for key, value in run.hardware.items()}
+        tags |= {f"version/{safe(key)}": value for key, value in run.versions.items()}
         tags |= {"cells": _counted(run, cells)}
         title, started_ms = out.resolve().name, _milliseconds(run.started)
         parent = found[0] if found else self._create(title, {_RUN: identity}, started_ms)
