@@ -16,6 +16,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,9 +237,16 @@ def _scores(path: Path) -> Iterator[Score]:
                 kind=row["kind"],
                 kind_folder=row["kind_folder"],
                 defects=tuple(json.loads(row["defects"])),
-                score=float(row["score"]),
+                score=_finite(row["score"]),
                 part=row.get("part") or None,
             )
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"a score of {text}")
+    return value
 
 
 def figures_of(metrics: Mapping[str, Any]) -> Figures:

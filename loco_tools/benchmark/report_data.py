@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -183,10 +183,7 @@ class ReportData:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             return {
-                group: {
-                    name: (np.asarray(curve["x"], float), np.asarray(curve["y"], float))
-                    for name, curve in curves.items()
-                }
+                group: {name: _points(curve) for name, curve in curves.items()}
                 for group, curves in content.items()
             }
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -225,6 +222,13 @@ def share_of_good_below(scores: Sequence[Score]) -> list[float]:
         own = 1 if score.kind == "good" else 0
         shares.append(float((below - own / 2) / max(1, len(good) - own)))
     return shares
+
+
+def _points(curve: Mapping[str, Sequence[float]]) -> Points:
+    x, y = np.asarray(curve["x"], float), np.asarray(curve["y"], float)
+    if x.ndim != 1 or x.shape != y.shape or not x.size or not np.isfinite([x, y]).all():
+        raise ValueError(f"a curve of {x.shape} and {y.shape} finite points")
+    return x, y
 
 
 def _layout(records: Sequence[CellRecord]) -> str:

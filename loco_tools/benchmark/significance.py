@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loco_tools.benchmark.cells import CellRecord
-from loco_tools.benchmark.paired import paired_difference
+from loco_tools.benchmark.paired import FROM_SCORES, paired_difference
 from loco_tools.benchmark.report_data import ClassResults, ReportData
 from loco_tools.benchmark.results import figure
 from loco_tools.metrics.ranks import LEVEL, holm, signed_rank_p, smallest_p
+
+FEWEST_SEEDS = 3
+"""Where seeds alone tell how far chance reaches; of two, nearly every difference is within it."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,8 @@ def _paired(
             f"; {len(classes)} classes are too few for a test over classes, so this is about these "
             "classes and not others"
         )
-    if not lows:
+    seeds = len({record.stamp.seed for record in _records(classes, best)})
+    if not lows or (field not in FROM_SCORES and seeds < FEWEST_SEEDS):
         return None, f"nothing can be said about chance ({'; '.join(rules)})"
     level = frozenset(other for other, low in lows.items() if low <= 0)
     rule = (

@@ -62,7 +62,7 @@ def read_maps(path: Path, indices: Sequence[int]) -> dict[int, Pixels]:
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {index: archive[f"map{index}"] for index in indices}
+            return {index: _levels(archive[f"map{index}"]) for index in indices}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise _damaged(path, error) from error
 
@@ -88,6 +88,12 @@ def shrink(array: npt.NDArray[np.generic], side_px: int = SIDE_PX) -> npt.NDArra
     height, width = thumbnail_size((array.shape[0], array.shape[1]), side_px)
     pixels = array.astype(np.float32, copy=False)
     return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+def _levels(stored: npt.NDArray[np.generic]) -> Pixels:
+    if stored.dtype != np.uint8 or stored.ndim != 2 or not stored.size:
+        raise ValueError(f"{stored.dtype} of shape {stored.shape}")
+    return stored.astype(np.uint8, copy=False)
 
 
 def _damaged(path: Path, error: Exception) -> BenchmarkError:

@@ -49,6 +49,15 @@ def test_a_figure_without_an_interval_leaves_chance_open(tmp_path: Path) -> None
     assert "nothing can be said about chance (one seed: no interval)" in found.rule
 
 
+@pytest.mark.parametrize(("seeds", "known"), [(2, False), (3, True)])
+def test_two_seeds_alone_tell_nothing_about_chance(tmp_path: Path, seeds: int, known: bool) -> None:
+    data = make_run(tmp_path, cells({"a": 2.0, "b": 1.0}, ["plate"], seeds))
+    found = standing(data, data.classes, "au_spro")
+    assert found is not None
+    assert (found.level is not None) == known
+    assert f"Student's t over {seeds} seeds" in found.rule
+
+
 def test_few_classes_are_said_to_be_too_few_for_a_test_over_classes(tmp_path: Path) -> None:
     data = make_run(tmp_path, cells({"a": 3.0, "b": 2.9}, ["x", "y"]))
     found = standing(data, data.classes, "image_auroc_mean")

@@ -3,7 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loco_tools.benchmark.thumbnails import read_maps, shrink, thumbnail_size, write_maps
+from loco_tools.benchmark.thumbnails import (
+    read_maps,
+    read_scale,
+    shrink,
+    thumbnail_size,
+    write_maps,
+)
 from loco_tools.datasets.sample import Sample
 from loco_tools.errors import BenchmarkError
 
@@ -30,6 +36,26 @@ def test_equal_maps_everywhere_are_no_fault(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named_with_the_next_step(tmp_path: Path) -> None:
     (tmp_path / "t.npz").write_bytes(b"x")
     with pytest.raises(BenchmarkError, match=r"t\.npz.*next step: remove the cell's folder"):
+        read_maps(tmp_path / "t.npz", [0])
+
+
+def test_the_scale_says_which_scores_the_levels_stand_for(tmp_path: Path) -> None:
+    ramp = np.linspace(-3, 7, 10_000, dtype=np.float32).reshape(100, 100)
+    write_maps(tmp_path / "t.npz", [make_sample("a")], lambda _s: ramp)
+    scale = read_scale(tmp_path / "t.npz")
+    assert scale == pytest.approx((2.0, 6.99), abs=1e-2)
+    levels = read_maps(tmp_path / "t.npz", [0])[0].astype(float)
+    inside = (ramp > scale[0]) & (ramp < scale[1])
+    said = scale[0] + levels / 255 * (scale[1] - scale[0])
+    assert np.abs(said - ramp)[inside].max() <= (scale[1] - scale[0]) / 255 / 2 + 1e-5
+    np.savez(tmp_path / "old.npz", map0=np.zeros((2, 2), np.uint8))
+    assert read_scale(tmp_path / "old.npz") is None
+
+
+@pytest.mark.parametrize("stored", [np.zeros((2, 2)), np.zeros((2, 2, 3), np.uint8)])
+def test_maps_of_another_kind_are_refused(tmp_path: Path, stored: np.ndarray) -> None:
+    np.savez(tmp_path / "t.npz", map0=stored)
+    with pytest.raises(BenchmarkError, match="expected the small maps of a finished cell"):
         read_maps(tmp_path / "t.npz", [0])
 
 

@@ -4,7 +4,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from loco_tools.errors import MethodError
 from loco_tools.methods import METHODS, create, load_detector, training
 from loco_tools.methods.backbones import WEIGHT_FREE, named_backbone
 from loco_tools.methods.batch import Batch
-from loco_tools.methods.detector import Detector, Prediction
+from loco_tools.methods.detector import Category, Detector, Prediction
 from loco_tools.progress import Advance, Silent
 
 Image = npt.NDArray[np.uint8]
@@ -153,6 +153,14 @@ def test_every_method_has_a_row() -> None:
     places = {ENSEMBLES[name].place for name in CASES if name in ENSEMBLES}
     assert {name for name in CASES if name not in ENSEMBLES} == set(METHODS)
     assert places == {named.place for named in ENSEMBLES.values()}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_method_says_how_it_works(name: str) -> None:
+    category = make(name).category
+    assert category in get_args(Category)
+    assert (category == "ensemble") == (name in ENSEMBLES)
+    assert category != "other"
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -120,3 +120,24 @@ def test_rates_that_are_0_by_0_are_none():
         "f1": None,
         "iou": None,
     }
+
+
+@given(scores, scores)
+def test_the_staircase_under_the_precision_recall_curve_is_average_precision(negatives, positives):
+    ranking = roc.rank(negatives, positives)
+    curve = roc.pr_curve(ranking)
+    assert (curve.x[0], curve.x[-1]) == (0.0, 1.0)
+    assert (np.diff(curve.x) > 0).all()
+    area = (np.diff(curve.x) * curve.y[1:]).sum()
+    assert area == pytest.approx(roc.average_precision(ranking), abs=1e-12)
+
+
+def test_a_thinned_precision_recall_curve_keeps_its_ends_and_its_falls():
+    rng = np.random.default_rng(0)
+    ranking = roc.rank(rng.normal(0, 1, 20_000), rng.normal(2, 1, 5_000))
+    curve = roc.pr_curve(ranking)
+    thin = curve.thinned(200)
+    assert thin.x.size <= 200
+    assert (thin.x[0], thin.y[0]) == (curve.x[0], curve.y[0])
+    assert (thin.x[-1], thin.y[-1]) == (curve.x[-1], curve.y[-1])
+    assert np.abs(np.interp(curve.x, thin.x, thin.y) - curve.y)[curve.x > 0.05].max() < 0.02

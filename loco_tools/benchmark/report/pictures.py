@@ -103,11 +103,13 @@ def view_section(data: ReportData, classes: Sequence[Pictured]) -> Markup | None
         return None
     count = sum(len(one.in_view) for one in classes)
     total = sum(len(one.shown.scores) for one in classes)
-    which = (
-        f"{count} of {total} test images are in this file, to keep it small: first those that most "
-        "methods err on, then as in the gallery, then any others. With a selected picture the address of the page "
-        "leads back to it."
-    )
+    which = f"All {total} test images are in this file."
+    if count < total:
+        which = (
+            f"{count} of {total} test images are in this file, to keep it small: first those that "
+            "most methods err on, then as in the gallery, then any others."
+        )
+    which += " The address of the page leads back to the image that is shown."
     script = element("p", "The view needs JavaScript.", class_="note noscript")
     note = f"{image_view.NOTE} {which} {seed_note(data)}"
     return section("inspect", "Look closely", note, element("noscript", script), found)

@@ -37,11 +37,11 @@ def write_report(out: Path, progress: Progress = SILENT) -> Path:
     gains = gains_of(data)
     classes = pictured(data, progress)
     tables = tables_of(data, gains, classes)
-    write_ensembles(out, gains)
-    written = tables.all()
+    text, written = page(data, gains, classes, tables), tables.all()
+    write_ensembles(out, gains)  # nothing is written before everything is known to be sound
     _write_tables(out / TABLES_FOLDER, written)
     files.write_text(out / MARKDOWN_FILE, _markdown(data, written))
-    files.write_text(out / REPORT_FILE, page(data, gains, classes, tables))
+    files.write_text(out / REPORT_FILE, text)
     return out / REPORT_FILE
 
 
