@@ -159,8 +159,8 @@ def _results(data: ReportData, tables: Tables) -> Markup:
     note = (
         f"{MARKS['best']} marks the best of a column, {MARKS['level']} those that chance alone may "
         "have put behind it; without a mark a method is significantly worse, or there is too "
-        "little to tell (the lines below a table say which). Bars begin where guessing would be. "
-        "A method's name leads to its honesty stamp."
+        "little to tell (“How the marks were decided” says which). Bars begin where guessing would "
+        "be. A method's name leads to its honesty stamp."
     )
     blocks: list[Child] = [html_table(tables.overview, visible=True), critical_differences(data)]
     for shown in HEADLINES:
