@@ -13,7 +13,14 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ICONS = ("loco_tools/capture/station/static/icon.svg",)
-EXPECTED = ("capture/angle.toml", "annotations/angle.toml", "data_cards/angle.md")
+DEFINITIONS = (
+    *("capture/angle.toml", "annotations/angle.toml", "data_cards/angle.md"),
+    "benchmark/published.toml",
+)
+EXPECTED = (
+    *(f"loco_tools/_definitions/{name}" for name in DEFINITIONS),
+    *(f"loco_tools/benchmark/report/static/{name}" for name in ("report.css", "image_view.js")),
+)
 
 
 def main() -> None:
@@ -35,7 +42,7 @@ def build(target: Path) -> Path:
 def check_content(wheel: Path) -> None:
     """Every package and definition is in the wheel; no image and no test is."""
     names = zipfile.ZipFile(wheel).namelist()
-    missing = [n for n in EXPECTED if f"loco_tools/_definitions/{n}" not in names]
+    missing = [name for name in EXPECTED if name not in names]
     images = [n for n in names if n.endswith((".png", ".jpg", ".jpeg", ".svg")) and n not in ICONS]
     strays = [n for n in names if n.split("/")[0] == "tests"]
     if missing or images or strays:
