@@ -185,7 +185,7 @@ def report(
     mlflow: str | None,
     tensorboard: Path | None,
 ) -> None:
-    """Write the HTML report of a finished or unfinished benchmark run.
+    """Write the report of a finished or unfinished run: HTML, and its tables as text.
 
     Example: loco-tools report runs/bench
     """

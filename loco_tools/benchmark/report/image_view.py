@@ -14,6 +14,7 @@ from loco_tools.benchmark.report.choosing import Picked
 from loco_tools.benchmark.report.gallery import Shown, heat_legend, ramp, small_photo
 from loco_tools.benchmark.report.markup import Markup, element, join
 from loco_tools.benchmark.report_data import ReportData
+from loco_tools.benchmark.thumbnails import HIGH_PERCENTILE, SIDE_PX
 from loco_tools.datasets.images import Pixels, data_url
 from loco_tools.datasets.sample import Sample
 from loco_tools.errors import LocoToolsError
@@ -25,11 +26,15 @@ _PHOTO_QUALITY = 80
 
 NOTE = (
     "Every method's map of one image over the photo. The threshold cuts the map of the chosen "
-    "method into a segmentation (hatched); sPRO says how much of each defect it covers, as far as "
-    "the defect has to be covered, and “false area” how much of the rest it takes. The slider "
-    "begins at the threshold that good validation images give (5 % of their pixels lie above). "
-    "Maps, masks and figures here are at reduced resolution (at most 288 pixels on the longer "
-    "side, 256 levels from the median to the 99.9 % point of the method's maps): the figures of "
+    "method into a segmentation (hatched)."
+)
+
+MEANING = (
+    "sPRO says how much of each defect the segmentation covers, as far as the defect has to be "
+    "covered, and “false area” how much of the rest it takes. The slider begins at the threshold "
+    "that good validation images give (5 % of their pixels lie above). Maps, masks and figures "
+    f"here are at reduced resolution (at most {SIDE_PX} pixels on the longer side, 256 levels "
+    f"from the median to the {HIGH_PERCENTILE:g} % point of the method's maps): the figures of "
     "the tables are of the full size."
 )
 

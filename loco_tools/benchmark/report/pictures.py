@@ -8,7 +8,7 @@ from loco_tools.benchmark.report import image_view, mistakes_section
 from loco_tools.benchmark.report.choosing import IMAGES_PER_CLASS, RULE, Picked, pick
 from loco_tools.benchmark.report.gallery import Shown, heat_legend, image_link, rows
 from loco_tools.benchmark.report.markup import Markup, element, join
-from loco_tools.benchmark.report.section import section, seed_note
+from loco_tools.benchmark.report.section import folded, section, seed_note
 from loco_tools.benchmark.report.small_maps import found_at_threshold, small_maps
 from loco_tools.benchmark.report.table import Table
 from loco_tools.benchmark.report.truth import Truth
@@ -111,8 +111,10 @@ def view_section(data: ReportData, classes: Sequence[Pictured]) -> Markup | None
         )
     which += " The address of the page leads back to the image that is shown."
     script = element("p", "The view needs JavaScript.", class_="note noscript")
-    note = f"{image_view.NOTE} {which} {seed_note(data)}"
-    return section("inspect", "Look closely", note, element("noscript", script), found)
+    more = folded("What the figures here mean, and which images are here",
+                  element("p", f"{image_view.MEANING} {which}", class_="quiet"))  # fmt: skip
+    note = f"{image_view.NOTE} {seed_note(data)}"
+    return section("inspect", "Look closely", note, more, element("noscript", script), found)
 
 
 def _pictured(data: ReportData, one: ClassResults, truth: Truth, classes: int) -> Pictured:
