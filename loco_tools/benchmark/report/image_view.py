@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from loco_tools.benchmark import segmentation
-from loco_tools.benchmark.cells import Score, defect_types
+from loco_tools.benchmark.cells import defect_types
 from loco_tools.benchmark.mistakes import Mistakes, key_of
 from loco_tools.benchmark.report.choosing import Picked
 from loco_tools.benchmark.report.gallery import Shown, heat_legend, ramp, small_photo
@@ -200,8 +200,3 @@ def _said(is_good: bool, wrong: bool | None) -> str:
         return ""
     called_good = is_good != wrong
     return f"{'good' if called_good else 'defective'} {'✗' if wrong else '✓'}"
-
-
-def embedded(chosen: Sequence[Picked], scores: Sequence[Score]) -> frozenset[str]:
-    """What links may lead to."""
-    return frozenset(key_of(scores[one.index]) for one in chosen)

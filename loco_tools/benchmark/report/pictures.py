@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from loco_tools.benchmark.mistakes import Mistakes, key_of, mistakes_of
 from loco_tools.benchmark.report import image_view, mistakes_section
@@ -23,6 +24,9 @@ VIEW_BYTES = 5_000_000
 
 BYTES_PER_TILE = 11_000
 """A generous guess for one picture of the gallery, photo or map."""
+
+FEWEST_IMAGES = 3
+"""Of each class, whatever the budget: a run of many classes and methods takes a little more."""
 
 _ERRORS_PER_CLASS = 6
 
@@ -117,39 +121,49 @@ def view_section(data: ReportData, classes: Sequence[Pictured]) -> Markup | None
     return section("inspect", "Look closely", note, more, element("noscript", script), found)
 
 
+class _Room(NamedTuple):
+    """How many images of a class there is room for."""
+
+    gallery: int
+    errors: int
+    view: int
+
+
+def _room(classes: int, methods: int) -> _Room:
+    per_image = classes * (methods + 1)
+
+    def images(budget: int, per_picture: int, least: int = FEWEST_IMAGES) -> int:
+        return max(least, budget // (per_image * per_picture))
+
+    return _Room(
+        min(IMAGES_PER_CLASS, images(GALLERY_BYTES, BYTES_PER_TILE)),
+        min(_ERRORS_PER_CLASS, images(ERRORS_BYTES, BYTES_PER_TILE, 1)),
+        images(VIEW_BYTES, image_view.BYTES_PER_PICTURE),
+    )
+
+
 def _pictured(data: ReportData, one: ClassResults, truth: Truth, classes: int) -> Pictured:
     scores = {record.stamp.method: data.scores(record.cell) for record in one.shown}
     first = next(iter(scores.values()))
     above = {method: share_of_good_below(found) for method, found in scores.items()}
     maps = [] if truth.fault(one) else small_maps(data, one)
-    mistakes = mistakes_of(data, one)
-    keys = [key_of(score) for score in first]
-    segmented = found_at_threshold(maps, keys, truth, one)
-    per_image = len(maps) + 1
-
-    def room(budget: int, per_picture: int) -> int:
-        return max(4, budget // (classes * per_image * per_picture))
-
-    limit = min(IMAGES_PER_CLASS, room(GALLERY_BYTES, BYTES_PER_TILE))
-    chosen = pick(first, above, segmented, limit=limit)
-    few = min(_ERRORS_PER_CLASS, room(ERRORS_BYTES, BYTES_PER_TILE))
-    errors = mistakes_section.hardest(mistakes, few) if mistakes is not None else []
-    views = room(VIEW_BYTES, image_view.BYTES_PER_PICTURE)
-    more = pick(first, above, segmented, limit=views)
+    keys, mistakes = [key_of(score) for score in first], mistakes_of(data, one)
+    segmented, room = found_at_threshold(maps, keys, truth, one), _room(classes, len(maps))
+    chosen = pick(first, above, segmented, limit=room.gallery)
+    errors = mistakes_section.hardest(mistakes, room.errors) if mistakes is not None else []
+    more = pick(first, above, segmented, limit=room.view)
     rest = [Picked(index, "another image") for index in range(len(first))]
-    in_view = _in_view((*errors, *chosen, *more, *rest), views)
-    sizes = truth.shares(one)
-    linked = frozenset(key for picked in in_view if (key := keys[picked.index]) in
-                       truth.samples(one))  # fmt: skip
-    shown = Shown(one, first, truth.samples(one), maps, above, linked)
+    in_view = _in_view((*errors, *chosen, *more, *rest), room.view)
+    samples = truth.samples(one)
+    linked = frozenset(keys[picked.index] for picked in in_view) & frozenset(samples)
     return Pictured(
         one,
-        shown,
+        Shown(one, first, samples, maps, above, linked),
         tuple(chosen),
         tuple(in_view),
         tuple(errors),
         mistakes,
-        tuple(_tables(one.name, mistakes, sizes)),
+        tuple(_tables(one.name, mistakes, truth.shares(one))),
         truth.fault(one),
     )
 
