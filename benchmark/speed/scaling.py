@@ -38,7 +38,7 @@ CONFIG = {
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, nargs="+", default=[25, 50, 100, 200])
+    parser.add_argument("--images", type=int, nargs="+", default=[25, 50, 100])
     parser.add_argument("--members", type=int, nargs="+", default=[2, 4])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +57,8 @@ def _images(root: Path, counts: Sequence[int]) -> None:
     )
     print("|---|---|---|---|---|---|---|")
     for method in ({"name": "patchcore", "preset": "paper"}, {"name": "simplenet"}):
-        for count in counts:
+        # a fixed number of steps does not grow, and two counts are enough to see that
+        for count in counts if method["name"] == "patchcore" else (counts[0], counts[-1]):
             name = f"images{count}"
             out = root / "runs" / f"{method['name']}{count}"
             (record,) = _run([method], root / "data" / name, out)
