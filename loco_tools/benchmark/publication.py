@@ -11,7 +11,6 @@ from pathlib import Path
 from loco_tools import files
 from loco_tools.benchmark.ensemble_gains import gains_of
 from loco_tools.benchmark.report.page import tables_of
-from loco_tools.benchmark.report.pictures import pictured
 from loco_tools.benchmark.report.table import Column, Row, Table, names, number, text
 from loco_tools.benchmark.report.text_tables import as_markdown
 from loco_tools.benchmark.report.writing import NOT_PRINTED
@@ -19,19 +18,17 @@ from loco_tools.benchmark.report_data import ClassResults, ReportData, gather
 from loco_tools.benchmark.results import RESULTS_FILE
 from loco_tools.errors import BenchmarkError
 from loco_tools.generated import with_sections
-from loco_tools.progress import SILENT, Progress
 
 
-def publish(out: Path, target: Path, progress: Progress = SILENT) -> Path:
+def publish(out: Path, target: Path) -> Path:
     """Write a run's conditions and tables into a Markdown file, and `results.csv` beside it.
 
-    Cells that are not finished are left out of the tables and named. Every row of the CSV carries
-    its honesty stamp.
+    The tables are the report's, without those about single images. Cells that are not finished
+    are left out of them and named. Every row of the CSV carries its honesty stamp.
 
     Args:
         out: the run's folder.
         target: the Markdown file; what people wrote in it stays.
-        progress: told about reading the cells.
 
     Raises:
         BenchmarkError: no run there, none of its cells is finished, or one is damaged.
@@ -41,7 +38,7 @@ def publish(out: Path, target: Path, progress: Progress = SILENT) -> Path:
     if not any(record.status == "ok" for record in data.records):
         raise BenchmarkError(f"{out}: no cell is finished, so there is nothing to publish")
     gains = gains_of(data)
-    tables = tables_of(data, gains, pictured(data, progress)).all()
+    tables = tables_of(data, gains, ()).all()  # without those of single images
     shown = [as_markdown(table) for table in tables if table.key not in NOT_PRINTED]
     before = target.read_text(encoding="utf-8") if target.is_file() else f"# {data.title}\n"
     sections = {"conditions": conditions(data), "figures": "\n".join(shown).rstrip()}

@@ -198,7 +198,7 @@ def report(
     if publish is not None:
         from loco_tools.benchmark.publication import publish as publish_run
 
-        click.echo(publish_run(run, publish, progress))
+        click.echo(publish_run(run, publish))
     for line in sinks.fill(run, progress):
         progress.note(line)
 
