@@ -117,7 +117,7 @@ def test_through_the_object_store_nothing_is_shared_and_everything_comes_back(
     assert fits() == fitted, "only predicted again, with the model that travelled"
     run(local.model_copy(update=alone), [data], here)
     assert contents(out / "maps") == contents(here / "maps")
-    assert len(contents(out / "maps")) == 7
+    assert sum("/test/" in name for name in contents(out / "maps")) == 7
 
 
 def test_a_worker_that_kills_itself_fails_its_cell_alone_and_is_not_tried_for_ever(
