@@ -11,9 +11,10 @@ import numpy.typing as npt
 from loco_tools.benchmark import thumbnails
 from loco_tools.benchmark.cells import Score, defect_types
 from loco_tools.benchmark.report.choosing import Picked
-from loco_tools.benchmark.report.markup import Markup, element, join
+from loco_tools.benchmark.report.markup import Child, Markup, element, join
 from loco_tools.benchmark.report.small_maps import MethodMaps
 from loco_tools.benchmark.report_data import KIND_NAMES, ClassResults
+from loco_tools.benchmark.segmentation import SmallDefect, false_share, small_defects, spro
 from loco_tools.datasets.images import Pixels, data_url, webp_data_url
 from loco_tools.datasets.sample import Sample
 from loco_tools.errors import LocoToolsError
@@ -82,41 +83,53 @@ def _row(
     """One image: the photo with its truth, then every method's map over the same photo."""
     try:
         photo = small_photo(sample)
-        height, width = photo.shape[:2]
-        outlines = [_outline(d.mask, (height, width), d.kind) for d in sample.defects]
+        size = photo.shape[0], photo.shape[1]
+        outlines = [_outline(d.mask, size, d.kind) for d in sample.defects]
+        defects = small_defects(sample, size)
     except LocoToolsError as error:
         return element("p", f"Image {sample.id} cannot be shown: {error}", class_="note")
-    view = {"viewBox": f"0 0 {width} {height}", "role": "img"}
     source = element(
         "image",
         id=f"{key}p",
         href=data_url(photo, "jpeg", quality=_QUALITY),
-        width=width,
-        height=height,
+        width=size[1],
+        height=size[0],
     )
     truth = element("g", outlines, id=f"{key}t", class_="truth")
     names = ", ".join(defect_types(sample)) or "no defect"
     label = f"{KIND_NAMES[sample.kind]} image {sample.id}, {names}"
-    tiles = [_tile(label, element("svg", source, truth, aria_label=label, **view), "image")]
-    levels = {one.method: one.level for one in shown.maps}
-    for method, heat in heats.items():
-        above = shown.above[method][picked.index]
+    tiles = [_tile(label, _svg(label, size, source, truth), "image")]
+    for one in shown.maps:
+        heat = heats[one.method]
         others = "other good" if sample.kind == "good" else "good"
-        words = f"above {above:.0%} of the {others} images"
-        level = levels[method]
-        lit = None if level is None else _outline(heat >= level, (height, width), "found")
+        words = f"above {shown.above[one.method][picked.index]:.0%} of the {others} images"
+        words += _cut(one.level, heat, defects)
+        lit = None if one.level is None else _outline(heat >= one.level, size, "found")
+        spoken = f"{label}: map of {one.method}, {words}"
         layers = (
             element("use", href=f"#{key}p"),
-            element("image", href=_heat(heat), width=width, height=height, class_="heat"),
+            element("image", href=_heat(heat), width=size[1], height=size[0], class_="heat"),
             element("g", lit, class_="lit") if lit is not None else None,
             element("use", href=f"#{key}t"),
         )
-        spoken = f"{label}: map of {method}, {words}"
-        drawn = element("svg", *layers, aria_label=spoken, **view)
-        tiles.append(_tile(spoken, drawn, method, words))
+        tiles.append(_tile(spoken, _svg(spoken, size, *layers), one.method, words))
     strip = element("div", tiles, class_="strip")
     heading = _heading(shown, sample, names, picked.reason)
     return element("figure", heading, strip, class_="row", data_kind=sample.kind)
+
+
+def _svg(label: str, size: tuple[int, int], *layers: Child) -> Markup:
+    view = f"0 0 {size[1]} {size[0]}"
+    return element("svg", *layers, aria_label=label, viewBox=view, role="img")
+
+
+def _cut(level: int | None, heat: Pixels, defects: Sequence[SmallDefect]) -> str:
+    """What the segmentation at a threshold covers, where there is a threshold."""
+    if level is None or any(heat.shape != defect.mask.shape for defect in defects):
+        return ""
+    share = spro(heat, defects, level)
+    covered = "" if share is None else f", sPRO {share:.2f}"
+    return f"{covered}, false area {false_share(heat, defects, level):.1%}"
 
 
 def _heading(shown: Shown, sample: Sample, names: str, reason: str) -> Markup:

@@ -76,8 +76,8 @@ def gallery_section(data: ReportData, classes: Sequence[Pictured]) -> Markup:
         f"their {HIGH_PERCENTILE:g} % point (brightest); this scale, set after the fact, is for "
         "looking only. The blue line is the true defect: solid for structural, dashed for logical. "
         "The white line is the segmentation at the threshold that 5 % of the pixels of good "
-        "validation images lie above. Select a picture to enlarge it; the arrow keys go to the "
-        "next one."
+        "validation images lie above; sPRO and false area are those of it, at reduced resolution. "
+        "Select a picture to enlarge it; the arrow keys go to the next one."
     )
     rule = f"{RULE} {seed_note(data)}"
     return section("images", "Images", rule, element("p", scale), _controls(), blocks)

@@ -52,7 +52,15 @@ def test_the_report_shows_figures_types_curves_scores_images_cost_and_stamps(
     text = write_report(finished.out).read_text()
     for wanted in (
         *("image AUROC", "AU-sPRO 0.05", "AU-PRO 0.3", "missing_hole", "scratch2", "(ROC)"),
-        *("(sPRO)", "(PRO)", "Histogram of scores", "map of dark", "above 100%", "fit s"),
+        *(
+            "(sPRO)",
+            "(PRO)",
+            "Histogram of scores",
+            "map of dark",
+            "above 100%",
+            ", false area ",
+            "fit s",
+        ),
         *("Honesty stamp", "bench &lt;x&gt;", "scattering", "Nothing was fitted, chosen"),
     ):
         assert wanted in text, wanted
