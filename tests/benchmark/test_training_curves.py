@@ -30,6 +30,7 @@ SUITE = Suite(
     backbone="scattering",
     preset="fast",
     input_size_px=64,
+    executor={"workers": 0},  # in this process, where it can be interrupted at a certain step
 )
 
 
