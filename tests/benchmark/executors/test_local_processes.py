@@ -1,16 +1,15 @@
 import contextlib
-import csv
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
+from executor_runs import table, wait_for
 
 from loco_tools.benchmark.cells import Cell
 from loco_tools.benchmark.executors.executor import ending
@@ -23,7 +22,6 @@ MakeSuite = Callable[..., Suite]
 Fits = Callable[[], int]
 
 PROCESSES = {"kind": "local"}
-TIMES = {"fit_s", "ms_per_image", "peak_mb", "images_per_s"}
 
 
 class Heard:
@@ -48,13 +46,6 @@ class Heard:
         self.notes.append(message)
 
 
-def table(out: Path) -> list[dict[str, str]]:
-    """results.csv without what no two runs share."""
-    with (out / "results.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
-
-
 def faults(root: Path, **named: str) -> dict[str, dict[str, str]]:
     """Overrides that make the stub of each label commit a fault."""
     found = {}
@@ -63,13 +54,6 @@ def faults(root: Path, **named: str) -> dict[str, dict[str, str]]:
         path.write_text(fault)
         found[label] = {"fault": str(path)}
     return found
-
-
-def wait_for(condition: Callable[[], object], timeout_s: float = 60) -> None:
-    until = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.05)
 
 
 def test_a_process_that_dies_costs_its_cell_alone_and_results_equal_those_of_one_process(

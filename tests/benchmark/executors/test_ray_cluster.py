@@ -1,6 +1,5 @@
 """Against a real Ray cluster of two nodes on this machine."""
 
-import csv
 import os
 import signal
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from executor_runs import table
 
 ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 
@@ -24,7 +24,6 @@ from loco_tools.errors import BenchmarkError  # noqa: E402
 Make = Callable[..., Path]
 MakeSuite = Callable[..., Suite]
 Fits = Callable[[], int]
-TIMES = {"fit_s", "ms_per_image", "peak_mb", "images_per_s"}
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +48,6 @@ def on(cluster: Cluster, **settings: Any) -> dict[str, Any]:
         "node_death_s": 30,
         **settings,
     }
-
-
-def table(out: Path) -> list[dict[str, str]]:
-    with (out / "results.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

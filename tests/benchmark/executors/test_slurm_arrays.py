@@ -1,6 +1,5 @@
 """Against a real slurmctld and slurmd on loopback, skipped where they are not installed."""
 
-import csv
 import os
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import slurm_rig
+from executor_runs import table, wait_for
 
 pytest.importorskip("submitit", reason="the extra 'slurm' is not installed")
 
@@ -24,7 +24,6 @@ from loco_tools.errors import BenchmarkError
 Make = Callable[..., Path]
 MakeSuite = Callable[..., Suite]
 Fits = Callable[[], int]
-TIMES = {"fit_s", "ms_per_image", "peak_mb", "images_per_s"}
 
 needs_slurm = pytest.mark.skipif(bool(slurm_rig.missing()), reason=slurm_rig.missing())
 
@@ -43,19 +42,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def on_slurm(**settings: object) -> SlurmSettings:
     return SlurmSettings(cpus=1, poll_s=0.5, time_min=10, memory_mb=1500, **settings)
-
-
-def table(out: Path) -> list[dict[str, str]]:
-    with (out / "results.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
-
-
-def wait_for(condition: Callable[[], object], timeout_s: float = 90) -> None:
-    until = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.1)
 
 
 @needs_slurm
