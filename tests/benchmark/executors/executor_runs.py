@@ -1,9 +1,33 @@
 """What tests of every executor ask of a run."""
 
+import contextlib
 import csv
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+
+class Heard:
+    """A progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+        self.advanced: list[int] = []
+        self.notes: list[str] = []
+        self.open = 0
+
+    @contextlib.contextmanager
+    def task(self, description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        self.opened.append(description)
+        self.open += 1
+        try:
+            yield self.advanced.append
+        finally:
+            self.open -= 1
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
 
 TIMES = {"fit_s", "ms_per_image", "peak_mb", "images_per_s"}
 

@@ -1,15 +1,14 @@
-import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
-from executor_runs import table, wait_for
+from executor_runs import Heard, table, wait_for
 
 from loco_tools.benchmark.cells import Cell
 from loco_tools.benchmark.executors.executor import ending
@@ -22,28 +21,6 @@ MakeSuite = Callable[..., Suite]
 Fits = Callable[[], int]
 
 PROCESSES = {"kind": "local"}
-
-
-class Heard:
-    """A progress that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.opened: list[str] = []
-        self.advanced: list[int] = []
-        self.notes: list[str] = []
-        self.open = 0
-
-    @contextlib.contextmanager
-    def task(self, description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-        self.opened.append(description)
-        self.open += 1
-        try:
-            yield self.advanced.append
-        finally:
-            self.open -= 1
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
 
 
 def faults(root: Path, **named: str) -> dict[str, dict[str, str]]:

@@ -4,13 +4,12 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from executor_runs import table
+from executor_runs import Heard, table, wait_for
 
 ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 
@@ -63,7 +62,7 @@ def test_a_node_that_is_killed_costs_nothing_and_results_equal_the_local_ones(
     tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite, fits: Fits, cluster: Cluster
 ) -> None:
     doomed = cluster.add_node(num_cpus=1, object_store_memory=10**8)
-    data, out = make_loco_class(), tmp_path / "out"
+    data, out, heard = make_loco_class(), tmp_path / "out", Heard()
     titles = ("a", "b", "c", "d")
     for label in titles:
         (tmp_path / f"fault-{label}").write_text("wait")
@@ -74,15 +73,15 @@ def test_a_node_that_is_killed_costs_nothing_and_results_equal_the_local_ones(
     )
 
     def kill_a_node_in_the_middle() -> None:
-        while len(list(tmp_path.glob("*.reached"))) < 2:  # one cell on each node
-            time.sleep(0.1)
+        wait_for(lambda: len(list(tmp_path.glob("*.reached"))) == 2)  # one cell on each node
         cluster.remove_node(doomed, allow_graceful=False)
+        wait_for(lambda: any("its node has died" in note for note in heard.notes))
         for label in titles:
             (tmp_path / f"fault-{label}").unlink()
 
     killer = threading.Thread(target=kill_a_node_in_the_middle)
     killer.start()
-    report = run(suite, [data], out)
+    report = run(suite, [data], out, heard)
     killer.join()
     assert report.exit_code == 0
     assert fits() == 5, "four cells, and one of them begun twice"
@@ -139,8 +138,7 @@ def test_ctrl_c_takes_the_cells_back_from_the_cluster(
     suite = make_suite("a", overrides={"a": {"fault": str(fault)}}, executor=on(cluster))
 
     def press() -> None:
-        while not fault.with_suffix(".reached").exists():
-            time.sleep(0.1)
+        wait_for(fault.with_suffix(".reached").exists)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=press).start()
