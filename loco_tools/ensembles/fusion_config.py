@@ -49,7 +49,7 @@ class FusionConfig(DetectorConfig, FusedTraining):
     """How much images' scores are taken relative to what good patches of the same look get."""
     local_maps: float = Field(default=0.25, ge=0, le=1)
     """The same of maps."""
-    smoothing: float = Field(default=0.7, ge=0)
+    smoothing: float = Field(default=0.6, ge=0)
     """Of the map before an image's score is read off it, in patches."""
     weights: Literal["equal", "worth"] = "worth"
     """"worth": heads and members count by how well they tell good patches of held-out images from

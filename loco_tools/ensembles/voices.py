@@ -20,9 +20,9 @@ _SHRINK = 4.0
 _AROUND = 8
 """Anchors whose statistics are pooled: an anchor and those nearest to it."""
 _LEAST_STD = 1e-6
-_POWER = 8
-"""CAWPE (Large et al. 2019) takes 4; patches are easier to tell apart than images, so AUROCs lie
-closer together. 4, 6 and 8 were compared on development classes, see the README."""
+_POWER = 2
+_LEAST_WRONG = 1e-3
+"""An AUROC closer to 1 than this counts as no better: so few patches do not tell."""
 _MOST_PATCHES = 4000
 
 
@@ -116,7 +116,8 @@ class Voices:
     def weigh(self, good: Spoken, anomalous: Spoken, inside: Sequence[Tensor]) -> None:
         """Weigh voices by how well each tells good patches from those in synthetic anomalies.
 
-        A voice's worth is 2 AUROC - 1 to a power, nothing where it is no better than chance.
+        A voice's worth is the square of (2 AUROC - 1) / (1 - AUROC), nothing where it is no better
+        than chance.
         Patches are asked, not images: there are thousands of good ones where there are tens of
         images, and image AUROCs of so few give one voice most of the weight by chance. Every
         anomaly counts the same, however large. Members' own image scores, where they count
@@ -225,8 +226,12 @@ def _pooled(values: Tensor, nearest: Tensor, around: Tensor, overall: Tensor) ->
 
 
 def _weights(aurocs: Tensor) -> Tensor:
-    """Weights that sum to 1; equal ones where no voice is better than chance."""
-    worth = (2 * aurocs - 1).clamp_min(0) ** _POWER
+    """Weights that sum to 1; equal ones where no voice is better than chance.
+
+    How far from chance, over how far from perfect: where synthetic anomalies are easy and every
+    voice is near 1, the one with half the errors of another is still worth four times as much.
+    """
+    worth = ((2 * aurocs - 1).clamp_min(0) / (1 - aurocs).clamp_min(_LEAST_WRONG)) ** _POWER
     if not float(worth.sum()):
         return torch.full_like(worth, 1 / max(1, len(worth)))
     return worth / worth.sum()
