@@ -313,17 +313,15 @@ class FeatureFusion(Ensemble):
             (distances if head is self._anchors else head.scores(rows)).view(B, h, w)
             for head in self._heads.values()
         ]
-        images, largest = [fused.new_zeros(B, 0)], [fused.new_zeros(B, 0)]
+        images = [fused.new_zeros(B, 0)]
         for member in self.members.values() if self.config.member_scores else ():
             scores = member.score_batch(batch)
             patches.append(resized(scores.patches[:, None], (h, w))[:, 0])
             images.append(scores.image[:, None])
-            largest.append(scores.patches.flatten(1).amax(dim=1, keepdim=True))
         return Spoken(
             torch.stack(patches, dim=1),
             nearest.view(B, h, w),
             torch.cat(images, dim=1),
-            torch.cat(largest, dim=1),
         )
 
     def score_batch(self, batch: Batch) -> PatchScores:

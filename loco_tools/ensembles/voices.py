@@ -31,16 +31,14 @@ class Spoken:
     """What voices say about images.
 
     Attributes:
-        patches: (N, V, h, w), a score per voice and patch.
+        patches: (N, V, h, w), a score per voice and patch; members that are heard come last.
         nearest: (N, h, w), the anchor that each patch's fused features are nearest to.
         images: (N, M), the members' own image scores.
-        largest: (N, M), the largest patch scores of the members.
     """
 
     patches: Tensor
     nearest: Tensor
     images: Tensor
-    largest: Tensor
 
     @staticmethod
     def joined(parts: Sequence["Spoken"]) -> "Spoken":
@@ -49,7 +47,6 @@ class Spoken:
             torch.cat([p.patches for p in parts]),
             torch.cat([p.nearest for p in parts]),
             torch.cat([p.images for p in parts]),
-            torch.cat([p.largest for p in parts]),
         )
 
 
@@ -95,7 +92,6 @@ class Voices:
         expected = _pooled(rows, nearest, around, mean)
         squares = (rows - expected[nearest]).square()
         spread = _pooled(squares, nearest, around, squares.mean(dim=0)).sqrt()
-        own = (good.images - good.largest).abs().amax(dim=0) > 1e-4 * good.images.abs().amax(dim=0)
         voices = cls(
             {
                 "mean": mean,
@@ -104,8 +100,7 @@ class Voices:
                 "spread": spread.clamp_min(_LEAST_STD),
                 "settings": torch.tensor([local_images, local_maps, smoothing], device=rows.device),
                 "weights": torch.full_like(mean, 1 / V),
-                "own": own.to(mean),
-                "member_weights": own.to(mean) / own.sum().clamp_min(1),
+                "member_weights": torch.full_like(mean[:M], 1 / max(1, M)),
                 "image_mean": torch.zeros(M + 1, device=rows.device),
                 "image_std": torch.ones(M + 1, device=rows.device),
             }
@@ -120,8 +115,8 @@ class Voices:
         than chance.
         Patches are asked, not images: there are thousands of good ones where there are tens of
         images, and image AUROCs of so few give one voice most of the weight by chance. Every
-        anomaly counts the same, however large. Members' own image scores, where they count
-        beside, are weighed by image AUROC for want of another.
+        anomaly counts the same, however large. A member's own image score weighs what its voice
+        does among the members.
 
         Args:
             good: about held-out good images.
@@ -139,9 +134,9 @@ class Voices:
             if bool(within.any())
         ]
         if told:
-            s["weights"] = _weights(torch.stack(told).mean(dim=0))
-        if bool(s["own"].any()):
-            s["member_weights"] = _weights(_aurocs(good.images, anomalous.images) * s["own"])
+            aurocs = torch.stack(told).mean(dim=0)
+            s["weights"] = _weights(aurocs)
+            s["member_weights"] = _weights(aurocs[len(aurocs) - good.images.shape[1] :])
         self._measure_images(good)
 
     def maps(self, spoken: Spoken) -> Tensor:
@@ -150,17 +145,17 @@ class Voices:
         return _mixed(self._deviations(spoken, local), self._state["weights"])
 
     def image_scores(self, spoken: Spoken) -> Tensor:
-        """(N,): the largest value of the smoothed mean of the voices' deviations.
+        """(N,): the voices together and the members' own image scores, half and half.
 
-        Members whose image score is not just the largest of their map (a mean over all places, a
-        re-weighted distance) have it counted beside, together as much as that value. All are
-        deviations from what held-out good images get.
+        What the voices say together of an image is the largest value of the smoothed mean of
+        their deviations. All are deviations from what held-out good images get.
         """
         s = self._state
         deviations = (self._image_values(spoken) - s["image_mean"]) / s["image_std"]
-        if not bool(s["own"].any()):
-            return deviations[:, -1]
-        return (deviations[:, -1] + (deviations[:, :-1] * s["member_weights"]).sum(dim=1)) / 2
+        together, members = deviations[:, -1], deviations[:, :-1]
+        if not members.shape[1]:
+            return together
+        return (together + (members * s["member_weights"]).sum(dim=1)) / 2
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything learned, for saving."""

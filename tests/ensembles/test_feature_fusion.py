@@ -65,7 +65,7 @@ def test_scores_are_deviations_from_what_good_validation_images_get() -> None:
     ensemble.fit(make_images(4), validation, seed=0)
     scores = [p.score for p in ensemble.predict(validation)]
     assert np.mean(scores) == pytest.approx(0, abs=1e-2)
-    assert np.std(scores) == pytest.approx(1, abs=1e-2)
+    assert 0.3 < np.std(scores) < 1.01  # a mean of deviations that go together in part
 
 
 @pytest.mark.parametrize(

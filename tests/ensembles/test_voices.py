@@ -7,10 +7,11 @@ GRID = (6, 8)
 ANCHORS = torch.tensor([[float(k)] for k in (*range(8), *range(100, 108))])
 
 
-def make_spoken(count: int = 20, seed: int = 0, *, fault: float = 0, own: bool = False) -> Spoken:
+def make_spoken(count: int = 20, seed: int = 0, *, fault: float = 0, members: int = 0) -> Spoken:
     """Two voices; the left half of the grid is calm, the right half rough: ten times as loud.
 
-    The first voice shows a fault in the calm half, the second one never.
+    The first voice shows a fault in the calm half, the second one never. The last `members` of
+    them are members, whose image scores are means over the image.
     """
     generator = torch.Generator().manual_seed(seed)
     patches = 10 + torch.randn(count, 2, *GRID, generator=generator) * 0.1
@@ -18,9 +19,8 @@ def make_spoken(count: int = 20, seed: int = 0, *, fault: float = 0, own: bool =
     patches[..., rough] = patches[..., rough] * 10
     patches[:, 0, 2, 1] += fault
     nearest = (8 * rough.long()).expand(count, *GRID)
-    largest = patches.flatten(2).amax(dim=2)
-    images = largest if not own else patches.flatten(2).mean(dim=2)
-    return Spoken(patches, nearest, images, largest)
+    images = patches.flatten(2).mean(dim=2)[:, 2 - members :]
+    return Spoken(patches, nearest, images)
 
 
 def make_voices(good: Spoken, local: float = 1.0, smoothing: float = 0.0) -> Voices:
@@ -59,13 +59,22 @@ def test_a_voice_that_tells_nothing_loses_its_weight() -> None:
     assert float(weights.sum()) == pytest.approx(1)
 
 
-def test_a_members_score_counts_beside_only_where_its_map_does_not_say_it() -> None:
-    heard, own = make_voices(make_spoken()), make_voices(make_spoken(own=True))
-    assert heard.tensors()["own"].tolist() == [0, 0]
-    assert own.tensors()["own"].tolist() == [1, 1]
-    odd = make_spoken(seed=3, own=True)
-    louder = Spoken(odd.patches, odd.nearest, odd.images + 50, odd.largest)
-    assert (own.image_scores(louder) > own.image_scores(odd) + 1).all()
+def test_members_own_image_scores_count_as_much_as_all_voices_together() -> None:
+    voices = make_voices(make_spoken(members=2))
+    odd = make_spoken(seed=3, members=2)
+    louder = Spoken(odd.patches, odd.nearest, odd.images + voices.tensors()["image_std"][:2])
+    torch.testing.assert_close(voices.image_scores(louder), voices.image_scores(odd) + 0.5)
+
+
+def test_a_members_image_score_weighs_what_its_voice_does() -> None:
+    good, faulty = make_spoken(members=2), make_spoken(seed=1, fault=5, members=2)
+    inside = [torch.zeros(1, *GRID, dtype=torch.bool) for _ in range(20)]
+    for one in inside:
+        one[:, 2, 1] = True
+    voices = make_voices(good)
+    assert voices.tensors()["member_weights"].tolist() == [0.5, 0.5]
+    voices.weigh(good, faulty, inside)
+    assert voices.tensors()["member_weights"][0] > 0.99
 
 
 def test_what_is_kept_makes_the_same_voices() -> None:
@@ -79,4 +88,4 @@ def test_batches_are_joined_in_order() -> None:
     one, other = make_spoken(2), make_spoken(3, seed=1)
     joined = Spoken.joined([one, other])
     torch.testing.assert_close(joined.patches[2:], other.patches)
-    assert len(joined.nearest) == len(joined.images) == len(joined.largest) == 5
+    assert len(joined.nearest) == len(joined.images) == 5
