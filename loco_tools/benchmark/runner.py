@@ -17,6 +17,7 @@ from loco_tools.benchmark.scheduling import work_through
 from loco_tools.benchmark.suite import Suite
 from loco_tools.datasets.sidecar import sidecar_path
 from loco_tools.errors import BenchmarkError
+from loco_tools.lock import held
 from loco_tools.progress import SILENT, Progress
 from loco_tools.schema import Schema, read_json
 
@@ -127,18 +128,20 @@ def run(
     Raises:
         LocoToolsError: an unknown class or method, or a wrong setting; nothing has been fitted.
         MissingExtraError: the executor needs an extra that is not installed.
-        BenchmarkError: the disk is full, or the executor cannot go on.
+        BenchmarkError: the disk is full, the executor cannot go on, or another process is working
+            in the same folder.
         KeyboardInterrupt: passed on after `results.csv` has been written.
     """
     from loco_tools.benchmark.executors.opening import check_extras
 
     check_extras(suite.executor)
     bench = planning.prepare(suite, class_paths, out, progress)
-    jobs = list(planning.jobs(bench, progress))
-    state = _open(bench, jobs, command)
-    report = _work(bench, jobs, progress, retry_failed=retry_failed)
-    ended = {"finished": _now(), "hardware": state.hardware | _hardware_used(report.records)}
-    files.write_json(out / RUN_FILE, state.model_copy(update=ended).model_dump(mode="json"))
+    with held(out, BenchmarkError, "name another folder with --out"):
+        jobs = list(planning.jobs(bench, progress))
+        state = _open(bench, jobs, command)
+        report = _work(bench, jobs, progress, retry_failed=retry_failed)
+        ended = {"finished": _now(), "hardware": state.hardware | _hardware_used(report.records)}
+        files.write_json(out / RUN_FILE, state.model_copy(update=ended).model_dump(mode="json"))
     return report
 
 

@@ -26,7 +26,6 @@ from loco_tools.capture.calibration import read_calibration
 from loco_tools.capture.cameras import Camera, Frame, open_camera
 from loco_tools.capture.gates import Verdict
 from loco_tools.capture.inspection import Inspector, reference_of
-from loco_tools.capture.lock import held
 from loco_tools.capture.opening import (
     choose_session,
     connect_again,
@@ -44,6 +43,7 @@ from loco_tools.capture.session import (
 )
 from loco_tools.datasets.images import Pixels, write_png
 from loco_tools.errors import CaptureError
+from loco_tools.lock import held
 from loco_tools.plan import Plan, PlannedShot
 
 Status = Literal["open", "done", "skipped"]
@@ -114,7 +114,7 @@ def open_guide(
     scale = None if calibration is None else read_calibration(calibration)
     device = open_camera(camera, plan, seed=seed)
     folder = choose_session(plan, captures / plan.name, session, new=new, skipped=skipped)
-    with held(folder), device:
+    with held(folder, CaptureError, "begin another session with --new"), device:
         guide = Guide(folder, open_session(folder, plan, device, seed, scale), device)
         if skipped:
             guide.take_up_skipped()

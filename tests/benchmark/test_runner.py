@@ -11,6 +11,7 @@ from loco_tools.benchmark.cells import Cell, read_record, read_scores
 from loco_tools.benchmark.runner import run
 from loco_tools.benchmark.suite import Suite
 from loco_tools.errors import BenchmarkError, DefinitionError, MethodError
+from loco_tools.lock import held
 
 Make = Callable[..., Path]
 MakeSuite = Callable[..., Suite]
@@ -23,7 +24,7 @@ def rows(out: Path) -> list[dict[str, str]]:
 
 
 def leftovers(out: Path) -> list[Path]:
-    return list(out.rglob(".*"))
+    return [path for path in out.rglob(".*") if path.name != ".lock"]
 
 
 def test_a_run_fills_every_cell_and_writes_one_row_for_each(
@@ -52,6 +53,20 @@ def test_a_run_fills_every_cell_and_writes_one_row_for_each(
     ]
     assert len(read_scores(cell / "scores.csv")) == 7
     assert not leftovers(out)
+
+
+def test_two_runs_in_one_folder_at_once_are_refused(
+    tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite, fits: Fits
+) -> None:
+    out = tmp_path / "out"
+    with (
+        held(out, BenchmarkError, "wait"),
+        pytest.raises(BenchmarkError, match=r"is being written by process .* another folder"),
+    ):
+        run(make_suite("a"), [make_loco_class()], out)
+    assert fits() == 0
+    assert not (out / "run.json").exists()
+    assert run(make_suite("a"), [make_loco_class()], out).exit_code == 0
 
 
 def test_the_columns_that_others_rely_on_come_first(

@@ -13,7 +13,6 @@ from session_builders import make_plan, write_photographs
 
 from loco_tools.capture.capture import capture
 from loco_tools.capture.guide import open_guide
-from loco_tools.capture.lock import held
 from loco_tools.capture.session import Shot, progress_of, read_shots
 from loco_tools.errors import CaptureError
 from loco_tools.files import sha256_of
@@ -126,24 +125,6 @@ def test_two_stations_cannot_write_one_session(
         # a lock dies with its process
         with open_guide(plan, camera=camera, captures=tmp_path, session="session-001") as guide:
             assert guide.progress().done == 0
-
-
-def test_the_lock_is_free_again_after_an_error_and_one_process_cannot_take_it_twice(
-    tmp_path: Path,
-) -> None:
-    with pytest.raises(ValueError, match="an accident"), held(tmp_path / "session"):
-        raise ValueError("an accident")
-    again = held(tmp_path / "session")
-    with (
-        held(tmp_path / "session"),
-        pytest.raises(CaptureError, match=f"written by process {os.getpid()} "),
-        again,
-    ):
-        pass
-    with held(tmp_path / "session"):
-        (tmp_path / "session" / ".holder").unlink()
-        with pytest.raises(CaptureError, match="is being written by another process"):
-            held(tmp_path / "session").__enter__()
 
 
 def test_a_camera_that_fails_leaves_no_lock_behind(plan: Plan, tmp_path: Path) -> None:

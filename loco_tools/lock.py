@@ -1,4 +1,4 @@
-"""One writer for a session: a lock that dies with its process, and a note of who holds it."""
+"""One writer for a folder: a lock that dies with its process, and a note of who holds it."""
 
 import contextlib
 import datetime
@@ -10,30 +10,34 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from loco_tools import files
-from loco_tools.errors import CaptureError
+from loco_tools.errors import LocoToolsError
 
 LOCK = ".lock"
 HOLDER = ".holder"
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold the lock of a session's folder, which is made when needed.
+def held(folder: Path, error: type[LocoToolsError], otherwise: str) -> Iterator[None]:
+    """Hold the lock of a folder, which is made when needed.
 
     The lock is the operating system's: it is free again when its process ends, however that was.
 
-    Raises:
-        CaptureError: another process holds it; the message names the process and its computer.
+    Args:
+        folder: a session's, or a run's.
+        error: what is raised when another process holds it; its message names that process and
+            its computer.
+        otherwise: what can be done but to stop that one, such as "begin another session with
+            --new".
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
-    except Timeout as error:
-        raise CaptureError(
-            f"{folder}: is being written by {_holder(folder)}; next step: stop that one, or begin "
-            "another session with --new"
-        ) from error
+    except Timeout as timeout:
+        raise error(
+            f"{folder}: is being written by {_holder(folder)}; next step: stop that one, or "
+            f"{otherwise}"
+        ) from timeout
     try:
         # not in the lock's own file, which whoever tries the lock empties
         files.write_text(folder / HOLDER, f"{_myself()}\n")

@@ -1,0 +1,31 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from loco_tools.errors import CaptureError
+from loco_tools.lock import held
+
+
+def take(folder: Path):
+    return held(folder, CaptureError, "begin another session with --new")
+
+
+def test_the_lock_is_free_again_after_an_error_and_one_process_cannot_take_it_twice(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ValueError, match="an accident"), take(tmp_path / "session"):
+        raise ValueError("an accident")
+    with (
+        take(tmp_path / "session"),
+        pytest.raises(CaptureError, match=f"written by process {os.getpid()} .*or begin another"),
+        take(tmp_path / "session"),
+    ):
+        pass
+
+
+def test_a_holder_that_left_no_note_is_another_process(tmp_path: Path) -> None:
+    with take(tmp_path / "session"):
+        (tmp_path / "session" / ".holder").unlink()
+        with pytest.raises(CaptureError, match="is being written by another process"):
+            take(tmp_path / "session").__enter__()
