@@ -124,7 +124,6 @@ class FeatureFusion(Ensemble):
             member.check_cut(self.member_cuts[name])
         self._block: Transformation | None = None
         self._heads: dict[str, Head] = {}
-        self._discriminator: Discriminator | None = None
         self._anchors: MemoryBank | None = None
         self._voices: Voices | None = None
 
@@ -245,9 +244,9 @@ class FeatureFusion(Ensemble):
         with torch.inference_mode():
             found = self._anomalous(self._fused, made, lesson.seed)
         anomalous, beside = found or (held_rows[:0], held_rows[:0])
-        self._discriminator = self._new_discriminator(lesson.pool.shape[1], lesson.seed)
+        discriminator = self._new_discriminator(lesson.pool.shape[1], lesson.seed)
         self.training_log = train_on_rows(
-            self._discriminator,
+            discriminator,
             FusedRows(
                 good=good[config.learn_from].clone(),
                 anomalous=anomalous.clone(),
@@ -260,7 +259,7 @@ class FeatureFusion(Ensemble):
             title=self.name,
             keep=self._keep,
         )
-        return Discriminating(self._discriminator)
+        return Discriminating(discriminator)
 
     def _anomalous(
         self, make: Any, anomalies: Iterable[Synthetic], seed: int

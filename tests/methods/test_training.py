@@ -62,6 +62,13 @@ def test_the_loss_falls_and_every_epoch_is_logged() -> None:
     assert not made.modules["net"].training
 
 
+def interrupt(kept: Path, at: int, seed: int = 0) -> None:
+    """Leave the state of a training that was interrupted in its step `at`."""
+    stopped, step = make_training(seed=seed)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run(breaking(step, at), progress=SILENT, keep=kept)
+
+
 @pytest.mark.parametrize("at", [3, 5, 11])
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -70,9 +77,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     whole, step = make_training()
     expected = whole.run(step, progress=SILENT)
 
-    stopped, step = make_training()
-    with pytest.raises(KeyboardInterrupt):
-        stopped.run(breaking(step, at), progress=SILENT, keep=tmp_path / "kept")
+    interrupt(tmp_path / "kept", at)
     resumed, step = make_training()
     seen: list[int] = []
 
@@ -102,9 +107,7 @@ def test_a_state_of_another_layout_is_not_taken_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "_SAVE_EVERY_S", 0.0)
-    stopped, step = make_training()
-    with pytest.raises(KeyboardInterrupt):
-        stopped.run(breaking(step, 7), progress=SILENT, keep=tmp_path / "kept")
+    interrupt(tmp_path / "kept", 7)
     monkeypatch.setattr(training, "_LAYOUT", training._LAYOUT + 1)
     fresh, step = make_training()
     expected, same_step = make_training()
@@ -117,9 +120,7 @@ def test_a_state_of_another_seed_is_not_taken_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "_SAVE_EVERY_S", 0.0)
-    stopped, step = make_training(seed=1)
-    with pytest.raises(KeyboardInterrupt):
-        stopped.run(breaking(step, 7), progress=SILENT, keep=tmp_path / "kept")
+    interrupt(tmp_path / "kept", 7, seed=1)
     fresh, step = make_training()
     expected, same_step = make_training()
     assert fresh.run(step, progress=SILENT, keep=tmp_path / "kept") == expected.run(
@@ -131,9 +132,7 @@ def test_a_damaged_state_is_an_error_with_the_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "_SAVE_EVERY_S", 0.0)
-    stopped, step = make_training()
-    with pytest.raises(KeyboardInterrupt):
-        stopped.run(breaking(step, 7), progress=SILENT, keep=tmp_path / "kept")
+    interrupt(tmp_path / "kept", 7)
     (tmp_path / "kept" / "training.safetensors").write_bytes(b"torn")
     again, step = make_training()
     with pytest.raises(MethodError, match=r"got a damaged one .*next step: remove that folder"):
