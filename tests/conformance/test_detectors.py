@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from loco_tools.ensembles import ENSEMBLES, create_ensemble, load_ensemble
+from loco_tools.ensembles.heads import Head
 from loco_tools.errors import MethodError
 from loco_tools.methods import METHODS, create, load_detector, training
 from loco_tools.methods.backbones import WEIGHT_FREE, named_backbone
@@ -107,13 +108,23 @@ def fit_briefly(name: str, seed: int = 0) -> Detector:
     return fit(name, seed, **({"steps": FEW} if name in TRAINED else {}))
 
 
+def modules(attributes: Mapping[str, object]) -> Iterator[tuple[str, nn.Module]]:
+    """Modules among a detector's attributes, those of an ensemble's heads with them."""
+    for name, value in attributes.items():
+        if isinstance(value, nn.Module):
+            yield name, value
+        elif isinstance(value, dict):
+            yield from modules(value)
+        elif isinstance(value, Head):
+            yield from modules(vars(value))
+
+
 def trainable(detector: Detector) -> dict[str, Tensor]:
     """Every parameter that the detector may learn, by its place."""
     return {
-        f"{attribute}.{name}": parameter
-        for attribute, value in vars(detector).items()
-        if isinstance(value, nn.Module)
-        for name, parameter in value.named_parameters()
+        f"{place}.{name}": parameter
+        for place, module in modules(vars(detector))
+        for name, parameter in module.named_parameters()
         if parameter.requires_grad
     }
 
