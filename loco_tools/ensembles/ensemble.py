@@ -108,6 +108,7 @@ class Ensemble(Detector):
         }
         ensemble = cls(config, members, device=device)
         ensemble.training_log = record.training_log
+        ensemble._input_size = record.input_size
         try:
             ensemble._restore({k: value.to(ensemble.device) for k, value in tensors.items()})
             ensemble._load_more(folder, backbone)
@@ -115,7 +116,6 @@ class Ensemble(Detector):
             raise MethodError(
                 f"{folder}: does not hold a complete {cls.name} ({error}); next step: fit it again"
             ) from error
-        ensemble._input_size = record.input_size
         return ensemble
 
     def _save_more(self, folder: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from loco_tools.datasets.images import Pixels
+from loco_tools.ensembles.backbone_banks import BackboneBanks
 from loco_tools.ensembles.ensemble import Ensemble
 from loco_tools.ensembles.fused_training import FusedRows, train_on_rows
 from loco_tools.ensembles.fusion_config import FusionConfig
@@ -74,8 +75,8 @@ class FeatureFusion(Ensemble):
 
     Deviations from the thesis, each with a setting (see `FusionConfig`): a memory bank on the
     fused features beside the discriminator, anomalies made in images beside feature noise, and
-    the members' own scores as voices of their own. In trials the discriminator with noise alone
-    stayed behind its best member.
+    as voices of their own the members' scores and memory banks on the maps of their backbones. In
+    trials the discriminator with noise alone stayed behind its best member.
     """
 
     name = "ensemble"
@@ -88,13 +89,14 @@ class FeatureFusion(Ensemble):
             # Bounds the time to fit and to predict; the members' own fits take longer.
             "components": 128.0,
             "hidden_dim": 256,
-            "steps": 250,
+            "steps": 150,
             "step_rows": 512,
             "anomalies": 12,
-            "bank_size": 2000,
-            "varied": 48,
+            "bank_size": 1000,
+            "backbone_bank": 500,
+            "varied": 0,
             "pool_patches": 30_000,
-            "weighing": 36,
+            "weighing": 24,
         },
     }
 
@@ -125,6 +127,7 @@ class FeatureFusion(Ensemble):
         self._block: Transformation | None = None
         self._heads: dict[str, Head] = {}
         self._anchors: MemoryBank | None = None
+        self._banks: BackboneBanks | None = None
         self._voices: Voices | None = None
 
     def _check_members(self, field: str, named: Iterable[str]) -> None:
@@ -157,9 +160,10 @@ class FeatureFusion(Ensemble):
         self._voices = Voices.fit(
             good,
             anchors,
-            local_images=self.config.local_images,
-            local_maps=self.config.local_maps,
+            local=self.config.local,
             smoothing=self.config.smoothing,
+            beside=len(self._fitted_banks()),
+            share=self.config.backbone_share,
         )
         if self.config.weights == "worth":
             images = [one.image for one in weighing]
@@ -188,7 +192,15 @@ class FeatureFusion(Ensemble):
     def _observe(self, train: Sequence[Pixels], seed: int, progress: Progress) -> Tensor:
         """Take note of the training images' features; some of their rows, not yet projected."""
         self._block = BLOCKS[self.config.block](self._channels).to(self.device)
-        rows = self._rows(self._stacked, train, seed, progress, "components")
+        banks = self._banks = self._new_banks()
+        generator = torch.Generator().manual_seed(seed)
+
+        def seen(batch: Batch) -> Tensor:
+            banks.observe(batch, self._per_image(train), generator)
+            return self._stacked(batch)
+
+        rows = self._rows(seen, train, seed, progress, "components")
+        banks.solve(self.config.backbone_bank, seed=seed, progress=progress)
         for part in torch.split(rows, _OBSERVED):
             self._block.observe(part)
         return rows
@@ -282,11 +294,10 @@ class FeatureFusion(Ensemble):
     def _rows(
         self, make: Any, images: Sequence[Pixels], seed: int, progress: Progress, title: str
     ) -> Tensor:
-        per_image = max(1, self.config.pool_patches // len(images))
         passed = good_rows(
             make,
             images,
-            per_image,
+            self._per_image(images),
             batch_size=self.config.batch_size,
             device=self.device,
             seed=seed,
@@ -294,6 +305,9 @@ class FeatureFusion(Ensemble):
             title=f"{self.name}: {title}",
         )
         return torch.cat(list(passed))
+
+    def _per_image(self, images: Sequence[Pixels]) -> int:
+        return max(1, self.config.pool_patches // len(images))
 
     @torch.inference_mode()
     def _heard(self, images: Sequence[Pixels], progress: Progress) -> Iterator[Spoken]:
@@ -303,7 +317,7 @@ class FeatureFusion(Ensemble):
                 advance(len(batch))
 
     def _spoken(self, batch: Batch) -> Spoken:
-        """What heads and members say about a batch."""
+        """What heads, backbones and members say about a batch."""
         fused = self._fused(batch)
         B, _, h, w = fused.shape
         rows = to_rows(fused)
@@ -312,25 +326,23 @@ class FeatureFusion(Ensemble):
             (distances if head is self._anchors else head.scores(rows)).view(B, h, w)
             for head in self._heads.values()
         ]
-        images = [fused.new_zeros(B, 0)]
-        for member in self.members.values() if self.config.member_scores else ():
-            scores = member.score_batch(batch)
-            patches.append(resized(scores.patches[:, None], (h, w))[:, 0])
-            images.append(scores.image[:, None])
+        patches += self._fitted_banks().scores(batch, (h, w))
+        said = [m.score_batch(batch) for m in self.members.values() if self.config.member_scores]
+        patches += [resized(one.patches[:, None], (h, w))[:, 0] for one in said]
+        none = [fused.new_zeros(B, 0)]
         return Spoken(
             torch.stack(patches, dim=1),
             nearest.view(B, h, w),
-            torch.cat(images, dim=1),
+            torch.cat(none + [one.image[:, None] for one in said], dim=1),
+            torch.cat(none + [one.patches.flatten(1).amax(1, keepdim=True) for one in said], dim=1),
         )
 
     def score_batch(self, batch: Batch) -> PatchScores:
         """See `Detector`; how voices are put together, `Voices` says."""
         if self._voices is None:
             raise self.not_fitted()
-        spoken = self._spoken(batch)
-        return PatchScores(
-            image=self._voices.image_scores(spoken), patches=self._voices.maps(spoken)
-        )
+        image, patches = self._voices.judge(self._spoken(batch))
+        return PatchScores(image=image, patches=patches)
 
     def cut_shape(self, cut: str) -> CutShape:
         """See `Detector.cut_shape`; the stride is the finest of the members'."""
@@ -348,6 +360,7 @@ class FeatureFusion(Ensemble):
         return [m.cut_shape(self.member_cuts[n]).channels for n, m in self.members.items()]
 
     def _sources(self, batch: Batch) -> list[Tensor]:
+        self._fitted_banks().prepare(batch)
         return [m.cut_batch(batch, self.member_cuts[n]) for n, m in self.members.items()]
 
     def _stacked(self, batch: Batch) -> Tensor:
@@ -367,6 +380,14 @@ class FeatureFusion(Ensemble):
             raise self.not_fitted()
         return self._anchors
 
+    def _fitted_banks(self) -> BackboneBanks:
+        if self._banks is None:
+            raise self.not_fitted()
+        return self._banks
+
+    def _new_banks(self) -> BackboneBanks:
+        return BackboneBanks(self.members.values(), self.config.backbone_strides, self.input_size)
+
     def _new_discriminator(self, dim: int, seed: int) -> Discriminator:
         generator = torch.Generator().manual_seed(seed)
         return Discriminator(dim, self.config.hidden_dim, generator).to(self.device).eval()
@@ -383,6 +404,7 @@ class FeatureFusion(Ensemble):
         for name, head in self._heads.items():
             if head is not self._anchors:
                 found |= {f"head.{name}.{key}": value for key, value in head.tensors().items()}
+        found |= {f"backbones.{k}": v for k, v in self._fitted_banks().tensors().items()}
         return found | {f"voices.{k}": v for k, v in self._voices.tensors().items()}
 
     def _restore(self, tensors: Mapping[str, Tensor]) -> None:
@@ -395,6 +417,8 @@ class FeatureFusion(Ensemble):
             blank = self._new_discriminator(block.dim, seed=0)
             same = name == MemoryBank.name
             self._heads[name] = self._anchors if same else restored(name, own, blank)
+        self._banks = self._new_banks()
+        self._banks.restore(_under("backbones.", tensors))
         self._voices = Voices(_under("voices.", tensors))
 
 

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 
 from loco_tools.ensembles.fused_training import FusedTraining
 from loco_tools.ensembles.transformation import Scale
+from loco_tools.methods.backbones import ALL_STRIDES
 from loco_tools.methods.detector import DetectorConfig
 
 HeadName = Literal["discriminator", "memory_bank", "gaussian"]
@@ -15,8 +16,8 @@ class FusionConfig(DetectorConfig, FusedTraining):
     """Defaults are for a GPU; every choice beyond the thesis can be switched off.
 
     The plain ensemble of the thesis: `heads = ["discriminator"]`, `member_scores = false`,
-    `source_weights = "equal"`, `learn_from = "train"`, `anomalies = 0`, `local_images = 0`,
-    `local_maps = 0`, `smoothing = 0`.
+    `source_weights = "equal"`, `learn_from = "train"`, `anomalies = 0`, `backbone_strides = []`,
+    `local = 0`, `smoothing = 0`.
     """
 
     cuts: dict[str, str] = Field(default_factory=dict)
@@ -44,11 +45,18 @@ class FusionConfig(DetectorConfig, FusedTraining):
     pool_patches: int = Field(default=60_000, ge=8)
     """Rows of training images that block and heads are computed from, drawn at random."""
     member_scores: bool = True
-    """The members' own maps and image scores count beside the heads."""
-    local_images: float = Field(default=0.5, ge=0, le=1)
-    """How much images' scores are taken relative to what good patches of the same look get."""
-    local_maps: float = Field(default=0.25, ge=0, le=1)
-    """The same of maps."""
+    """The members' own maps count beside the heads, and their image scores where these are
+    something else than the largest value of the map."""
+    backbone_strides: tuple[int, ...] = (4, 8, 16)
+    """Maps of the members' backbones that are heard beside heads and members, each through a
+    memory bank of its own; strides that a backbone does not have are left out."""
+    backbone_share: float = Field(default=0.3, ge=0, lt=1)
+    """How much these maps weigh together. Given, not measured: alone they are weak, and by what
+    they are worth alone they would weigh next to nothing."""
+    backbone_bank: int = Field(default=2000, ge=1)
+    """Rows of each of their memory banks."""
+    local: float = Field(default=0.25, ge=0, le=1)
+    """How much scores are taken relative to what good patches of the same look get."""
     smoothing: float = Field(default=0.6, ge=0)
     """Of the map before an image's score is read off it, in patches."""
     weights: Literal["equal", "worth"] = "worth"
@@ -62,6 +70,13 @@ class FusionConfig(DetectorConfig, FusedTraining):
     def _components_are_positive(cls, value: float | dict[str, float]) -> float | dict[str, float]:
         if any(count <= 0 for count in (value.values() if isinstance(value, dict) else [value])):
             raise ValueError(f"expected counts or shares above 0, got {value}")
+        return value
+
+    @field_validator("backbone_strides")
+    @classmethod
+    def _strides_exist(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) < len(value) or not set(value) <= set(ALL_STRIDES):
+            raise ValueError(f"expected different ones of {list(ALL_STRIDES)}, got {list(value)}")
         return value
 
     @field_validator("heads")

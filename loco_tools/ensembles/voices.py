@@ -1,4 +1,4 @@
-"""Voices of a feature-level ensemble: the heads on the fused features, and the members themselves.
+"""Voices of a feature-level ensemble: heads on the fused features, backbones' maps, and members.
 
 Each voice gives a score per patch. Here they are brought to one scale, in part relative to what
 good patches of the same look get, and weighed by how well they tell held-out good images from
@@ -31,14 +31,17 @@ class Spoken:
     """What voices say about images.
 
     Attributes:
-        patches: (N, V, h, w), a score per voice and patch; members that are heard come last.
+        patches: (N, V, h, w), a score per voice and patch: heads, then backbones' maps, then
+            members.
         nearest: (N, h, w), the anchor that each patch's fused features are nearest to.
         images: (N, M), the members' own image scores.
+        peaks: (N, M), the largest values of the members' own maps.
     """
 
     patches: Tensor
     nearest: Tensor
     images: Tensor
+    peaks: Tensor
 
     @staticmethod
     def joined(parts: Sequence["Spoken"]) -> "Spoken":
@@ -47,6 +50,7 @@ class Spoken:
             torch.cat([p.patches for p in parts]),
             torch.cat([p.nearest for p in parts]),
             torch.cat([p.images for p in parts]),
+            torch.cat([p.peaks for p in parts]),
         )
 
 
@@ -56,9 +60,7 @@ class Voices:
     A patch's score of a voice becomes a mixture of two deviations from good: from what all
     held-out good patches get, and from what those get that look alike, which are nearest to the
     same anchor. Surfaces differ in how far good ones lie apart; without the second, a detector is
-    as alarmed by an edge as by a scratch. Images and maps mix them each in their own way: an
-    image's score asks whether its worst place is worse than those of good images, a map which of
-    its places is worse than the others.
+    as alarmed by an edge as by a scratch.
     """
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
@@ -71,19 +73,21 @@ class Voices:
         good: Spoken,
         anchors: Tensor,
         *,
-        local_images: float,
-        local_maps: float,
+        local: float,
         smoothing: float,
+        beside: int = 0,
+        share: float = 0.0,
     ) -> "Voices":
         """From held-out good images, all voices weighing the same.
 
         Args:
             good: what the voices say about them.
             anchors: (M, D), the fused features that patches are told apart by.
-            local_images: 0 to 1, the share of the second deviation in images' scores.
-            local_maps: the same in maps.
+            local: 0 to 1, the share of the second deviation.
             smoothing: deviation of the Gaussian over maps, in patches, before an image's score is
                 read off as the largest value.
+            beside: how many voices are backbones' maps.
+            share: what these weigh together, whatever `weigh` finds.
         """
         V, M = good.patches.shape[1], good.images.shape[1]
         rows = good.patches.permute(0, 2, 3, 1).reshape(-1, V)
@@ -92,41 +96,38 @@ class Voices:
         expected = _pooled(rows, nearest, around, mean)
         squares = (rows - expected[nearest]).square()
         spread = _pooled(squares, nearest, around, squares.mean(dim=0)).sqrt()
+        given = torch.zeros_like(mean)
+        given[V - M - beside : V - M] = share / max(1, beside)
         voices = cls(
             {
                 "mean": mean,
                 "std": std,
                 "expected": expected,
                 "spread": spread.clamp_min(_LEAST_STD),
-                "settings": torch.tensor([local_images, local_maps, smoothing], device=rows.device),
-                "weights": torch.full_like(mean, 1 / V),
-                "member_weights": torch.full_like(mean[:M], 1 / max(1, M)),
-                "image_mean": torch.zeros(M + 1, device=rows.device),
-                "image_std": torch.ones(M + 1, device=rows.device),
+                "settings": torch.tensor([local, smoothing], device=rows.device),
+                "given": given,
+                "says_more": _says_more(good),
             }
         )
-        voices._measure_images(good)
+        voices._take(torch.full_like(mean, 0.5), good)
         return voices
 
     def weigh(self, good: Spoken, anomalous: Spoken, inside: Sequence[Tensor]) -> None:
         """Weigh voices by how well each tells good patches from those in synthetic anomalies.
 
         A voice's worth is the square of (2 AUROC - 1) / (1 - AUROC), nothing where it is no better
-        than chance.
-        Patches are asked, not images: there are thousands of good ones where there are tens of
-        images, and image AUROCs of so few give one voice most of the weight by chance. Every
-        anomaly counts the same, however large. A member's own image score weighs what its voice
-        does among the members.
+        than chance. Patches are asked, not images: there are thousands of good ones where there
+        are tens of images, and image AUROCs of so few give one voice most of the weight by chance.
+        Every anomaly counts the same, however large. Backbones' maps keep what they were given.
 
         Args:
             good: about held-out good images.
             anomalous: about such images with synthetic anomalies in them.
             inside: of each image (K, h, w) bool, the patches that lie in each of its anomalies.
         """
-        s, local = self._state, float(self._state["settings"][1])
-        near = self._deviations(good, local).permute(0, 2, 3, 1).flatten(0, 2)
+        near = self._deviations(good).permute(0, 2, 3, 1).flatten(0, 2)
         near = near[:: 1 + len(near) // _MOST_PATCHES]
-        far = self._deviations(anomalous, local).permute(0, 2, 3, 1)
+        far = self._deviations(anomalous).permute(0, 2, 3, 1)
         told = [
             _aurocs(near, patches[within])
             for patches, anomalies in zip(far, inside, strict=True)
@@ -134,46 +135,49 @@ class Voices:
             if bool(within.any())
         ]
         if told:
-            aurocs = torch.stack(told).mean(dim=0)
-            s["weights"] = _weights(aurocs)
-            s["member_weights"] = _weights(aurocs[len(aurocs) - good.images.shape[1] :])
-        self._measure_images(good)
+            self._take(torch.stack(told).mean(dim=0), good)
 
-    def maps(self, spoken: Spoken) -> Tensor:
-        """(N, h, w): the weighted mean of the voices' deviations."""
-        local = float(self._state["settings"][1])
-        return _mixed(self._deviations(spoken, local), self._state["weights"])
+    def judge(self, spoken: Spoken) -> tuple[Tensor, Tensor]:
+        """Scores of images (N,) and their maps (N, h, w).
 
-    def image_scores(self, spoken: Spoken) -> Tensor:
-        """(N,): the voices together and the members' own image scores, half and half.
-
-        What the voices say together of an image is the largest value of the smoothed mean of
-        their deviations. All are deviations from what held-out good images get.
+        A map is the weighted mean of the voices' deviations, an image's score the largest value of
+        it, smoothed, in deviations from what held-out good images get. Members whose image score
+        is not the largest value of their map know something about the image that no map says: they
+        count with half of what their voices weigh among the members.
         """
         s = self._state
-        deviations = (self._image_values(spoken) - s["image_mean"]) / s["image_std"]
-        together, members = deviations[:, -1], deviations[:, :-1]
-        if not members.shape[1]:
-            return together
-        return (together + (members * s["member_weights"]).sum(dim=1)) / 2
+        maps = self._maps(spoken)
+        deviations = (self._image_values(spoken, maps) - s["image_mean"]) / s["image_std"]
+        return (deviations * s["image_weights"]).sum(dim=1), maps
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything learned, for saving."""
         return self._state
 
-    def _measure_images(self, good: Spoken) -> None:
-        values = self._image_values(good)
-        self._state["image_mean"] = values.mean(dim=0)
-        self._state["image_std"] = values.std(dim=0, correction=0).clamp_min(_LEAST_STD)
+    def _take(self, aurocs: Tensor, good: Spoken) -> None:
+        """Weights from each voice's AUROC, and what good images get with them."""
+        s, M = self._state, good.images.shape[1]
+        given = s["given"]
+        weights = _weights(torch.where(given > 0, 0.5, aurocs), given == 0)
+        s["weights"] = given + (1 - given.sum()) * weights
+        told = torch.ones(M, dtype=torch.bool, device=given.device)
+        members = _weights(aurocs[len(aurocs) - M :], told) * s["says_more"] / 2
+        s["image_weights"] = torch.cat([members, 1 - members.sum(dim=0, keepdim=True)])
+        values = self._image_values(good, self._maps(good))
+        s["image_mean"] = values.mean(dim=0)
+        s["image_std"] = values.std(dim=0, correction=0).clamp_min(_LEAST_STD)
 
-    def _image_values(self, spoken: Spoken) -> Tensor:
+    def _maps(self, spoken: Spoken) -> Tensor:
+        weights = self._state["weights"]
+        mixed: Tensor = (self._deviations(spoken) * weights[:, None, None]).sum(dim=1)
+        return mixed
+
+    def _image_values(self, spoken: Spoken, maps: Tensor) -> Tensor:
         """(N, M + 1): the members' own image scores, and that of the voices together."""
-        deviations = self._deviations(spoken, float(self._state["settings"][0]))
-        together = self._largest(_mixed(deviations, self._state["weights"]))
-        return torch.cat([spoken.images, together[:, None]], dim=1)
+        return torch.cat([spoken.images, self._largest(maps)[:, None]], dim=1)
 
-    def _deviations(self, spoken: Spoken, local: float) -> Tensor:
-        s = self._state
+    def _deviations(self, spoken: Spoken) -> Tensor:
+        s, local = self._state, float(self._state["settings"][0])
         rows = spoken.patches.permute(0, 2, 3, 1)  # (N, h, w, V)
         deviations = (rows - s["mean"]) / s["std"]
         if local:
@@ -182,7 +186,7 @@ class Voices:
         return deviations.permute(0, 3, 1, 2)
 
     def _largest(self, maps: Tensor) -> Tensor:
-        sigma = float(self._state["settings"][2])
+        sigma = float(self._state["settings"][1])
         if not sigma:
             return maps.flatten(1).amax(dim=1)
         blurred = [
@@ -196,9 +200,10 @@ class Voices:
         return torch.tensor(blurred, device=maps.device, dtype=maps.dtype)
 
 
-def _mixed(deviations: Tensor, weights: Tensor) -> Tensor:
-    mixed: Tensor = (deviations * weights[:, None, None]).sum(dim=1)
-    return mixed
+def _says_more(good: Spoken) -> Tensor:
+    """(M,): 1 for members whose image scores are not the largest values of their maps, else 0."""
+    apart = (good.images - good.peaks).abs().amax(dim=0)
+    return (apart > 1e-4 * good.peaks.abs().amax(dim=0)).to(good.images)
 
 
 def _around(anchors: Tensor) -> Tensor:
@@ -220,16 +225,17 @@ def _pooled(values: Tensor, nearest: Tensor, around: Tensor, overall: Tensor) ->
     return (totals + _SHRINK * overall) / (counts[:, None] + _SHRINK)
 
 
-def _weights(aurocs: Tensor) -> Tensor:
-    """Weights that sum to 1; equal ones where no voice is better than chance.
+def _weights(aurocs: Tensor, among: Tensor) -> Tensor:
+    """Weights of those in the mask `among` that sum to 1; equal where none is better than chance.
 
     How far from chance, over how far from perfect: where synthetic anomalies are easy and every
     voice is near 1, the one with half the errors of another is still worth four times as much.
     """
     worth = ((2 * aurocs - 1).clamp_min(0) / (1 - aurocs).clamp_min(_LEAST_WRONG)) ** _POWER
+    worth = worth * among
     if not float(worth.sum()):
-        return torch.full_like(worth, 1 / max(1, len(worth)))
-    return worth / worth.sum()
+        worth = among.to(worth)
+    return worth / worth.sum().clamp_min(1e-9)
 
 
 def _aurocs(good: Tensor, anomalous: Tensor) -> Tensor:

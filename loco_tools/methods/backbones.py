@@ -175,6 +175,8 @@ class TorchvisionBackbone(Backbone):
     def maps(self, pixels: Tensor, strides: tuple[int, ...]) -> tuple[Tensor, ...]:
         """See `Backbone.maps`."""
         self.check_strides(strides)
+        if strides == STRIDES:
+            return self.taps(pixels)
         if strides not in self._parts:
             self._parts[strides] = self._part(strides).to(pixels.device)
         maps: dict[str, Tensor] = self._parts[strides](pixels)

@@ -95,18 +95,20 @@ class Batch:
 
         Backbones with the same `tag` are the same function, so the first one asked serves all.
         """
-        return self.remember(("taps", backbone.tag, size), lambda: backbone.taps(self.pixels(size)))
+        return self.maps(backbone, size, STRIDES)
 
     def maps(self, backbone: Backbone, size: Size, strides: tuple[int, ...]) -> tuple[Tensor, ...]:
-        """The backbone's feature maps at some strides; strides 8 and 16 are shared with `taps`.
+        """The backbone's feature maps at some strides, in one pass for those not yet known.
 
         Raises:
             MethodError: the backbone has no map at one of them.
         """
-        if strides == STRIDES:
-            return self.taps(backbone, size)
-        key = ("maps", backbone.tag, size, strides)
-        return self.remember(key, lambda: backbone.maps(self.pixels(size), strides))
+        kept: dict[int, Tensor] = self.remember(("maps", backbone.tag, size), dict)
+        missing = tuple(stride for stride in strides if stride not in kept)
+        if missing:
+            made = backbone.maps(self.pixels(size), missing)
+            kept.update(zip(missing, made, strict=True))
+        return tuple(kept[stride] for stride in strides)
 
     def rgb(self, size: Size) -> Tensor:
         """The images resized to (h, w), RGB in 0..1: (B, 3, h, w) float32."""

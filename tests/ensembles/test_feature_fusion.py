@@ -47,14 +47,15 @@ def fit(members: dict[str, Detector], **overrides: object) -> FeatureFusion:
     return ensemble.fit(make_images(4), make_images(2), seed=0)
 
 
+@pytest.mark.parametrize("strides", [(), (4, 8, 16)])
 def test_members_that_share_a_backbone_share_its_forward_pass(
-    monkeypatch: pytest.MonkeyPatch,
+    strides: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = random_backbone("squeezenet1_1")
-    ensemble = fit(make_members(backbone), batch_size=3)
+    ensemble = fit(make_members(backbone), batch_size=3, backbone_strides=strides)
     calls: list[int] = []
-    real = backbone.taps
-    monkeypatch.setattr(backbone, "taps", lambda x: calls.append(len(x)) or real(x))
+    real = backbone.maps
+    monkeypatch.setattr(backbone, "maps", lambda x, s: calls.append(len(x)) or real(x, s))
     assert len(list(ensemble.predict(make_images(6)))) == 6
     assert calls == [3, 3]
 
@@ -81,7 +82,10 @@ def test_scores_are_deviations_from_what_good_validation_images_get() -> None:
         {"learn_from": "train", "anomalies": 0},
         {"whiten": True, "scale": "per_channel"},
         {"source_weights": "equal", "weights": "worth"},
-        {"varied": 0, "local_maps": 0, "local_images": 0, "smoothing": 0},
+        {"varied": 0, "local": 0, "smoothing": 0},
+        {"backbone_strides": ()},
+        {"backbone_strides": (4,), "backbone_bank": 5},
+        {"backbone_share": 0.5},
     ],
     ids=str,
 )
@@ -122,6 +126,8 @@ def test_components_that_do_not_fit_the_members_are_an_error(
     [
         ({"components": 0}, "counts or shares above 0"),
         ({"heads": []}, "one or more different heads"),
+        ({"backbone_strides": [8, 8]}, r"different ones of \[4, 8, 16, 32\], got \[8, 8\]"),
+        ({"backbone_strides": [12]}, r"different ones of \[4, 8, 16, 32\], got \[12\]"),
         ({"heads": ["gaussian", "gaussian"]}, "one or more different heads"),
     ],
 )

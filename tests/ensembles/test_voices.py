@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -19,12 +21,21 @@ def make_spoken(count: int = 20, seed: int = 0, *, fault: float = 0, members: in
     patches[..., rough] = patches[..., rough] * 10
     patches[:, 0, 2, 1] += fault
     nearest = (8 * rough.long()).expand(count, *GRID)
-    images = patches.flatten(2).mean(dim=2)[:, 2 - members :]
-    return Spoken(patches, nearest, images)
+    images, peaks = (
+        found[:, 2 - members :] for found in (patches.mean((2, 3)), patches.amax((2, 3)))
+    )
+    return Spoken(patches, nearest, images, peaks)
 
 
-def make_voices(good: Spoken, local: float = 1.0, smoothing: float = 0.0) -> Voices:
-    return Voices.fit(good, ANCHORS, local_images=local, local_maps=local, smoothing=smoothing)
+def make_voices(good: Spoken, local: float = 1.0, beside: int = 0) -> Voices:
+    return Voices.fit(good, ANCHORS, local=local, smoothing=0, beside=beside, share=0.3)
+
+
+def in_the_fault(count: int = 20) -> list[torch.Tensor]:
+    """Where `make_spoken` puts the fault, for `Voices.weigh`."""
+    inside = torch.zeros(1, *GRID, dtype=torch.bool)
+    inside[:, 2, 1] = True
+    return [inside] * count
 
 
 def largest_places(maps: torch.Tensor) -> list[tuple[int, int]]:
@@ -33,7 +44,7 @@ def largest_places(maps: torch.Tensor) -> list[tuple[int, int]]:
 
 def test_good_images_have_scores_of_mean_zero_and_deviation_one() -> None:
     good = make_spoken()
-    scores = make_voices(good).image_scores(good)
+    scores, _ = make_voices(good).judge(good)
     assert float(scores.mean()) == pytest.approx(0, abs=1e-4)
     assert float(scores.std(correction=0)) == pytest.approx(1, abs=1e-3)
 
@@ -41,47 +52,62 @@ def test_good_images_have_scores_of_mean_zero_and_deviation_one() -> None:
 def test_a_fault_on_a_calm_surface_is_seen_beside_a_rough_one() -> None:
     faulty = make_spoken(seed=1, fault=5)
     local, overall = make_voices(make_spoken()), make_voices(make_spoken(), local=0)
-    assert largest_places(local.maps(faulty)) == [(2, 1)] * 20
-    assert (2, 1) not in largest_places(overall.maps(faulty))
+    assert largest_places(local.judge(faulty)[1]) == [(2, 1)] * 20
+    assert (2, 1) not in largest_places(overall.judge(faulty)[1])
 
 
 def test_a_voice_that_tells_nothing_loses_its_weight() -> None:
     good, faulty = make_spoken(), make_spoken(seed=1, fault=5)
-    inside = [torch.zeros(1, *GRID, dtype=torch.bool) for _ in range(20)]
-    for one in inside:
-        one[:, 2, 1] = True
     voices = make_voices(good)
     before = voices.tensors()["weights"].tolist()
-    voices.weigh(good, faulty, inside)
+    voices.weigh(good, faulty, in_the_fault())
     weights = voices.tensors()["weights"]
     assert before == [0.5, 0.5]
     assert weights[0] > 0.99
     assert float(weights.sum()) == pytest.approx(1)
 
 
-def test_members_own_image_scores_count_as_much_as_all_voices_together() -> None:
+def test_a_backbones_map_keeps_its_share_whatever_it_tells() -> None:
+    good, faulty = make_spoken(), make_spoken(seed=1, fault=5)
+    voices = make_voices(good, beside=1)  # the second one, which tells nothing
+    voices.weigh(good, faulty, in_the_fault())
+    assert voices.tensors()["weights"].tolist() == pytest.approx([0.7, 0.3])
+
+
+def test_voices_that_all_tell_nothing_weigh_the_same() -> None:
+    good = make_spoken()
+    voices = make_voices(good)
+    voices.weigh(good, good, in_the_fault())
+    assert voices.tensors()["weights"].tolist() == pytest.approx([0.5, 0.5], abs=0.3)
+
+
+def test_members_image_scores_that_no_map_says_count_as_much_as_all_voices_together() -> None:
     voices = make_voices(make_spoken(members=2))
     odd = make_spoken(seed=3, members=2)
-    louder = Spoken(odd.patches, odd.nearest, odd.images + voices.tensors()["image_std"][:2])
-    torch.testing.assert_close(voices.image_scores(louder), voices.image_scores(odd) + 0.5)
+    louder = replace(odd, images=odd.images + voices.tensors()["image_std"][:2])
+    torch.testing.assert_close(voices.judge(louder)[0], voices.judge(odd)[0] + 0.5)
+
+
+def test_members_image_scores_that_are_their_maps_largest_values_are_not_counted_again() -> None:
+    good = make_spoken(members=2)
+    voices = make_voices(replace(good, images=good.peaks))
+    odd = make_spoken(seed=3, members=2)
+    louder = replace(odd, images=odd.images + 100)
+    torch.testing.assert_close(voices.judge(louder)[0], voices.judge(odd)[0])
 
 
 def test_a_members_image_score_weighs_what_its_voice_does() -> None:
     good, faulty = make_spoken(members=2), make_spoken(seed=1, fault=5, members=2)
-    inside = [torch.zeros(1, *GRID, dtype=torch.bool) for _ in range(20)]
-    for one in inside:
-        one[:, 2, 1] = True
     voices = make_voices(good)
-    assert voices.tensors()["member_weights"].tolist() == [0.5, 0.5]
-    voices.weigh(good, faulty, inside)
-    assert voices.tensors()["member_weights"][0] > 0.99
+    assert voices.tensors()["image_weights"].tolist() == [0.25, 0.25, 0.5]
+    voices.weigh(good, faulty, in_the_fault())
+    assert voices.tensors()["image_weights"][0] > 0.49
 
 
 def test_what_is_kept_makes_the_same_voices() -> None:
-    voices = make_voices(make_spoken(), smoothing=0.7)
-    again, other = Voices(voices.tensors()), make_spoken(seed=5, fault=3)
-    torch.testing.assert_close(again.maps(other), voices.maps(other))
-    torch.testing.assert_close(again.image_scores(other), voices.image_scores(other))
+    voices = make_voices(make_spoken(members=1), beside=1)
+    again, other = Voices(voices.tensors()), make_spoken(seed=5, fault=3, members=1)
+    torch.testing.assert_close(again.judge(other), voices.judge(other))
 
 
 def test_batches_are_joined_in_order() -> None:
