@@ -21,7 +21,6 @@ from loco_tools.methods.detector import Detector, SingleDetector
 from loco_tools.methods.patch_features import to_rows
 from loco_tools.progress import Progress
 
-
 _LEAST_STD = 0.1
 """Of a channel, in mean deviations of all: one that good images hardly ever move would otherwise
 drown all others where it moves."""
