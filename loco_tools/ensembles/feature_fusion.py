@@ -160,7 +160,8 @@ class FeatureFusion(Ensemble):
         self._voices = Voices.fit(
             good,
             anchors,
-            local=self.config.local,
+            local_images=self.config.local_images,
+            local_maps=self.config.local_maps,
             smoothing=self.config.smoothing,
             beside=len(self._fitted_banks()),
             share=self.config.backbone_share,
@@ -327,14 +328,15 @@ class FeatureFusion(Ensemble):
             for head in self._heads.values()
         ]
         patches += self._fitted_banks().scores(batch, (h, w))
-        said = [m.score_batch(batch) for m in self.members.values() if self.config.member_scores]
-        patches += [resized(one.patches[:, None], (h, w))[:, 0] for one in said]
-        none = [fused.new_zeros(B, 0)]
+        images = [fused.new_zeros(B, 0)]
+        for member in self.members.values() if self.config.member_scores else ():
+            scores = member.score_batch(batch)
+            patches.append(resized(scores.patches[:, None], (h, w))[:, 0])
+            images.append(scores.image[:, None])
         return Spoken(
             torch.stack(patches, dim=1),
             nearest.view(B, h, w),
-            torch.cat(none + [one.image[:, None] for one in said], dim=1),
-            torch.cat(none + [one.patches.flatten(1).amax(1, keepdim=True) for one in said], dim=1),
+            torch.cat(images, dim=1),
         )
 
     def score_batch(self, batch: Batch) -> PatchScores:

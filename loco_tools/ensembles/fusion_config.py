@@ -17,7 +17,7 @@ class FusionConfig(DetectorConfig, FusedTraining):
 
     The plain ensemble of the thesis: `heads = ["discriminator"]`, `member_scores = false`,
     `source_weights = "equal"`, `learn_from = "train"`, `anomalies = 0`, `backbone_strides = []`,
-    `local = 0`, `smoothing = 0`.
+    `local_images = 0`, `local_maps = 0`, `smoothing = 0`.
     """
 
     cuts: dict[str, str] = Field(default_factory=dict)
@@ -45,8 +45,7 @@ class FusionConfig(DetectorConfig, FusedTraining):
     pool_patches: int = Field(default=60_000, ge=8)
     """Rows of training images that block and heads are computed from, drawn at random."""
     member_scores: bool = True
-    """The members' own maps count beside the heads, and their image scores where these are
-    something else than the largest value of the map."""
+    """The members' own maps and image scores count beside the heads."""
     backbone_strides: tuple[int, ...] = (4, 8, 16)
     """Maps of the members' backbones that are heard beside heads and members, each through a
     memory bank of its own; strides that a backbone does not have are left out."""
@@ -55,8 +54,10 @@ class FusionConfig(DetectorConfig, FusedTraining):
     they are worth alone they would weigh next to nothing."""
     backbone_bank: int = Field(default=2000, ge=1)
     """Rows of each of their memory banks."""
-    local: float = Field(default=0.25, ge=0, le=1)
-    """How much scores are taken relative to what good patches of the same look get."""
+    local_images: float = Field(default=0.5, ge=0, le=1)
+    """How much images' scores are taken relative to what good patches of the same look get."""
+    local_maps: float = Field(default=0.25, ge=0, le=1)
+    """The same of maps."""
     smoothing: float = Field(default=0.6, ge=0)
     """Of the map before an image's score is read off it, in patches."""
     weights: Literal["equal", "worth"] = "worth"

@@ -35,13 +35,11 @@ class Spoken:
             members.
         nearest: (N, h, w), the anchor that each patch's fused features are nearest to.
         images: (N, M), the members' own image scores.
-        peaks: (N, M), the largest values of the members' own maps.
     """
 
     patches: Tensor
     nearest: Tensor
     images: Tensor
-    peaks: Tensor
 
     @staticmethod
     def joined(parts: Sequence["Spoken"]) -> "Spoken":
@@ -50,7 +48,6 @@ class Spoken:
             torch.cat([p.patches for p in parts]),
             torch.cat([p.nearest for p in parts]),
             torch.cat([p.images for p in parts]),
-            torch.cat([p.peaks for p in parts]),
         )
 
 
@@ -60,7 +57,9 @@ class Voices:
     A patch's score of a voice becomes a mixture of two deviations from good: from what all
     held-out good patches get, and from what those get that look alike, which are nearest to the
     same anchor. Surfaces differ in how far good ones lie apart; without the second, a detector is
-    as alarmed by an edge as by a scratch.
+    as alarmed by an edge as by a scratch. Images and maps mix them each in their own way: an
+    image's score asks whether its worst place is worse than those of good images, a map which of
+    its places is worse than the others.
     """
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
@@ -73,7 +72,8 @@ class Voices:
         good: Spoken,
         anchors: Tensor,
         *,
-        local: float,
+        local_images: float,
+        local_maps: float,
         smoothing: float,
         beside: int = 0,
         share: float = 0.0,
@@ -83,7 +83,8 @@ class Voices:
         Args:
             good: what the voices say about them.
             anchors: (M, D), the fused features that patches are told apart by.
-            local: 0 to 1, the share of the second deviation.
+            local_images: 0 to 1, the share of the second deviation in images' scores.
+            local_maps: the same in maps.
             smoothing: deviation of the Gaussian over maps, in patches, before an image's score is
                 read off as the largest value.
             beside: how many voices are backbones' maps.
@@ -104,9 +105,8 @@ class Voices:
                 "std": std,
                 "expected": expected,
                 "spread": spread.clamp_min(_LEAST_STD),
-                "settings": torch.tensor([local, smoothing], device=rows.device),
+                "settings": torch.tensor([local_images, local_maps, smoothing], device=rows.device),
                 "given": given,
-                "says_more": _says_more(good),
             }
         )
         voices._take(torch.full_like(mean, 0.5), good)
@@ -118,16 +118,17 @@ class Voices:
         A voice's worth is the square of (2 AUROC - 1) / (1 - AUROC), nothing where it is no better
         than chance. Patches are asked, not images: there are thousands of good ones where there
         are tens of images, and image AUROCs of so few give one voice most of the weight by chance.
-        Every anomaly counts the same, however large. Backbones' maps keep what they were given.
+        Every anomaly counts the same, however large. Backbones' maps keep what they were given. A
+        member's own image score weighs what its voice does among the members.
 
         Args:
             good: about held-out good images.
             anomalous: about such images with synthetic anomalies in them.
             inside: of each image (K, h, w) bool, the patches that lie in each of its anomalies.
         """
-        near = self._deviations(good).permute(0, 2, 3, 1).flatten(0, 2)
+        near, far = (self._deviations(spoken).permute(0, 2, 3, 1) for spoken in (good, anomalous))
+        near = near.flatten(0, 2)
         near = near[:: 1 + len(near) // _MOST_PATCHES]
-        far = self._deviations(anomalous).permute(0, 2, 3, 1)
         told = [
             _aurocs(near, patches[within])
             for patches, anomalies in zip(far, inside, strict=True)
@@ -140,15 +141,17 @@ class Voices:
     def judge(self, spoken: Spoken) -> tuple[Tensor, Tensor]:
         """Scores of images (N,) and their maps (N, h, w).
 
-        A map is the weighted mean of the voices' deviations, an image's score the largest value of
-        it, smoothed, in deviations from what held-out good images get. Members whose image score
-        is not the largest value of their map know something about the image that no map says: they
-        count with half of what their voices weigh among the members.
+        A map is the weighted mean of the voices' deviations. What the voices say together of an
+        image is the largest value of such a mean, smoothed; its score is that and the members' own
+        image scores, half and half, all in deviations from what held-out good images get.
         """
+        values, maps = self._values(spoken)
         s = self._state
-        maps = self._maps(spoken)
-        deviations = (self._image_values(spoken, maps) - s["image_mean"]) / s["image_std"]
-        return (deviations * s["image_weights"]).sum(dim=1), maps
+        deviations = (values - s["image_mean"]) / s["image_std"]
+        together, members = deviations[:, -1], deviations[:, :-1]
+        if members.shape[1]:
+            together = (together + (members * s["member_weights"]).sum(dim=1)) / 2
+        return together, maps
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything learned, for saving."""
@@ -158,35 +161,41 @@ class Voices:
         """Weights from each voice's AUROC, and what good images get with them."""
         s, M = self._state, good.images.shape[1]
         given = s["given"]
-        weights = _weights(torch.where(given > 0, 0.5, aurocs), given == 0)
-        s["weights"] = given + (1 - given.sum()) * weights
-        told = torch.ones(M, dtype=torch.bool, device=given.device)
-        members = _weights(aurocs[len(aurocs) - M :], told) * s["says_more"] / 2
-        s["image_weights"] = torch.cat([members, 1 - members.sum(dim=0, keepdim=True)])
-        values = self._image_values(good, self._maps(good))
+        s["weights"] = given + (1 - given.sum()) * _weights(aurocs, given == 0)
+        members = aurocs[len(aurocs) - M :]
+        s["member_weights"] = _weights(members, torch.ones_like(members, dtype=torch.bool))
+        values, _ = self._values(good)
         s["image_mean"] = values.mean(dim=0)
         s["image_std"] = values.std(dim=0, correction=0).clamp_min(_LEAST_STD)
 
-    def _maps(self, spoken: Spoken) -> Tensor:
-        weights = self._state["weights"]
-        mixed: Tensor = (self._deviations(spoken) * weights[:, None, None]).sum(dim=1)
-        return mixed
+    def _values(self, spoken: Spoken) -> tuple[Tensor, Tensor]:
+        """(N, M + 1): the members' image scores, and that of the voices together; (N, h, w)."""
+        weights = self._state["weights"][:, None, None]
+        overall, alike = ((part * weights).sum(dim=1) for part in self._parts(spoken))
+        for_images, for_maps = ((1 - s) * overall + s * alike for s in self._shares())
+        return torch.cat([spoken.images, self._largest(for_images)[:, None]], dim=1), for_maps
 
-    def _image_values(self, spoken: Spoken, maps: Tensor) -> Tensor:
-        """(N, M + 1): the members' own image scores, and that of the voices together."""
-        return torch.cat([spoken.images, self._largest(maps)[:, None]], dim=1)
+    def _shares(self) -> tuple[float, float]:
+        """How much the deviation from alike patches counts: in images' scores, in maps."""
+        images, maps, _ = self._state["settings"].tolist()
+        return images, maps
 
     def _deviations(self, spoken: Spoken) -> Tensor:
-        s, local = self._state, float(self._state["settings"][0])
+        """(N, V, h, w), as maps mix them."""
+        overall, alike = self._parts(spoken)
+        share = self._shares()[1]
+        return (1 - share) * overall + share * alike
+
+    def _parts(self, spoken: Spoken) -> tuple[Tensor, Tensor]:
+        """(N, V, h, w) each: deviations from all good patches, and from those that look alike."""
+        s = self._state
         rows = spoken.patches.permute(0, 2, 3, 1)  # (N, h, w, V)
-        deviations = (rows - s["mean"]) / s["std"]
-        if local:
-            alike = (rows - s["expected"][spoken.nearest]) / s["spread"][spoken.nearest]
-            deviations = (1 - local) * deviations + local * alike
-        return deviations.permute(0, 3, 1, 2)
+        overall = (rows - s["mean"]) / s["std"]
+        alike = (rows - s["expected"][spoken.nearest]) / s["spread"][spoken.nearest]
+        return overall.permute(0, 3, 1, 2), alike.permute(0, 3, 1, 2)
 
     def _largest(self, maps: Tensor) -> Tensor:
-        sigma = float(self._state["settings"][1])
+        sigma = float(self._state["settings"][2])
         if not sigma:
             return maps.flatten(1).amax(dim=1)
         blurred = [
@@ -198,12 +207,6 @@ class Voices:
             for one in maps.float().cpu().numpy()
         ]
         return torch.tensor(blurred, device=maps.device, dtype=maps.dtype)
-
-
-def _says_more(good: Spoken) -> Tensor:
-    """(M,): 1 for members whose image scores are not the largest values of their maps, else 0."""
-    apart = (good.images - good.peaks).abs().amax(dim=0)
-    return (apart > 1e-4 * good.peaks.abs().amax(dim=0)).to(good.images)
 
 
 def _around(anchors: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ def test_scores_are_deviations_from_what_good_validation_images_get() -> None:
         {"learn_from": "train", "anomalies": 0},
         {"whiten": True, "scale": "per_channel"},
         {"source_weights": "equal", "weights": "worth"},
-        {"varied": 0, "local": 0, "smoothing": 0},
+        {"varied": 0, "local_maps": 0, "local_images": 0, "smoothing": 0},
         {"backbone_strides": ()},
         {"backbone_strides": (4,), "backbone_bank": 5},
         {"backbone_share": 0.5},

@@ -21,14 +21,20 @@ def make_spoken(count: int = 20, seed: int = 0, *, fault: float = 0, members: in
     patches[..., rough] = patches[..., rough] * 10
     patches[:, 0, 2, 1] += fault
     nearest = (8 * rough.long()).expand(count, *GRID)
-    images, peaks = (
-        found[:, 2 - members :] for found in (patches.mean((2, 3)), patches.amax((2, 3)))
-    )
-    return Spoken(patches, nearest, images, peaks)
+    images = patches.mean((2, 3))[:, 2 - members :]
+    return Spoken(patches, nearest, images)
 
 
 def make_voices(good: Spoken, local: float = 1.0, beside: int = 0) -> Voices:
-    return Voices.fit(good, ANCHORS, local=local, smoothing=0, beside=beside, share=0.3)
+    return Voices.fit(
+        good,
+        ANCHORS,
+        local_images=local,
+        local_maps=local,
+        smoothing=0,
+        beside=beside,
+        share=0.3,
+    )
 
 
 def in_the_fault(count: int = 20) -> list[torch.Tensor]:
@@ -81,27 +87,28 @@ def test_voices_that_all_tell_nothing_weigh_the_same() -> None:
     assert voices.tensors()["weights"].tolist() == pytest.approx([0.5, 0.5], abs=0.3)
 
 
-def test_members_image_scores_that_no_map_says_count_as_much_as_all_voices_together() -> None:
+def test_members_own_image_scores_count_as_much_as_all_voices_together() -> None:
     voices = make_voices(make_spoken(members=2))
     odd = make_spoken(seed=3, members=2)
     louder = replace(odd, images=odd.images + voices.tensors()["image_std"][:2])
     torch.testing.assert_close(voices.judge(louder)[0], voices.judge(odd)[0] + 0.5)
 
 
-def test_members_image_scores_that_are_their_maps_largest_values_are_not_counted_again() -> None:
-    good = make_spoken(members=2)
-    voices = make_voices(replace(good, images=good.peaks))
-    odd = make_spoken(seed=3, members=2)
-    louder = replace(odd, images=odd.images + 100)
-    torch.testing.assert_close(voices.judge(louder)[0], voices.judge(odd)[0])
+def test_images_and_maps_mix_the_deviations_each_in_their_own_way() -> None:
+    faulty = make_spoken(seed=1, fault=5)
+    voices = Voices.fit(make_spoken(), ANCHORS, local_images=1, local_maps=0, smoothing=0)
+    both, neither = make_voices(make_spoken()), make_voices(make_spoken(), local=0)
+    torch.testing.assert_close(voices.judge(faulty)[0], both.judge(faulty)[0])
+    torch.testing.assert_close(voices.judge(faulty)[1], neither.judge(faulty)[1])
+    assert not torch.allclose(voices.judge(faulty)[1], both.judge(faulty)[1])
 
 
 def test_a_members_image_score_weighs_what_its_voice_does() -> None:
     good, faulty = make_spoken(members=2), make_spoken(seed=1, fault=5, members=2)
     voices = make_voices(good)
-    assert voices.tensors()["image_weights"].tolist() == [0.25, 0.25, 0.5]
+    assert voices.tensors()["member_weights"].tolist() == [0.5, 0.5]
     voices.weigh(good, faulty, in_the_fault())
-    assert voices.tensors()["image_weights"][0] > 0.49
+    assert voices.tensors()["member_weights"][0] > 0.99
 
 
 def test_what_is_kept_makes_the_same_voices() -> None:
