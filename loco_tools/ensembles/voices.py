@@ -13,17 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from loco_tools.metrics.roc import auroc, rank
-
 _SHRINK = 4.0
 """Held-out patches that an anchor's own statistics have to outweigh."""
 _AROUND = 8
 """Anchors whose statistics are pooled: an anchor and those nearest to it."""
 _LEAST_STD = 1e-6
+_MOST_FALSE = 0.05
+_THRESHOLDS = 20
 _POWER = 2
-_LEAST_WRONG = 1e-3
-"""An AUROC closer to 1 than this counts as no better: so few patches do not tell."""
-_MOST_PATCHES = 4000
+_LEAST_MISSED = 1e-2
+"""A voice that misses less counts as no better: so few patches do not tell."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +114,13 @@ class Voices:
     def weigh(self, good: Spoken, anomalous: Spoken, inside: Sequence[Tensor]) -> None:
         """Weigh voices by how well each tells good patches from those in synthetic anomalies.
 
-        A voice's worth is the square of (2 AUROC - 1) / (1 - AUROC), nothing where it is no better
-        than chance. Patches are asked, not images: there are thousands of good ones where there
-        are tens of images, and image AUROCs of so few give one voice most of the weight by chance.
-        Every anomaly counts the same, however large. Backbones' maps keep what they were given. A
-        member's own image score weighs what its voice does among the members.
+        A voice's worth is the square of r / (1 - r), r being how much of an anomaly lies above a
+        threshold, on average over thresholds that up to 5 % of good patches exceed, as AU-sPRO
+        counts: an image's score is the largest of thousands of patches, so that what a voice says
+        where many good ones are alarming is of no use. Patches are asked, not images: there are
+        thousands of good ones where there are tens of images. Every anomaly counts the same,
+        however large. Backbones' maps keep what they were given. A member's own image score weighs
+        what its voice does among the members.
 
         Args:
             good: about held-out good images.
@@ -127,16 +128,15 @@ class Voices:
             inside: of each image (K, h, w) bool, the patches that lie in each of its anomalies.
         """
         near, far = (self._deviations(spoken).permute(0, 2, 3, 1) for spoken in (good, anomalous))
-        near = near.flatten(0, 2)
-        near = near[:: 1 + len(near) // _MOST_PATCHES]
-        told = [
-            _aurocs(near, patches[within])
+        thresholds = _thresholds(near.flatten(0, 2))
+        found = [
+            (patches[within][:, None] > thresholds).float().mean(dim=(0, 1))
             for patches, anomalies in zip(far, inside, strict=True)
             for within in anomalies
             if bool(within.any())
         ]
-        if told:
-            self._take(torch.stack(told).mean(dim=0), good)
+        if found:
+            self._take(torch.stack(found).mean(dim=0), good)
 
     def judge(self, spoken: Spoken) -> tuple[Tensor, Tensor]:
         """Scores of images (N,) and their maps (N, h, w).
@@ -157,12 +157,12 @@ class Voices:
         """Everything learned, for saving."""
         return self._state
 
-    def _take(self, aurocs: Tensor, good: Spoken) -> None:
-        """Weights from each voice's AUROC, and what good images get with them."""
+    def _take(self, found: Tensor, good: Spoken) -> None:
+        """Weights from what each voice finds, and what good images get with them."""
         s, M = self._state, good.images.shape[1]
         given = s["given"]
-        s["weights"] = given + (1 - given.sum()) * _weights(aurocs, given == 0)
-        members = aurocs[len(aurocs) - M :]
+        s["weights"] = given + (1 - given.sum()) * _weights(found, given == 0)
+        members = found[len(found) - M :]
         s["member_weights"] = _weights(members, torch.ones_like(members, dtype=torch.bool))
         values, _ = self._values(good)
         s["image_mean"] = values.mean(dim=0)
@@ -228,20 +228,20 @@ def _pooled(values: Tensor, nearest: Tensor, around: Tensor, overall: Tensor) ->
     return (totals + _SHRINK * overall) / (counts[:, None] + _SHRINK)
 
 
-def _weights(aurocs: Tensor, among: Tensor) -> Tensor:
-    """Weights of those in the mask `among` that sum to 1; equal where none is better than chance.
+def _thresholds(good: Tensor) -> Tensor:
+    """(T, V): values that up to `_MOST_FALSE` of good patches (N, V) exceed, evenly spaced."""
+    ordered = good.sort(dim=0, descending=True).values
+    rates = torch.arange(1, _THRESHOLDS + 1, device=good.device) / _THRESHOLDS * _MOST_FALSE
+    return ordered[(rates * (len(good) - 1)).long()]
 
-    How far from chance, over how far from perfect: where synthetic anomalies are easy and every
-    voice is near 1, the one with half the errors of another is still worth four times as much.
+
+def _weights(found: Tensor, among: Tensor) -> Tensor:
+    """Weights of those in the mask `among` that sum to 1; equal where none finds anything.
+
+    What is found over what is missed: where synthetic anomalies are easy and every voice finds
+    nearly all, the one that misses half as much as another is still worth four times as much.
     """
-    worth = ((2 * aurocs - 1).clamp_min(0) / (1 - aurocs).clamp_min(_LEAST_WRONG)) ** _POWER
-    worth = worth * among
+    worth = among * (found / (1 - found).clamp_min(_LEAST_MISSED)) ** _POWER
     if not float(worth.sum()):
-        worth = among.to(worth)
+        worth = among.to(found)
     return worth / worth.sum().clamp_min(1e-9)
-
-
-def _aurocs(good: Tensor, anomalous: Tensor) -> Tensor:
-    """(V,): per column, how well rows of anomalies are told from good ones."""
-    pairs = zip(good.T.cpu().numpy(), anomalous.T.cpu().numpy(), strict=True)
-    return good.new_tensor([auroc(rank(near, far)) for near, far in pairs])
