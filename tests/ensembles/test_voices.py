@@ -80,11 +80,22 @@ def test_a_backbones_map_keeps_its_share_whatever_it_tells() -> None:
     assert voices.tensors()["weights"].tolist() == pytest.approx([0.7, 0.3])
 
 
-def test_voices_that_all_tell_nothing_weigh_the_same() -> None:
+def test_voices_that_all_find_nothing_weigh_the_same() -> None:
     good = make_spoken()
     voices = make_voices(good)
-    voices.weigh(good, good, in_the_fault())
-    assert voices.tensors()["weights"].tolist() == pytest.approx([0.5, 0.5], abs=0.3)
+    quiet = replace(good, patches=good.patches - 1000)
+    voices.weigh(good, quiet, in_the_fault())
+    assert voices.tensors()["weights"].tolist() == [0.5, 0.5]
+
+
+def test_a_voice_that_many_good_patches_alarm_as_much_as_anomalies_loses_its_weight() -> None:
+    good, faulty = make_spoken(), make_spoken(seed=1, fault=500)
+    alarmed = torch.rand(good.patches[:, 1].shape, generator=torch.Generator().manual_seed(4)) < 0.1
+    good.patches[:, 1][alarmed] = 400.0
+    faulty.patches[:, 1, 2, 1] = 400.0  # no good patch is above: its AUROC is .95
+    voices = make_voices(good, local=0)
+    voices.weigh(good, faulty, in_the_fault())
+    assert voices.tensors()["weights"][1] < 0.01
 
 
 def test_members_own_image_scores_count_as_much_as_all_voices_together() -> None:
