@@ -25,6 +25,7 @@ from loco_tools.ensembles.gathering import (
     patch_shares,
 )
 from loco_tools.ensembles.heads import Discriminating, Gaussian, Head, MemoryBank, restored
+from loco_tools.ensembles.member_cuts import cuts_of
 from loco_tools.ensembles.source_worth import source_weights
 from loco_tools.ensembles.synthetic import (
     FAMILIES,
@@ -34,7 +35,6 @@ from loco_tools.ensembles.synthetic import (
 )
 from loco_tools.ensembles.transformation import BLOCKS, Transformation, resized, stack
 from loco_tools.ensembles.voices import Spoken, Voices
-from loco_tools.errors import MethodError
 from loco_tools.methods.batch import Batch, batches
 from loco_tools.methods.detector import CutShape, Detector, PatchScores
 from loco_tools.methods.patch_features import to_rows
@@ -104,39 +104,12 @@ class FeatureFusion(Ensemble):
         self, config: FusionConfig, members: Mapping[str, Detector], *, device: str = "auto"
     ) -> None:
         super().__init__(config, members, device=device)
-        self._check_members("cuts", config.cuts)
-        if isinstance(config.components, dict):
-            self._check_members("components", config.components)
-            missing = sorted(set(members) - set(config.components))
-            if config.block == "global" or missing:
-                raise MethodError(
-                    f"{self.name}: components per member are for the independent block and name "
-                    f"every member; got block {config.block}, members without a number: "
-                    f"{', '.join(missing) or 'none'}"
-                )
-        self.member_cuts: dict[str, str] = {}
-        for name, member in self.members.items():
-            if not member.cuts:
-                raise MethodError(
-                    f"{self.name}: {name} names no place to cut it, which a feature-level "
-                    "ensemble needs; next step: leave it out, or use an output-level ensemble "
-                    "such as ensemble-mean"
-                )
-            self.member_cuts[name] = config.cuts.get(name, member.cuts[0])
-            member.check_cut(self.member_cuts[name])
+        self.member_cuts = cuts_of(self.members, config, ensemble=self.name)
         self._block: Transformation | None = None
         self._heads: dict[str, Head] = {}
         self._anchors: MemoryBank | None = None
         self._banks: BackboneBanks | None = None
         self._voices: Voices | None = None
-
-    def _check_members(self, field: str, named: Iterable[str]) -> None:
-        unknown = sorted(set(named) - set(self.members))
-        if unknown:
-            raise MethodError(
-                f'{self.name}: {field} names "{unknown[0]}", which is no member; '
-                f"members: {', '.join(self.members)}"
-            )
 
     @torch.inference_mode()
     def _fit(
