@@ -82,9 +82,12 @@ class Transformation(nn.Module):
         projected: Tensor = (rows - self.mean) @ self.basis
         return projected
 
+    @abstractmethod
     def forward(self, sources: Sequence[Tensor]) -> Tensor:
-        """(B, C_k, h_k, w_k) per source -> (B, dim, h, w) on the largest grid."""
-        return self.project(stack(sources).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        """(B, C_k, h_k, w_k) per source -> (B, dim, h, w) on the largest grid.
+
+        Projecting and resizing commute, so sources are projected at their own grids first.
+        """
 
     @abstractmethod
     def _basis(
@@ -110,6 +113,17 @@ class Transformation(nn.Module):
 class GlobalTransformation(Transformation):
     """One PCA over the channels of all sources: components that sources share count once."""
 
+    def forward(self, sources: Sequence[Tensor]) -> Tensor:
+        """See `Transformation.forward`; a source's channels are a share of every component."""
+        grid = largest_grid(sources)
+        means = torch.split(self.mean, list(self.channels))
+        blocks = torch.split(self.basis, list(self.channels))
+        shares = []
+        for source, mean, rows in zip(sources, means, blocks, strict=True):
+            own = rows.T @ (source.flatten(2) - mean[:, None])  # (B, dim, h_k * w_k)
+            shares.append(resized(own.view(*own.shape[:2], *source.shape[2:]), grid))
+        return torch.stack(shares).sum(dim=0)
+
     def _basis(
         self, covariance: Tensor, components: float | Sequence[float], whiten: bool
     ) -> Tensor:
@@ -119,13 +133,10 @@ class GlobalTransformation(Transformation):
 
 
 class IndependentTransformation(Transformation):
-    """A PCA per source: no source can crowd out another one's components.
-
-    Projecting and resizing commute, so sources are projected at their own grids first.
-    """
+    """A PCA per source: no source can crowd out another one's components."""
 
     def forward(self, sources: Sequence[Tensor]) -> Tensor:
-        """(B, C_k, h_k, w_k) per source -> (B, dim, h, w) on the largest grid."""
+        """See `Transformation.forward`; a source has components of its own."""
         means = torch.split(self.mean, list(self.channels))
         blocks = torch.split(self.basis, list(self.channels))
         projected = []
@@ -182,8 +193,14 @@ def principal(covariance: Tensor, components: float, whiten: bool) -> Tensor:
 
 def stack(sources: Sequence[Tensor]) -> Tensor:
     """Resize maps to the grid of the largest and concatenate them: (B, sum of C, h, w)."""
+    grid = largest_grid(sources)
+    return torch.cat([resized(source, grid) for source in sources], dim=1)
+
+
+def largest_grid(sources: Sequence[Tensor]) -> tuple[int, int]:
+    """(h, w) of the map with most places."""
     grid = max((source.shape[-2:] for source in sources), key=lambda size: size[0] * size[1])
-    return torch.cat([resized(source, (grid[0], grid[1])) for source in sources], dim=1)
+    return grid[0], grid[1]
 
 
 def resized(source: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -25,6 +25,19 @@ class NearestNeighbours:
         found = [self._search_block(part, k) for part in torch.split(queries, block)]
         return torch.cat([d for d, _ in found]), torch.cat([i for _, i in found])
 
+    def distances(self, queries: Tensor) -> Tensor:
+        """Distance (Q,) of each query to the nearest row, in about half the time of `search`.
+
+        It is a root of a difference of squares: off by up to some 1e-3 of |q| where it is near 0.
+        """
+        block = max(1, BLOCK_FLOATS // max(1, len(self.bank)))
+        closest = [
+            torch.addmm(self._half_norms, part, self.bank.T, beta=-1).amax(dim=1)
+            for part in torch.split(queries, block)
+        ]
+        squares = queries.square().sum(dim=1) - 2 * torch.cat(closest)
+        return squares.clamp_min(0).sqrt()
+
     def _search_block(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         closeness = torch.addmm(self._half_norms, queries, self.bank.T, beta=-1)  # (Q, M)
         best = closeness.max(dim=1, keepdim=True) if k == 1 else closeness.topk(k, dim=1)

@@ -98,8 +98,12 @@ def test_the_independent_block_keeps_the_components_of_each_source() -> None:
     torch.testing.assert_close(block.project(rows).abs(), expected.abs(), rtol=1e-3, atol=1e-3)
 
 
-def test_projecting_before_resizing_changes_nothing() -> None:
-    block = make_independent(make_rows(), 2.0)
+@pytest.mark.parametrize("kind", ["global", "independent"])
+def test_projecting_before_resizing_changes_nothing(kind: str) -> None:
+    rows = make_rows()
+    block = (
+        make_block(rows, [2, 4], components=3) if kind == "global" else make_independent(rows, 2.0)
+    )
     sources = [torch.randn(2, 2, 6, 8), torch.randn(2, 4, 3, 4)]
     at_grid = block.project(stack(sources).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
     torch.testing.assert_close(block(sources), at_grid, rtol=1e-4, atol=1e-4)

@@ -25,3 +25,12 @@ def test_blocks_equal_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_row_of_the_bank_is_at_distance_zero_of_itself() -> None:
     bank = torch.randn(20, 64) * 100 + 1000
     assert NearestNeighbours(bank).search(bank)[0].max() == 0
+
+
+def test_distances_alone_are_those_of_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest, "BLOCK_FLOATS", 70)
+    generator = torch.Generator().manual_seed(2)
+    bank, queries = (torch.randn(count, 5, generator=generator) + 3 for count in (20, 33))
+    index = nearest.NearestNeighbours(bank)
+    torch.testing.assert_close(index.distances(queries), index.search(queries)[0][:, 0])
+    assert float(index.distances(bank).max()) < 1e-2
