@@ -124,7 +124,7 @@ class BackboneBanks:
         """(B, C, ~h/s, ~w/s) of every backbone and stride."""
         self.prepare(batch)
         return [
-            backbone.relative(one)
+            one
             for backbone, strides, _ in self._backbones
-            for one in batch.maps(backbone, self._size, strides)
+            for one in batch.relative_maps(backbone, self._size, strides)
         ]

@@ -5,6 +5,7 @@ Whatever is computed for a batch is kept with it: several detectors that are giv
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from loco_tools.datasets.images import Pixels
 from loco_tools.datasets.sample import Images
 from loco_tools.errors import MethodError
 from loco_tools.methods import Resize
-from loco_tools.methods.backbones import STRIDES, Backbone
+from loco_tools.methods.backbones import Backbone
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -90,15 +91,11 @@ class Batch:
         """The images resized to (h, w), ImageNet-normalised RGB: (B, 3, h, w) float32."""
         return self.remember(("pixels", size), lambda: self._pixels(size))
 
-    def taps(self, backbone: Backbone, size: Size) -> tuple[Tensor, ...]:
-        """The backbone's feature maps at input size (h, w), shallow first: (B, C, h/s, w/s) each.
-
-        Backbones with the same `tag` are the same function, so the first one asked serves all.
-        """
-        return self.maps(backbone, size, STRIDES)
-
     def maps(self, backbone: Backbone, size: Size, strides: tuple[int, ...]) -> tuple[Tensor, ...]:
-        """The backbone's feature maps at some strides, in one pass for those not yet known.
+        """The backbone's feature maps at some strides and input size (h, w): (B, C, ~h/s, ~w/s).
+
+        One pass gives those that are not yet known. Backbones with the same `tag` are the same
+        function, so the first one asked serves all.
 
         Raises:
             MethodError: the backbone has no map at one of them.
@@ -109,6 +106,15 @@ class Batch:
             made = backbone.maps(self.pixels(size), missing)
             kept.update(zip(missing, made, strict=True))
         return tuple(kept[stride] for stride in strides)
+
+    def relative_maps(
+        self, backbone: Backbone, size: Size, strides: tuple[int, ...]
+    ) -> tuple[Tensor, ...]:
+        """As `maps`, and as distances are to see them, see `Backbone.relative`."""
+        return tuple(
+            self.remember(("relative", backbone.tag, size, stride), partial(backbone.relative, one))
+            for stride, one in zip(strides, self.maps(backbone, size, strides), strict=True)
+        )
 
     def rgb(self, size: Size) -> Tensor:
         """The images resized to (h, w), RGB in 0..1: (B, 3, h, w) float32."""

@@ -97,12 +97,11 @@ class DeepFeatures(nn.Module):
     def _map(self, batch: Batch, size: Size, scale: int, grid: Size) -> Tensor:
         backbone = self.backbone[0]
         if scale == 0:
-            (found,) = batch.maps(backbone, size, (self.stride,))
+            (found,) = batch.relative_maps(backbone, size, (self.stride,))
         else:
             smaller = (size[0] // 2**scale, size[1] // 2**scale)
             pixels = functional.interpolate(batch.pixels(size), size=smaller, mode="nearest")
-            (found,) = backbone.maps(pixels, (self.stride,))
-        found = backbone.relative(found)
+            (found,) = map(backbone.relative, backbone.maps(pixels, (self.stride,)))
         if found.shape[-2:] == grid:
             return found
         return functional.interpolate(found, size=grid, mode="bilinear", align_corners=False)

@@ -1,5 +1,7 @@
 """Exact nearest neighbours by blocked matrix products."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -21,8 +23,7 @@ class NearestNeighbours:
         |q - b|^2 / 2 = |q|^2 / 2 - (q.b - |b|^2 / 2): the largest bracket is the nearest. The
         distances of the rows found are then computed directly, free of cancellation.
         """
-        block = max(1, BLOCK_FLOATS // max(1, len(self.bank)))
-        found = [self._search_block(part, k) for part in torch.split(queries, block)]
+        found = [self._search_block(part, k) for part in self._blocks(queries)]
         return torch.cat([d for d, _ in found]), torch.cat([i for _, i in found])
 
     def distances(self, queries: Tensor) -> Tensor:
@@ -30,16 +31,19 @@ class NearestNeighbours:
 
         It is a root of a difference of squares: off by up to some 1e-3 of |q| where it is near 0.
         """
-        block = max(1, BLOCK_FLOATS // max(1, len(self.bank)))
-        closest = [
-            torch.addmm(self._half_norms, part, self.bank.T, beta=-1).amax(dim=1)
-            for part in torch.split(queries, block)
-        ]
+        closest = [self._closeness(part).amax(dim=1) for part in self._blocks(queries)]
         squares = queries.square().sum(dim=1) - 2 * torch.cat(closest)
         return squares.clamp_min(0).sqrt()
 
+    def _blocks(self, queries: Tensor) -> Sequence[Tensor]:
+        return torch.split(queries, max(1, BLOCK_FLOATS // max(1, len(self.bank))))
+
+    def _closeness(self, queries: Tensor) -> Tensor:
+        """(Q, M): the bracket of `search`, larger is nearer."""
+        return torch.addmm(self._half_norms, queries, self.bank.T, beta=-1)
+
     def _search_block(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        closeness = torch.addmm(self._half_norms, queries, self.bank.T, beta=-1)  # (Q, M)
+        closeness = self._closeness(queries)
         best = closeness.max(dim=1, keepdim=True) if k == 1 else closeness.topk(k, dim=1)
         rows = best.indices
         distances = torch.stack(

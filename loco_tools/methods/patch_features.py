@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from loco_tools.datasets.images import Pixels
-from loco_tools.methods.backbones import Backbone
+from loco_tools.methods.backbones import STRIDES, Backbone
 from loco_tools.methods.batch import Batch, Size, batches
 from loco_tools.progress import Progress
 
@@ -89,7 +89,7 @@ class FeatureSource(nn.Module):
 
     def _of(self, batch: Batch, size: Size) -> Tensor:
         backbone = self.backbone[0]
-        features = self.patches([backbone.relative(t) for t in batch.taps(backbone, size)])
+        features = self.patches(batch.relative_maps(backbone, size, STRIDES))
         standardised: Tensor = (features - self.mean[:, None, None]) / self.std[:, None, None]
         return standardised
 

@@ -21,9 +21,9 @@ def make_batch(count: int = 4, seed: int = 0, *, spot: bool = False) -> Batch:
     return Batch(list(images))
 
 
-def make_member(backbone: Backbone, name: str = "patchcore") -> Detector:
-    small = {"pretrain_dim": 32, "target_dim": 32} if name == "patchcore" else {}
-    member = create(name, backbone=backbone, overrides=small, input_size_px=SIZE[0])
+def make_member(backbone: Backbone) -> Detector:
+    small = {"pretrain_dim": 32, "target_dim": 32}
+    member = create("patchcore", backbone=backbone, overrides=small, input_size_px=SIZE[0])
     return member.fit(list(make_batch().images), [], seed=0)
 
 

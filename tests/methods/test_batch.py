@@ -4,7 +4,7 @@ import torch
 
 from loco_tools.datasets.sample import Images
 from loco_tools.errors import MethodError
-from loco_tools.methods.backbones import random_backbone
+from loco_tools.methods.backbones import STRIDES, named_backbone, random_backbone
 from loco_tools.methods.batch import Batch, batches, input_size, resize_image
 
 
@@ -62,8 +62,8 @@ def test_detectors_that_share_a_backbone_share_its_pass(monkeypatch: pytest.Monk
         monkeypatch.setattr(backbone, "taps", lambda x, real=real: calls.append(1) or real(x))
     batch = Batch([np.zeros((64, 64, 3), np.uint8)])
     for backbone in (first, second, first):
-        batch.taps(backbone, (64, 64))
-    batch.taps(first, (64, 96))
+        batch.maps(backbone, (64, 64), STRIDES)
+    batch.maps(first, (64, 96), STRIDES)
     assert len(calls) == 2
 
 
@@ -87,3 +87,15 @@ def test_an_array_that_is_no_rgb_image_is_an_error() -> None:
     with pytest.raises(MethodError, match=r"expected an RGB image .* got shape \(8, 8\) uint8"):
         Batch([np.zeros((8, 8), np.uint8)]).pixels((16, 16))
     assert torch.device("cpu") == Batch([]).device
+
+
+def test_maps_less_their_medians_are_computed_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = named_backbone("scattering")
+    calls: list[int] = []
+    real = backbone.relative
+    monkeypatch.setattr(backbone, "relative", lambda maps: calls.append(1) or real(maps))
+    batch = Batch([np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)])
+    found = [batch.relative_maps(backbone, (64, 64), strides) for strides in ((8,), (8, 16))]
+    assert len(calls) == 2
+    assert found[0][0] is found[1][0]
+    torch.testing.assert_close(found[1][1], real(batch.maps(backbone, (64, 64), (16,))[0]))
