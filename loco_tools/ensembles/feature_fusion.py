@@ -136,6 +136,8 @@ class FeatureFusion(Ensemble):
             local_images=self.config.local_images,
             local_maps=self.config.local_maps,
             smoothing=self.config.smoothing,
+            surroundings=self.config.surroundings,
+            member_images=self.config.member_images,
             beside=len(self._fitted_banks()),
             share=self.config.backbone_share,
         )

@@ -17,7 +17,7 @@ class FusionConfig(DetectorConfig, FusedTraining):
 
     The plain ensemble of the thesis: `heads = ["discriminator"]`, `member_scores = false`,
     `source_weights = "equal"`, `learn_from = "train"`, `anomalies = 0`, `backbone_strides = []`,
-    `local_images = 0`, `local_maps = 0`, `smoothing = 0`.
+    `local_images = 0`, `local_maps = 0`, `smoothing = 0`, `surroundings = 0`.
     """
 
     cuts: dict[str, str] = Field(default_factory=dict)
@@ -54,12 +54,17 @@ class FusionConfig(DetectorConfig, FusedTraining):
     they are worth alone they would weigh next to nothing."""
     backbone_bank: int = Field(default=2000, ge=1)
     """Rows of each of their memory banks."""
-    local_images: float = Field(default=0.5, ge=0, le=1)
+    local_images: float = Field(default=0.4, ge=0, le=1)
     """How much images' scores are taken relative to what good patches of the same look get."""
     local_maps: float = Field(default=0.25, ge=0, le=1)
     """The same of maps."""
     smoothing: float = Field(default=0.6, ge=0)
     """Of the map before an image's score is read off it, in patches."""
+    surroundings: float = Field(default=0.75, ge=0, le=1)
+    """How much of what its surroundings get is taken off every patch before that: a good surface
+    that is blotched all over is alarming everywhere, a defect more than what is around it."""
+    member_images: float = Field(default=0.3, ge=0, le=1)
+    """How much the members' own image scores count in an image's score."""
     weights: Literal["equal", "worth"] = "worth"
     """"worth": heads and members count by how well they tell good patches of held-out images from
     those in synthetic anomalies; "equal": all the same."""

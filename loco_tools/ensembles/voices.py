@@ -13,11 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from loco_tools.methods.perlin import Field
+
 _SHRINK = 4.0
 """Held-out patches that an anchor's own statistics have to outweigh."""
 _AROUND = 8
 """Anchors whose statistics are pooled: an anchor and those nearest to it."""
 _LEAST_STD = 1e-6
+_SURROUNDINGS = 4.0
+"""Deviation of the Gaussian that a place's surroundings are averaged with, in patches."""
 _MOST_FALSE = 0.05
 _THRESHOLDS = 20
 _POWER = 2
@@ -74,6 +78,8 @@ class Voices:
         local_images: float,
         local_maps: float,
         smoothing: float,
+        surroundings: float = 0.0,
+        member_images: float = 0.5,
         beside: int = 0,
         share: float = 0.0,
     ) -> "Voices":
@@ -86,6 +92,8 @@ class Voices:
             local_maps: the same in maps.
             smoothing: deviation of the Gaussian over maps, in patches, before an image's score is
                 read off as the largest value.
+            surroundings: how much of what its surroundings get is taken off every patch first.
+            member_images: 0 to 1, the share of the members' own image scores in an image's.
             beside: how many voices are backbones' maps.
             share: what these weigh together, whatever `weigh` finds.
         """
@@ -104,7 +112,10 @@ class Voices:
                 "std": std,
                 "expected": expected,
                 "spread": spread.clamp_min(_LEAST_STD),
-                "settings": torch.tensor([local_images, local_maps, smoothing], device=rows.device),
+                "settings": torch.tensor(
+                    [local_images, local_maps, smoothing, surroundings, member_images],
+                    device=rows.device,
+                ),
                 "given": given,
             }
         )
@@ -142,15 +153,18 @@ class Voices:
         """Scores of images (N,) and their maps (N, h, w).
 
         A map is the weighted mean of the voices' deviations. What the voices say together of an
-        image is the largest value of such a mean, smoothed; its score is that and the members' own
-        image scores, half and half, all in deviations from what held-out good images get.
+        image is the largest value of such a mean, smoothed and less a share of what its
+        surroundings get: good surfaces that are blotched all over are alarming everywhere, a defect
+        more than what is around it. An image's score is that and a share of the members' own image
+        scores, all in deviations from what held-out good images get.
         """
         values, maps = self._values(spoken)
         s = self._state
         deviations = (values - s["image_mean"]) / s["image_std"]
         together, members = deviations[:, -1], deviations[:, :-1]
         if members.shape[1]:
-            together = (together + (members * s["member_weights"]).sum(dim=1)) / 2
+            share = float(s["settings"][4])
+            together = (1 - share) * together + share * (members * s["member_weights"]).sum(dim=1)
         return together, maps
 
     def tensors(self) -> dict[str, Tensor]:
@@ -177,7 +191,7 @@ class Voices:
 
     def _shares(self) -> tuple[float, float]:
         """How much the deviation from alike patches counts: in images' scores, in maps."""
-        images, maps, _ = self._state["settings"].tolist()
+        images, maps, *_ = self._state["settings"].tolist()
         return images, maps
 
     def _deviations(self, spoken: Spoken) -> Tensor:
@@ -195,18 +209,22 @@ class Voices:
         return overall.permute(0, 3, 1, 2), alike.permute(0, 3, 1, 2)
 
     def _largest(self, maps: Tensor) -> Tensor:
-        sigma = float(self._state["settings"][2])
-        if not sigma:
-            return maps.flatten(1).amax(dim=1)
-        blurred = [
-            float(
-                cv2.GaussianBlur(
-                    np.ascontiguousarray(one), (0, 0), sigma, borderType=cv2.BORDER_REFLECT
-                ).max()
-            )
+        """(N,): where a patch stands out most from its surroundings, of (N, h, w)."""
+        _, _, smoothing, share, _ = self._state["settings"].tolist()
+        found = [
+            float((_blurred(one, smoothing) - share * _blurred(one, _SURROUNDINGS)).max())
             for one in maps.float().cpu().numpy()
         ]
-        return torch.tensor(blurred, device=maps.device, dtype=maps.dtype)
+        return torch.tensor(found, device=maps.device, dtype=maps.dtype)
+
+
+def _blurred(values: Field, sigma: float) -> Field:
+    """(h, w), by a Gaussian of that deviation; the edge is reflected."""
+    if not sigma:
+        return values
+    steady = np.ascontiguousarray(values)
+    blurred = cv2.GaussianBlur(steady, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+    return blurred.astype(np.float32, copy=False)
 
 
 def _around(anchors: Tensor) -> Tensor:

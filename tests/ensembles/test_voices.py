@@ -98,11 +98,52 @@ def test_a_voice_that_many_good_patches_alarm_as_much_as_anomalies_loses_its_wei
     assert voices.tensors()["weights"][1] < 0.01
 
 
-def test_members_own_image_scores_count_as_much_as_all_voices_together() -> None:
-    voices = make_voices(make_spoken(members=2))
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5])
+def test_members_own_image_scores_count_as_much_as_they_are_told_to(share: float) -> None:
+    voices = Voices.fit(
+        make_spoken(members=2),
+        ANCHORS,
+        local_images=1,
+        local_maps=1,
+        smoothing=0,
+        member_images=share,
+    )
     odd = make_spoken(seed=3, members=2)
     louder = replace(odd, images=odd.images + voices.tensors()["image_std"][:2])
-    torch.testing.assert_close(voices.judge(louder)[0], voices.judge(odd)[0] + 0.5)
+    torch.testing.assert_close(voices.judge(louder)[0], voices.judge(odd)[0] + share)
+
+
+def test_an_image_blotched_all_over_alarms_less_than_one_with_a_fault() -> None:
+    good = make_spoken(200)
+    blotched, faulty = make_spoken(20, seed=1), make_spoken(20, seed=1)
+    blotched.patches[..., : GRID[1] // 2] += 1.5
+    faulty.patches[:, :, 2, 1] += 1.5
+
+    def alarms(surroundings: float) -> tuple[float, float]:
+        voices = Voices.fit(
+            good,
+            ANCHORS,
+            local_images=1,
+            local_maps=1,
+            smoothing=0,
+            surroundings=surroundings,
+        )
+        return float(voices.judge(blotched)[0].mean()), float(voices.judge(faulty)[0].mean())
+
+    blotches, fault = alarms(0)
+    assert blotches > fault
+    blotches, fault = alarms(0.75)
+    assert fault > blotches + 5
+
+
+def test_surroundings_are_taken_off_images_scores_but_not_off_maps() -> None:
+    good, faulty = make_spoken(), make_spoken(seed=1, fault=5)
+    plain = make_voices(good)
+    relative = Voices.fit(
+        good, ANCHORS, local_images=1, local_maps=1, smoothing=0, surroundings=0.75
+    )
+    torch.testing.assert_close(relative.judge(faulty)[1], plain.judge(faulty)[1])
+    assert not torch.allclose(relative.judge(faulty)[0], plain.judge(faulty)[0])
 
 
 def test_images_and_maps_mix_the_deviations_each_in_their_own_way() -> None:
