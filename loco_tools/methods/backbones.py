@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from loco_tools import files
 from loco_tools.errors import MethodError, did_you_mean
+from loco_tools.methods.folding import for_running, layout
 from loco_tools.progress import SILENT, Progress
 
 DEFAULT = "wide_resnet50_2"
@@ -132,8 +133,9 @@ class Backbone(nn.Module):
 class TorchvisionBackbone(Backbone):
     """A torchvision classifier without its head.
 
-    `net` ends at the last stage with stride 16 and is what most detectors run; maps at other
-    strides come from longer or shorter parts of the same network.
+    `net`, which ends at the last stage with stride 16, has the parameters under torchvision's
+    names. Maps come from parts of the network copied for running: without batch norms, and on a
+    CPU channels last, which halves the time of a MobileNetV2.
     """
 
     def __init__(self, name: str) -> None:
@@ -153,7 +155,7 @@ class TorchvisionBackbone(Backbone):
         self.net.eval().requires_grad_(False)
         self.strides = tuple(sorted(self._found))
         self.channels = tuple(self._found[stride][1] for stride in STRIDES)
-        self._parts: dict[tuple[int, ...], nn.Module] = {}
+        self._running: dict[tuple[tuple[int, ...], torch.device], nn.Module] = {}
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -165,22 +167,21 @@ class TorchvisionBackbone(Backbone):
         self.check_strides((stride,))
         return self._found[stride][1]
 
-    @torch.inference_mode()
     def taps(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """See `Backbone.taps`."""
-        maps: dict[str, Tensor] = self.net(pixels)
-        return tuple(maps[stage] for stage in self.stages)
+        return self.maps(pixels, STRIDES)
 
     @torch.inference_mode()
     def maps(self, pixels: Tensor, strides: tuple[int, ...]) -> tuple[Tensor, ...]:
         """See `Backbone.maps`."""
         self.check_strides(strides)
-        if strides == STRIDES:
-            return self.taps(pixels)
-        if strides not in self._parts:
-            self._parts[strides] = self._part(strides).to(pixels.device)
-        maps: dict[str, Tensor] = self._parts[strides](pixels)
-        return tuple(maps[self._found[stride][0]] for stride in strides)
+        which = (strides, pixels.device)
+        if which not in self._running:
+            self._running[which] = for_running(self._part(strides), pixels.device)
+        maps: dict[str, Tensor] = self._running[which](
+            pixels.to(memory_format=layout(pixels.device))
+        )
+        return tuple(maps[self._found[stride][0]].contiguous() for stride in strides)
 
     def parameter_count(self, strides: tuple[int, ...]) -> int:
         """See `Backbone.parameter_count`."""
@@ -191,7 +192,9 @@ class TorchvisionBackbone(Backbone):
         from torchvision.models.feature_extraction import create_feature_extractor
 
         stages = [self._found[stride][0] for stride in strides]
-        made: nn.Module = create_feature_extractor(self._model[0], {s: s for s in stages})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made: nn.Module = create_feature_extractor(self._model[0], {s: s for s in stages})
         return made.eval().requires_grad_(False)
 
     def fill(self, state: dict[str, Tensor], *, weights: str, origin: str) -> None:
@@ -215,6 +218,7 @@ class TorchvisionBackbone(Backbone):
             )
         self.net.load_state_dict({key: state[key] for key in wanted}, strict=False)
         self._fill_deeper(state)
+        self._running.clear()
         self.weights = weights
 
     def _fill_deeper(self, state: dict[str, Tensor]) -> None:
