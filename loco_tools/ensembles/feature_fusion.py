@@ -6,6 +6,7 @@ each location of the fused map: SimpleNet's discriminator, a memory bank, a Gaus
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any, ClassVar
 
 import torch
@@ -18,11 +19,13 @@ from loco_tools.ensembles.fused_training import FusedRows, train_on_rows
 from loco_tools.ensembles.fusion_config import FusionConfig
 from loco_tools.ensembles.gathering import (
     INSIDE,
+    Make,
     Varied,
     anomalous_rows,
     at_input_size,
     good_rows,
     patch_shares,
+    with_masks,
 )
 from loco_tools.ensembles.heads import Discriminating, Gaussian, Head, MemoryBank, restored
 from loco_tools.ensembles.member_cuts import cuts_of
@@ -35,9 +38,10 @@ from loco_tools.ensembles.synthetic import (
 )
 from loco_tools.ensembles.transformation import BLOCKS, Transformation, resized, stack
 from loco_tools.ensembles.voices import Spoken, Voices
-from loco_tools.methods.batch import Batch, batches
+from loco_tools.methods.batch import Batch, Passes
 from loco_tools.methods.detector import CutShape, Detector, PatchScores
 from loco_tools.methods.patch_features import to_rows
+from loco_tools.methods.perlin import Mask
 from loco_tools.methods.simplenet import Discriminator
 from loco_tools.methods.training import prefixed
 from loco_tools.progress import Progress
@@ -50,6 +54,8 @@ images left the voices' weights unsteady: the discriminator's was .03 to .52 on 
 which images happened to be drawn."""
 _SOURCES_WEIGHED = 12
 """Images with anomalies that are enough to weigh whole sources; voices get all of them."""
+_KEPT_MB = 256.0
+"""Of images and backbones' maps, at most, for each of the sets that are gone through twice."""
 _WATCHED = 5
 """One in so many held-out rows is not learned but watched, for the log."""
 _OBSERVED = 4096
@@ -68,6 +74,20 @@ class _Lesson:
     held_rows: Tensor
     seed: int
     progress: Progress
+
+
+@dataclass(frozen=True)
+class _Weighed:
+    """Synthetic anomalies that sources or voices are weighed on, and passes over their images."""
+
+    anomalies: list[Synthetic]
+    passes: Passes
+
+    def with_masks(self) -> Iterator[tuple[Batch, list[Mask]]]:
+        """As `anomalous_rows` takes them."""
+        masks = (one.mask for one in self.anomalies)
+        for batch in self.passes:
+            yield batch, list(islice(masks, len(batch)))
 
 
 class FeatureFusion(Ensemble):
@@ -120,15 +140,15 @@ class FeatureFusion(Ensemble):
         seed: int,
         progress: Progress,
     ) -> None:
-        held_out = self._held_out(train, validation, progress)
-        weighing = self._weighing(held_out, seed)
+        held_out = self._passes(self._held_out(train, validation, progress))
+        weighing = [self._weighed(part) for part in self._weighing(held_out.images, seed)]
         pool = self._observe(train, seed, progress)
         held_rows = self._rows(self._stacked, held_out, seed, progress, "held-out features")
         self._solve(pool, held_rows, weighing, seed)
         block = self._fitted_block()
         pool, held_rows = block.project(pool), block.project(held_rows)
-        self._fit_heads(_Lesson(train, held_out, pool, held_rows, seed, progress))
-        good = Spoken.joined(list(self._heard(held_out, progress)))
+        self._fit_heads(_Lesson(train, held_out.images, pool, held_rows, seed, progress))
+        good = Spoken.joined(list(self._heard([held_out], progress)))
         anchors = self._fitted_anchors().bank
         self._voices = Voices.fit(
             good,
@@ -142,16 +162,19 @@ class FeatureFusion(Ensemble):
             share=self.config.backbone_share,
         )
         if self.config.weights == "worth":
-            images = [one.image for one in weighing]
-            anomalous = Spoken.joined(list(self._heard(images, progress)))
+            anomalous = Spoken.joined(list(self._heard([w.passes for w in weighing], progress)))
             grid = (anomalous.patches.shape[2], anomalous.patches.shape[3])
-            inside = [patch_shares(one.masks, grid).to(self.device) > INSIDE for one in weighing]
+            inside = [
+                patch_shares(one.masks, grid).to(self.device) > INSIDE
+                for part in weighing
+                for one in part.anomalies
+            ]
             self._voices.weigh(good, anomalous, inside)
 
-    def _weighing(self, images: Sequence[Pixels], seed: int) -> list[Synthetic]:
-        """Synthetic anomalies that nothing here learns from."""
+    def _weighing(self, images: Sequence[Pixels], seed: int) -> list[list[Synthetic]]:
+        """Synthetic anomalies that nothing here learns from: for whole sources, and more."""
         if "worth" not in (self.config.weights, self.config.source_weights):
-            return []
+            return [[], []]
         known = {*_TAUGHT}
         if any(member.name == "draem" for member in self.members.values()):
             known |= {*LEARNED_FROM}
@@ -163,7 +186,14 @@ class FeatureFusion(Ensemble):
             families=families,
             each=_EACH,
         )
-        return at_input_size(made, self.input_size)
+        kept = at_input_size(made, self.input_size)
+        return [kept[:_SOURCES_WEIGHED], kept[_SOURCES_WEIGHED:]]
+
+    def _weighed(self, anomalies: list[Synthetic]) -> _Weighed:
+        return _Weighed(anomalies, self._passes([one.image for one in anomalies]))
+
+    def _passes(self, images: Sequence[Pixels], *, keep_mb: float = _KEPT_MB) -> Passes:
+        return Passes(images, self.config.batch_size, self.device, keep_mb=keep_mb)
 
     def _observe(self, train: Sequence[Pixels], seed: int, progress: Progress) -> Tensor:
         """Take note of the training images' features; some of their rows, not yet projected."""
@@ -175,18 +205,19 @@ class FeatureFusion(Ensemble):
             banks.observe(batch, self._per_image(train), generator)
             return self._stacked(batch)
 
-        rows = self._rows(seen, train, seed, progress, "components")
+        once = self._passes(train, keep_mb=0)
+        rows = self._rows(seen, once, seed, progress, "components")
         banks.solve(self.config.backbone_bank, seed=seed, progress=progress)
         for part in torch.split(rows, _OBSERVED):
             self._block.observe(part)
         return rows
 
     def _solve(
-        self, pool: Tensor, held_rows: Tensor, weighing: Sequence[Synthetic], seed: int
+        self, pool: Tensor, held_rows: Tensor, weighing: Sequence[_Weighed], seed: int
     ) -> None:
         weights = None
         if self.config.source_weights == "worth" and len(self.members) > 1:
-            found = self._anomalous(self._stacked, weighing[:_SOURCES_WEIGHED], seed)
+            found = self._anomalous(self._stacked, weighing[0].with_masks(), seed)
             if found is not None:
                 weights = source_weights(pool, held_rows, found[0], self._channels, seed)
         components = self.config.components
@@ -201,8 +232,9 @@ class FeatureFusion(Ensemble):
 
     def _fit_heads(self, lesson: _Lesson) -> None:
         seed, progress = lesson.seed, lesson.progress
-        varied: Sequence[Pixels] = Varied(lesson.train, self.config.varied, seed)
-        more = [self._rows(self._fused, varied, seed, progress, "varied images")] if varied else []
+        varied = Varied(lesson.train, self.config.varied, seed)
+        once = self._passes(varied, keep_mb=0)
+        more = [self._rows(self._fused, once, seed, progress, "varied images")] if varied else []
         bank_rows = torch.cat([lesson.pool, *more])
         self._anchors = MemoryBank.fit(
             bank_rows, self.config.bank_size, seed=seed, progress=progress
@@ -230,7 +262,8 @@ class FeatureFusion(Ensemble):
             sources, config.anomalies, seed=lesson.seed, families=_TAUGHT, each=_EACH
         )
         with torch.inference_mode():
-            found = self._anomalous(self._fused, made, lesson.seed)
+            seen = with_masks(made, config.batch_size, self.device)
+            found = self._anomalous(self._fused, seen, lesson.seed)
         anomalous, beside = found or (held_rows[:0], held_rows[:0])
         discriminator = self._new_discriminator(lesson.pool.shape[1], lesson.seed)
         self.training_log = train_on_rows(
@@ -250,45 +283,29 @@ class FeatureFusion(Ensemble):
         return Discriminating(discriminator)
 
     def _anomalous(
-        self, make: Any, anomalies: Iterable[Synthetic], seed: int
+        self, make: Make, passes: Iterable[tuple[Batch, Sequence[Mask]]], seed: int
     ) -> tuple[Tensor, Tensor] | None:
         """Rows in anomalies and beside them; None when there are none."""
-        parts = list(
-            anomalous_rows(
-                make,
-                anomalies,
-                _ROWS_BESIDE,
-                batch_size=self.config.batch_size,
-                device=self.device,
-                seed=seed,
-            )
-        )
+        parts = list(anomalous_rows(make, passes, _ROWS_BESIDE, seed=seed))
         if not parts or not sum(len(inside) for inside, _ in parts):
             return None
         return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
     def _rows(
-        self, make: Any, images: Sequence[Pixels], seed: int, progress: Progress, title: str
+        self, make: Make, passes: Passes, seed: int, progress: Progress, title: str
     ) -> Tensor:
-        passed = good_rows(
-            make,
-            images,
-            self._per_image(images),
-            batch_size=self.config.batch_size,
-            device=self.device,
-            seed=seed,
-            progress=progress,
-            title=f"{self.name}: {title}",
-        )
-        return torch.cat(list(passed))
+        per_image, title = self._per_image(passes.images), f"{self.name}: {title}"
+        found = good_rows(make, passes, per_image, seed=seed, progress=progress, title=title)
+        return torch.cat(list(found))
 
     def _per_image(self, images: Sequence[Pixels]) -> int:
         return max(1, self.config.pool_patches // len(images))
 
     @torch.inference_mode()
-    def _heard(self, images: Sequence[Pixels], progress: Progress) -> Iterator[Spoken]:
-        with progress.task(f"{self.name}: calibration", len(images)) as advance:
-            for batch in batches(images, self.config.batch_size, self.device):
+    def _heard(self, passes: Sequence[Passes], progress: Progress) -> Iterator[Spoken]:
+        count = sum(len(part.images) for part in passes)
+        with progress.task(f"{self.name}: calibration", count) as advance:
+            for batch in chain.from_iterable(passes):
                 yield self._spoken(batch)
                 advance(len(batch))
 

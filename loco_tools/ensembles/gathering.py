@@ -12,7 +12,7 @@ from torch import Tensor
 
 from loco_tools.datasets.images import Pixels
 from loco_tools.ensembles.synthetic import Synthetic
-from loco_tools.methods.batch import Batch, Size, batches, in_parts, resize_image
+from loco_tools.methods.batch import Batch, Passes, Size, in_parts, resize_image
 from loco_tools.methods.patch_features import to_rows
 from loco_tools.methods.perlin import Field, Mask
 from loco_tools.progress import Progress
@@ -29,41 +29,51 @@ _LIGHT = 0.07
 
 def good_rows(
     make: Make,
-    images: Sequence[Pixels],
+    passes: Passes,
     per_image: int,
     *,
-    batch_size: int,
-    device: torch.device,
     seed: int,
     progress: Progress,
     title: str,
 ) -> Iterator[Tensor]:
     """Random rows of good images, at most `per_image` each: (n, C) per batch."""
     generator = torch.Generator().manual_seed(seed)
-    with progress.task(title, len(images)) as advance:
-        for batch in batches(images, batch_size, device):
+    with progress.task(title, len(passes.images)) as advance:
+        for batch in passes:
             yield sampled(to_rows(make(batch)), per_image * len(batch), generator)
             advance(len(batch))
 
 
 def anomalous_rows(
     make: Make,
-    anomalies: Iterable[Synthetic],
+    passes: Iterable[tuple[Batch, Sequence[Mask]]],
     per_image: int,
     *,
-    batch_size: int,
-    device: torch.device,
     seed: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Rows in synthetic anomalies and rows beside them, at most `per_image` each of both."""
+    """Rows in anomalies and rows beside them, at most `per_image` each of both.
+
+    Args:
+        make: see above.
+        passes: batches with the mask (H, W) of all anomalies of each of their images.
+        per_image: how many rows.
+        seed: of which ones.
+    """
     generator = torch.Generator().manual_seed(seed)
-    for part in in_parts(anomalies, batch_size):
-        features = make(Batch([one.image for one in part], device))
-        masks = [one.mask for one in part]
+    for batch, masks in passes:
+        features = make(batch)
         share = patch_shares(masks, (features.shape[-2], features.shape[-1])).flatten()
-        rows, most = to_rows(features), per_image * len(part)
-        inside, outside = (share > INSIDE).to(device), (share == 0).to(device)
+        rows, most = to_rows(features), per_image * len(batch)
+        inside, outside = ((share > INSIDE).to(rows.device), (share == 0).to(rows.device))
         yield sampled(rows[inside], most, generator), sampled(rows[outside], most, generator)
+
+
+def with_masks(
+    anomalies: Iterable[Synthetic], batch_size: int, device: torch.device
+) -> Iterator[tuple[Batch, list[Mask]]]:
+    """Images with synthetic anomalies as `anomalous_rows` takes them, made as they are needed."""
+    for part in in_parts(anomalies, batch_size):
+        yield Batch([one.image for one in part], device), [one.mask for one in part]
 
 
 def patch_shares(masks: Sequence[Mask], grid: Size) -> Tensor:

@@ -36,6 +36,7 @@ class Transformation(nn.Module):
         self.register_buffer("mean", torch.zeros(total))
         self.register_buffer("basis", torch.zeros(total, 0))
         self._count = 0
+        self._origin = torch.zeros(total)
         self._sum = torch.zeros(total, dtype=torch.float64)
         self._moments = torch.zeros(total, total, dtype=torch.float64)
 
@@ -46,10 +47,14 @@ class Transformation(nn.Module):
 
     def observe(self, rows: Tensor) -> None:
         """Take note of (N, sum of channels) good features, as `stack` gives them."""
-        centred = rows.double()
+        if not self._count:
+            self._origin = rows.mean(dim=0)
+        # Near zero, single precision is enough for the products of a few thousand rows: half the
+        # time. The sums of such parts are in double precision.
+        centred = rows - self._origin
         self._count += len(rows)
-        self._sum += centred.sum(dim=0).cpu()
-        self._moments += (centred.T @ centred).cpu()
+        self._sum += centred.sum(dim=0).double().cpu()
+        self._moments += (centred.T @ centred).double().cpu()
 
     def solve(
         self,
@@ -72,6 +77,7 @@ class Transformation(nn.Module):
         """
         mean = self._sum / self._count
         covariance = self._moments / self._count - mean[:, None] * mean[None]
+        mean = mean + self._origin.double().cpu()
         scales = self._scales(covariance.diagonal().clamp_min(0), scale, weights)
         basis = self._basis(covariance * scales[:, None] * scales[None], components, whiten)
         self.mean = mean.to(self.mean)

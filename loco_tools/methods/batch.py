@@ -6,7 +6,7 @@ Whatever is computed for a batch is kept with it: several detectors that are giv
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import cv2
@@ -29,6 +29,8 @@ STRIDE_PX = 16
 """Inputs are multiples of the deepest stride, so that grids of all levels cover the same area."""
 
 T = TypeVar("T")
+
+_MAPS = "maps"
 
 
 def input_size(
@@ -100,7 +102,7 @@ class Batch:
         Raises:
             MethodError: the backbone has no map at one of them.
         """
-        kept: dict[int, Tensor] = self.remember(("maps", backbone.tag, size), dict)
+        kept: dict[int, Tensor] = self.remember((_MAPS, backbone.tag, size), dict)
         missing = tuple(stride for stride in strides if stride not in kept)
         if missing:
             made = backbone.maps(self.pixels(size), missing)
@@ -116,6 +118,17 @@ class Batch:
             for stride, one in zip(strides, self.maps(backbone, size, strides), strict=True)
         )
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the images and of the backbones' maps that are known."""
+        known = [made.values() for key, made in self._kept.items() if _is_maps(key)]
+        maps: list[Tensor] = list(chain.from_iterable(known))
+        return sum(image.nbytes for image in self.images) + sum(one.nbytes for one in maps)
+
+    def forget(self) -> None:
+        """Let go of everything computed but the backbones' maps: the rest is soon made of them."""
+        self._kept = {key: made for key, made in self._kept.items() if _is_maps(key)}
+
     def rgb(self, size: Size) -> Tensor:
         """The images resized to (h, w), RGB in 0..1: (B, 3, h, w) float32."""
         return self.remember(("rgb", size), lambda: self._rgb(size))
@@ -128,6 +141,40 @@ class Batch:
         mean = torch.tensor(IMAGENET_MEAN, device=self.device).view(3, 1, 1)
         std = torch.tensor(IMAGENET_STD, device=self.device).view(3, 1, 1)
         return (self.rgb(size) - mean) / std  # (B, 3, h, w)
+
+
+class Passes(Iterable[Batch]):
+    """Images in batches that are gone through more than once, in order.
+
+    What backbones made of them is kept from the first time on when it is little, else computed
+    again each time.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[Pixels],
+        batch_size: int,
+        device: torch.device | str,
+        *,
+        keep_mb: float = 256.0,
+    ) -> None:
+        """`keep_mb` bounds the images and maps that are kept, in megabytes; 0: keep nothing."""
+        self.images = images
+        self._batch_size, self._device = batch_size, device
+        self._room = keep_mb * 1e6
+        self._kept: list[Batch] | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        """One batch after the other; each is good until the next one is asked for."""
+        kept: list[Batch] | None = []
+        fresh = batches(self.images, self._batch_size, self._device)
+        for batch in fresh if self._kept is None else self._kept:
+            yield batch
+            batch.forget()
+            if kept is not None:
+                kept.append(batch)
+                kept = kept if sum(one.kept_bytes for one in kept) <= self._room else None
+        self._kept = kept
 
 
 def batches(
@@ -164,6 +211,10 @@ def resize_image(image: Pixels, size: Size) -> Pixels:
     if shrunk != size:
         image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR).astype(np.uint8)
     return image
+
+
+def _is_maps(key: Hashable) -> bool:
+    return isinstance(key, tuple) and key[0] == _MAPS
 
 
 def _to_multiple(length: float, multiple: int) -> int:

@@ -7,9 +7,10 @@ from loco_tools.ensembles.gathering import (
     at_input_size,
     good_rows,
     patch_shares,
+    with_masks,
 )
 from loco_tools.ensembles.synthetic import Synthetic
-from loco_tools.methods.batch import Batch
+from loco_tools.methods.batch import Batch, Passes
 from loco_tools.progress import SILENT
 
 CPU = torch.device("cpu")
@@ -33,9 +34,8 @@ def make_anomaly() -> Synthetic:
 
 
 def test_every_image_gives_as_many_rows_as_wanted() -> None:
-    parts = good_rows(
-        grey, make_images(5), 7, batch_size=1, device=CPU, seed=0, progress=SILENT, title="t"
-    )
+    passes = Passes(make_images(5), 1, CPU)
+    parts = good_rows(grey, passes, 7, seed=0, progress=SILENT, title="t")
     rows = torch.cat(list(parts))
     assert torch.bincount(rows[:, 0].long() // 10).tolist() == [7] * 5
 
@@ -47,9 +47,8 @@ def test_the_share_of_patches_in_an_anomaly() -> None:
 
 
 def test_rows_in_an_anomaly_and_beside_it_are_told_apart() -> None:
-    inside, beside = next(
-        anomalous_rows(grey, [make_anomaly()], 100, batch_size=4, device=CPU, seed=0)
-    )
+    passes = with_masks([make_anomaly()], 4, CPU)
+    inside, beside = next(anomalous_rows(grey, passes, 100, seed=0))
     assert sorted(inside[:, 0].tolist()) == [100, 200]
     assert len(beside) == 22
     assert not beside.any()

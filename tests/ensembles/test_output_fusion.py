@@ -207,13 +207,13 @@ def test_members_that_share_a_backbone_share_its_forward_pass(
     ensemble = create_ensemble(make_real_members(backbone), "ensemble-mean")
     ensemble.fit(pictures(4), pictures(2), seed=0)
     calls: list[int] = []
-    taps = backbone.taps
+    maps = backbone.maps
 
-    def counted(pixels: Tensor) -> tuple[Tensor, ...]:
+    def counted(pixels: Tensor, strides: tuple[int, ...]) -> tuple[Tensor, ...]:
         calls.append(len(pixels))
-        return taps(pixels)
+        return maps(pixels, strides)
 
-    monkeypatch.setattr(backbone, "taps", counted)
+    monkeypatch.setattr(backbone, "maps", counted)
     list(ensemble.predict(pictures(3)))
     assert calls == [3]
 

@@ -5,7 +5,9 @@ import torch
 from loco_tools.datasets.sample import Images
 from loco_tools.errors import MethodError
 from loco_tools.methods.backbones import STRIDES, named_backbone, random_backbone
-from loco_tools.methods.batch import Batch, batches, input_size, resize_image
+from loco_tools.methods.batch import Batch, Passes, batches, input_size, resize_image
+
+PICTURES = [np.full((64, 64, 3), 40 * k, np.uint8) for k in range(5)]
 
 
 def coordinates(height: int, width: int) -> np.ndarray:
@@ -58,13 +60,50 @@ def test_detectors_that_share_a_backbone_share_its_pass(monkeypatch: pytest.Monk
     calls = []
     first, second = random_backbone("squeezenet1_1"), random_backbone("squeezenet1_1")
     for backbone in (first, second):
-        real = backbone.taps
-        monkeypatch.setattr(backbone, "taps", lambda x, real=real: calls.append(1) or real(x))
+        real = backbone.maps
+        monkeypatch.setattr(backbone, "maps", lambda *x, real=real: calls.append(1) or real(*x))
     batch = Batch([np.zeros((64, 64, 3), np.uint8)])
     for backbone in (first, second, first):
         batch.maps(backbone, (64, 64), STRIDES)
     batch.maps(first, (64, 96), STRIDES)
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize(("keep_mb", "decoded", "passes"), [(1.0, 5, 3), (0.0, 10, 6)])
+def test_what_is_gone_through_twice_is_kept_when_it_is_little(
+    keep_mb: float, decoded: int, passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, calls, read = random_backbone("squeezenet1_1"), [], []
+    real = backbone.maps
+    monkeypatch.setattr(backbone, "maps", lambda *x: calls.append(1) or real(*x))
+
+    class Decoded(list):
+        def __iter__(self):
+            for image in super().__iter__():
+                read.append(image)
+                yield image
+
+    twice = Passes(Decoded(PICTURES), 2, "cpu", keep_mb=keep_mb)
+    first, second = ([batch.maps(backbone, (64, 64), (8,))[0] for batch in twice] for _ in range(2))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    assert (len(read), len(calls)) == (decoded, passes)
+
+
+def test_a_kept_batch_lets_go_of_all_but_maps() -> None:
+    backbone = random_backbone("squeezenet1_1")
+    twice = Passes(PICTURES[:2], 2, "cpu")
+    for batch in twice:
+        batch.remember("much", lambda: torch.zeros(10**6))
+        batch.maps(backbone, (64, 64), (8,))
+    kept = next(iter(twice))
+    assert kept.kept_bytes == 2 * (64 * 64 * 3 + 256 * 7 * 7 * 4)  # a grid of 7 x 7
+    assert float(kept.remember("much", lambda: torch.ones(1))) == 1
+
+
+def test_a_pass_broken_off_keeps_nothing_and_starts_again() -> None:
+    twice = Passes(PICTURES, 2, "cpu")
+    next(iter(twice))
+    assert [len(batch) for batch in twice] == [2, 2, 1]
 
 
 def test_batches_keep_the_order() -> None:
