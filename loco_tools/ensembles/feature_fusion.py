@@ -48,11 +48,11 @@ from loco_tools.progress import Progress
 
 _TAUGHT = ("stain", "cut_paste", "scar", "copy_move")
 """Kinds of synthetic anomalies that the discriminator learns from; voices are weighed on others."""
-_EACH = 4
-"""Synthetic anomalies in an image: four times as many for the same passes. With one in each, 36
+_EACH = 6
+"""Synthetic anomalies in an image: six times as many for the same passes. With one in each, 36
 images left the voices' weights unsteady: the discriminator's was .03 to .52 on magnetic tiles, by
 which images happened to be drawn."""
-_SOURCES_WEIGHED = 12
+_SOURCES_WEIGHED = 8
 """Images with anomalies that are enough to weigh whole sources; voices get all of them."""
 _KEPT_MB = 256.0
 """Of images and backbones' maps, at most, for each of the sets that are gone through twice."""
@@ -60,7 +60,7 @@ _WATCHED = 5
 """One in so many held-out rows is not learned but watched, for the log."""
 _OBSERVED = 4096
 """Rows whose moments are summed at a time, in double precision."""
-_ROWS_BESIDE = 100
+_ROWS_BESIDE = 150
 """Of each synthetic image, at most so many rows in the anomaly and beside it."""
 
 
@@ -111,12 +111,12 @@ class FeatureFusion(Ensemble):
             "hidden_dim": 256,
             "steps": 150,
             "step_rows": 512,
-            "anomalies": 12,
+            "anomalies": 8,
             "bank_size": 1000,
             "backbone_bank": 500,
             "varied": 0,
             "pool_patches": 30_000,
-            "weighing": 24,
+            "weighing": 16,
         },
     }
 

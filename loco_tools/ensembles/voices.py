@@ -24,7 +24,7 @@ _SURROUNDINGS = 4.0
 """Deviation of the Gaussian that a place's surroundings are averaged with, in patches."""
 _MOST_FALSE = 0.05
 _THRESHOLDS = 20
-_POWER = 2
+_POWER = 3
 _LEAST_MISSED = 1e-2
 """A voice that misses less counts as no better: so few patches do not tell."""
 
@@ -125,7 +125,7 @@ class Voices:
     def weigh(self, good: Spoken, anomalous: Spoken, inside: Sequence[Tensor]) -> None:
         """Weigh voices by how well each tells good patches from those in synthetic anomalies.
 
-        A voice's worth is the square of r / (1 - r), r being how much of an anomaly lies above a
+        A voice's worth is the cube of r / (1 - r), r being how much of an anomaly lies above a
         threshold, on average over thresholds that up to 5 % of good patches exceed, as AU-sPRO
         counts: an image's score is the largest of thousands of patches, so that what a voice says
         where many good ones are alarming is of no use. Patches are asked, not images: there are
@@ -257,7 +257,7 @@ def _weights(found: Tensor, among: Tensor) -> Tensor:
     """Weights of those in the mask `among` that sum to 1; equal where none finds anything.
 
     What is found over what is missed: where synthetic anomalies are easy and every voice finds
-    nearly all, the one that misses half as much as another is still worth four times as much.
+    nearly all, the one that misses half as much as another is still worth eight times as much.
     """
     worth = among * (found / (1 - found).clamp_min(_LEAST_MISSED)) ** _POWER
     if not float(worth.sum()):
