@@ -66,7 +66,12 @@ class Ensemble(Detector):
     def parameter_count(self) -> int:
         """See `Detector.parameter_count`; a backbone that members share counts once."""
         own = sum(tensor.numel() for tensor in self._tensors().values())
-        return own + count_together(self._consulted())
+        return own + count_together(self._consulted(), self._strides)
+
+    @property
+    def _strides(self) -> tuple[int, ...]:
+        """Of the backbones' maps that it looks at beside its members."""
+        return ()
 
     def _consulted(self) -> Iterable[Detector]:
         """The detectors that predicting asks."""
@@ -138,15 +143,22 @@ def backbone_of(member: str, backbone: Backbone | Mapping[str, Backbone] | None)
     return backbone.get(member) if isinstance(backbone, Mapping) else backbone
 
 
-def count_together(detectors: Iterable[Detector]) -> int:
-    """Parameters of detectors that are used together: a backbone that they share counts once."""
+def count_together(detectors: Iterable[Detector], strides: Iterable[int] = ()) -> int:
+    """Parameters of detectors that are used together: a backbone that they share counts once.
+
+    Args:
+        detectors: those.
+        strides: of maps that are looked at besides, of every backbone that has them.
+    """
     count = 0
-    seen: set[tuple[str, tuple[int, ...]]] = set()
+    backbones: dict[str, tuple[Backbone, set[int]]] = {}
     for detector in detectors:
         count += detector.parameter_count()
         if isinstance(detector, SingleDetector) and detector.needs_backbone:
-            key = (detector.backbone.tag, detector.strides)
-            if key in seen:
-                count -= detector.backbone.parameter_count(detector.strides)
-            seen.add(key)
-    return count
+            backbone = detector.backbone
+            count -= backbone.parameter_count(detector.strides)
+            _, used = backbones.setdefault(backbone.tag, (backbone, set()))
+            used.update(detector.strides, {*strides} & {*backbone.strides})
+    return count + sum(
+        backbone.parameter_count(tuple(sorted(used))) for backbone, used in backbones.values()
+    )

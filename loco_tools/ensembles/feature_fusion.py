@@ -350,6 +350,10 @@ class FeatureFusion(Ensemble):
         return self._fused(batch)
 
     @property
+    def _strides(self) -> tuple[int, ...]:
+        return self.config.backbone_strides
+
+    @property
     def _channels(self) -> list[int]:
         return [m.cut_shape(self.member_cuts[n]).channels for n, m in self.members.items()]
 

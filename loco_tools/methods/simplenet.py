@@ -180,7 +180,8 @@ class SimpleNet(SingleDetector):
 
     def score_batch(self, batch: Batch) -> PatchScores:
         """See `Detector`: minus the normality; image: the largest of them."""
-        patches = self.discriminator.maps(self.source.of(batch, self.input_size))
+        adapted = self._adapted(batch)
+        patches = -self.discriminator(adapted.flatten(0, 2)).view(adapted.shape[:3])
         return PatchScores(image=patches.flatten(1).amax(dim=1), patches=patches)
 
     def cut_shape(self, cut: str) -> CutShape:
@@ -198,9 +199,17 @@ class SimpleNet(SingleDetector):
     def cut_batch(self, batch: Batch, cut: str) -> Tensor:
         """Cut "adapted features": (B, target_dim, h/8, w/8), what the discriminator judges."""
         self.check_cut(cut)
-        features = self.source.of(batch, self.input_size)
-        adapted: Tensor = self.discriminator.adaptor(features.permute(0, 2, 3, 1))
-        return adapted.permute(0, 3, 1, 2)
+        return self._adapted(batch).permute(0, 3, 1, 2)
+
+    def _adapted(self, batch: Batch) -> Tensor:
+        """(B, h/8, w/8, target_dim), kept with the batch."""
+
+        def adapted() -> Tensor:
+            features = self.source.of(batch, self.input_size).permute(0, 2, 3, 1)
+            found: Tensor = self.discriminator.adaptor(features)
+            return found
+
+        return batch.remember((self, "adapted"), adapted)
 
     def _tensors(self) -> dict[str, Tensor]:
         learned = {f"discriminator.{k}": v for k, v in self.discriminator.state_dict().items()}

@@ -192,6 +192,16 @@ def test_a_backbone_that_members_share_counts_once_among_the_parameters() -> Non
     assert ensemble.parameter_count() == own + apart - shared
 
 
+def test_a_deeper_part_of_the_backbone_that_only_the_ensemble_uses_counts() -> None:
+    members = make_members(random_backbone("resnet18"))
+    backbone = members["patchcore"].backbone
+    more = backbone.parameter_count((8, 16, 32)) - backbone.parameter_count((8, 16))
+    assert more > 1e6
+    shallow, deep = (fit(members, backbone_strides=[stride]) for stride in (8, 32))
+    own = [sum(value.numel() for value in one._tensors().values()) for one in (shallow, deep)]
+    assert deep.parameter_count() - shallow.parameter_count() == own[1] - own[0] + more
+
+
 def test_a_saved_ensemble_holds_its_members_and_asks_for_their_backbone(tmp_path: Path) -> None:
     ensemble = fit(make_members())
     ensemble.save(tmp_path / "kept")

@@ -35,6 +35,19 @@ def test_batches_give_the_principal_components_of_all_rows() -> None:
     torch.testing.assert_close(fused.abs().double(), expected.abs(), rtol=1e-3, atol=1e-3)
 
 
+def test_features_far_from_zero_lose_nothing() -> None:
+    rows = make_rows()
+    near, far = (
+        make_block(rows, [2, 4], components=6),
+        make_block(rows + 1000, [2, 4], components=6),
+    )
+    torch.testing.assert_close(far.mean, near.mean + 1000)
+    torch.testing.assert_close(far.basis.abs(), near.basis.abs(), rtol=1e-2, atol=1e-3)
+    maps = [part.T.reshape(1, -1, 20, 25) for part in rows.split([2, 4], dim=1)]
+    fused, moved = near(maps).abs(), far([one + 1000 for one in maps]).abs()
+    torch.testing.assert_close(moved, fused, rtol=1e-2, atol=1e-2)
+
+
 def test_a_share_of_variance_keeps_as_few_components_as_reach_it() -> None:
     rows = torch.randn(2000, 3, generator=torch.Generator().manual_seed(0))
     rows = rows * torch.tensor([10.0, 3.0, 1.0])  # shares of about .91, .08, .01
