@@ -126,7 +126,7 @@ class GlobalTransformation(Transformation):
         blocks = torch.split(self.basis, list(self.channels))
         shares = []
         for source, mean, rows in zip(sources, means, blocks, strict=True):
-            own = rows.T @ source.flatten(2) - (rows.T @ mean)[:, None]  # (B, dim, h_k * w_k)
+            own = rows.T @ (source.flatten(2) - mean[:, None])  # (B, dim, h_k * w_k)
             shares.append(resized(own.view(*own.shape[:2], *source.shape[2:]), grid))
         return torch.stack(shares).sum(dim=0)
 
