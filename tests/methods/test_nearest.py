@@ -14,7 +14,8 @@ def test_a_bank_of_two_gives_the_distances_of_the_drawing() -> None:
 
 
 def test_blocks_equal_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "BLOCK_FLOATS", 100)
+    monkeypatch.setattr(nearest, "CPU_BLOCK_FLOATS", 100)
+    monkeypatch.setattr(nearest, "_LEAST_QUERIES", 1)
     bank, queries = torch.randn(40, 9), torch.randn(33, 9)
     distances, rows = NearestNeighbours(bank).search(queries, k=3)
     expected = torch.cdist(queries.double(), bank.double()).topk(3, largest=False)
@@ -28,7 +29,8 @@ def test_a_row_of_the_bank_is_at_distance_zero_of_itself() -> None:
 
 
 def test_distances_alone_are_those_of_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "BLOCK_FLOATS", 70)
+    monkeypatch.setattr(nearest, "CPU_BLOCK_FLOATS", 70)
+    monkeypatch.setattr(nearest, "_LEAST_QUERIES", 1)
     generator = torch.Generator().manual_seed(2)
     bank, queries = (torch.randn(count, 5, generator=generator) + 3 for count in (20, 33))
     index = nearest.NearestNeighbours(bank)
