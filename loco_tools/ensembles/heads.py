@@ -55,8 +55,7 @@ class MemoryBank(Head):
 
     def search(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Distance (N,) to the nearest kept row, and which one it is (N,)."""
-        distances, nearest = self._index.search(rows)
-        return distances[:, 0], nearest[:, 0]
+        return self._index.nearest(rows)
 
     def scores(self, rows: Tensor) -> Tensor:
         """See `Head`."""

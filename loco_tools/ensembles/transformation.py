@@ -5,6 +5,7 @@ project implements describes it. The global block resizes all maps to one grid, 
 channels and keeps the principal components of all; the independent block keeps each source's own.
 """
 
+import functools
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -128,7 +129,7 @@ class GlobalTransformation(Transformation):
         for source, mean, rows in zip(sources, means, blocks, strict=True):
             own = rows.T @ (source.flatten(2) - mean[:, None])  # (B, dim, h_k * w_k)
             shares.append(resized(own.view(*own.shape[:2], *source.shape[2:]), grid))
-        return torch.stack(shares).sum(dim=0)
+        return functools.reduce(torch.add, shares)
 
     def _basis(
         self, covariance: Tensor, components: float | Sequence[float], whiten: bool

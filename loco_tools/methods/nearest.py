@@ -37,8 +37,13 @@ class NearestNeighbours:
         It is a root of a difference of squares: off by up to some 1e-3 of |q| where it is near 0.
         """
         closest = [self._closeness(part).amax(dim=1) for part in self._blocks(queries)]
-        squares = queries.square().sum(dim=1) - 2 * torch.cat(closest)
-        return squares.clamp_min(0).sqrt()
+        return _from_closeness(queries, torch.cat(closest))
+
+    def nearest(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """As `distances`, and which row (Q,) it is."""
+        found = [self._closeness(part).max(dim=1) for part in self._blocks(queries)]
+        closest, rows = (torch.cat([one[n] for one in found]) for n in (0, 1))
+        return _from_closeness(queries, closest), rows
 
     def _blocks(self, queries: Tensor) -> Sequence[Tensor]:
         floats = CPU_BLOCK_FLOATS if queries.device.type == "cpu" else BLOCK_FLOATS
@@ -56,3 +61,8 @@ class NearestNeighbours:
             [(queries - self.bank[rows[:, n]]).norm(dim=1) for n in range(k)], dim=1
         )
         return distances, rows
+
+
+def _from_closeness(queries: Tensor, closest: Tensor) -> Tensor:
+    squares = queries.square().sum(dim=1) - 2 * closest
+    return squares.clamp_min(0).sqrt()

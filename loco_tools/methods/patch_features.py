@@ -90,8 +90,8 @@ class FeatureSource(nn.Module):
     def _of(self, batch: Batch, size: Size) -> Tensor:
         backbone = self.backbone[0]
         features = self.patches(batch.relative_maps(backbone, size, STRIDES))
-        standardised: Tensor = (features - self.mean[:, None, None]) / self.std[:, None, None]
-        return standardised
+        standardised: Tensor = features.sub_(self.mean[:, None, None])  # its own: no copies
+        return standardised.div_(self.std[:, None, None])
 
     def reset(self) -> None:
         """Back to raw patch features."""

@@ -36,3 +36,6 @@ def test_distances_alone_are_those_of_the_search(monkeypatch: pytest.MonkeyPatch
     index = nearest.NearestNeighbours(bank)
     torch.testing.assert_close(index.distances(queries), index.search(queries)[0][:, 0])
     assert float(index.distances(bank).max()) < 1e-2
+    distances, rows = index.nearest(queries)
+    assert torch.equal(distances, index.distances(queries))
+    assert torch.equal(rows, index.search(queries)[1][:, 0])
