@@ -185,6 +185,7 @@ class FeatureFusion(Ensemble):
             seed=seed + 1_000_000,
             families=families,
             each=_EACH,
+            size=self.input_size,
         )
         kept = at_input_size(made, self.input_size)
         return [kept[:_SOURCES_WEIGHED], kept[_SOURCES_WEIGHED:]]
@@ -259,7 +260,12 @@ class FeatureFusion(Ensemble):
         }
         sources = lesson.held_out if config.learn_from == "held_out" else lesson.train
         made = synthetic_anomalies(
-            sources, config.anomalies, seed=lesson.seed, families=_TAUGHT, each=_EACH
+            sources,
+            config.anomalies,
+            seed=lesson.seed,
+            families=_TAUGHT,
+            each=_EACH,
+            size=self.input_size,
         )
         with torch.inference_mode():
             seen = with_masks(made, config.batch_size, self.device)

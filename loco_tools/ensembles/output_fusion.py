@@ -209,7 +209,9 @@ class OutputFusion(Ensemble):
         rng = np.random.default_rng(seed)
         per_image = max(1, self.config.patches // count)
         families = self.config.families or [f for f in FAMILIES if f not in LEARNED_FROM]
-        made = synthetic_anomalies(images, count, seed=seed, families=families)
+        made = synthetic_anomalies(
+            images, count, seed=seed, families=families, size=self.input_size
+        )
         scores, patches = [], []
         with progress.task(f"{self.name}: synthetic anomalies", count) as advance:
             for part in in_parts(made, self.config.batch_size):

@@ -4,6 +4,7 @@ import pytest
 
 from loco_tools.ensembles.synthetic import FAMILIES, LOGICAL, foreground, synthetic_anomalies
 from loco_tools.errors import MethodError
+from loco_tools.methods.batch import resize_image
 
 SIZE = (96, 144)
 
@@ -49,6 +50,18 @@ def test_several_anomalies_in_an_image_have_a_mask_each() -> None:
         changed = apart >= 4 * 6  # of each, differences below 6 do not count
         assert len(made.masks) == len(made.families) == len(set(made.families)) == 4
         assert all(mask.any() for mask in made.masks)
+        assert not (changed & ~made.mask).any()
+
+
+def test_anomalies_are_made_at_the_size_at_which_they_are_seen_if_that_is_smaller() -> None:
+    images = [make_part(k) for k in range(3)]
+    whole = list(synthetic_anomalies(images, 4, seed=0, size=(192, 288)))
+    assert {made.image.shape for made in whole} == {(*SIZE, 3)}
+    for made in synthetic_anomalies(images, 4, seed=0, size=(48, 64)):
+        small = resize_image(make_part(made.source), (48, 64))
+        changed = np.abs(made.image.astype(int) - small).max(axis=2) >= 6
+        assert made.mask.shape == (48, 64)
+        assert made.mask.any()
         assert not (changed & ~made.mask).any()
 
 
