@@ -134,8 +134,7 @@ class TorchvisionBackbone(Backbone):
     """A torchvision classifier without its head.
 
     `net`, which ends at the last stage with stride 16, has the parameters under torchvision's
-    names. Maps come from parts of the network copied for running: without batch norms, and on a
-    CPU channels last, which halves the time of a MobileNetV2.
+    names. Maps come from parts of the network copied for running, see `folding`.
     """
 
     def __init__(self, name: str) -> None:

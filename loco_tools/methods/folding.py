@@ -13,7 +13,7 @@ def for_running(net: nn.Module, device: torch.device) -> nn.Module:
     """A copy of a traced network on a device that computes the same, up to rounding, and sooner.
 
     Batch norms are folded into the convolutions before them, and on a CPU its weights lie channels
-    last: together about half the time of a MobileNetV2. Not for training.
+    last: a MobileNetV2 is 1.6 times as fast (`benchmark/speed/backbones.py`). Not for training.
 
     Args:
         net: what torchvision's `create_feature_extractor` gives.
