@@ -7,6 +7,7 @@ synthetic anomalies made of them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -27,6 +28,16 @@ _THRESHOLDS = 20
 _POWER = 3
 _LEAST_MISSED = 1e-2
 """A voice that misses less counts as no better: so few patches do not tell."""
+
+
+class _Settings(NamedTuple):
+    """What `Voices.fit` was told, as it is kept."""
+
+    local_images: float
+    local_maps: float
+    smoothing: float
+    surroundings: float
+    member_images: float
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,7 @@ class Voices:
             beside: how many voices are backbones' maps.
             share: what these weigh together, whatever `weigh` finds.
         """
+        settings = _Settings(local_images, local_maps, smoothing, surroundings, member_images)
         V, M = good.patches.shape[1], good.images.shape[1]
         rows = good.patches.permute(0, 2, 3, 1).reshape(-1, V)
         mean, std = rows.mean(dim=0), rows.std(dim=0, correction=0).clamp_min(_LEAST_STD)
@@ -112,10 +124,7 @@ class Voices:
                 "std": std,
                 "expected": expected,
                 "spread": spread.clamp_min(_LEAST_STD),
-                "settings": torch.tensor(
-                    [local_images, local_maps, smoothing, surroundings, member_images],
-                    device=rows.device,
-                ),
+                "settings": torch.tensor(settings, device=rows.device),
                 "given": given,
             }
         )
@@ -163,7 +172,7 @@ class Voices:
         deviations = (values - s["image_mean"]) / s["image_std"]
         together, members = deviations[:, -1], deviations[:, :-1]
         if members.shape[1]:
-            share = float(s["settings"][4])
+            share = self._settings.member_images
             together = (1 - share) * together + share * (members * s["member_weights"]).sum(dim=1)
         return together, maps
 
@@ -186,18 +195,18 @@ class Voices:
         """(N, M + 1): the members' image scores, and that of the voices together; (N, h, w)."""
         weights = self._state["weights"][:, None, None]
         overall, alike = ((part * weights).sum(dim=1) for part in self._parts(spoken))
-        for_images, for_maps = ((1 - s) * overall + s * alike for s in self._shares())
+        shares = (self._settings.local_images, self._settings.local_maps)
+        for_images, for_maps = ((1 - s) * overall + s * alike for s in shares)
         return torch.cat([spoken.images, self._largest(for_images)[:, None]], dim=1), for_maps
 
-    def _shares(self) -> tuple[float, float]:
-        """How much the deviation from alike patches counts: in images' scores, in maps."""
-        images, maps, *_ = self._state["settings"].tolist()
-        return images, maps
+    @property
+    def _settings(self) -> _Settings:
+        return _Settings(*self._state["settings"].tolist())
 
     def _deviations(self, spoken: Spoken) -> Tensor:
         """(N, V, h, w), as maps mix them."""
         overall, alike = self._parts(spoken)
-        share = self._shares()[1]
+        share = self._settings.local_maps
         return (1 - share) * overall + share * alike
 
     def _parts(self, spoken: Spoken) -> tuple[Tensor, Tensor]:
@@ -210,7 +219,7 @@ class Voices:
 
     def _largest(self, maps: Tensor) -> Tensor:
         """(N,): where a patch stands out most from its surroundings, of (N, h, w)."""
-        _, _, smoothing, share, _ = self._state["settings"].tolist()
+        smoothing, share = self._settings.smoothing, self._settings.surroundings
         found = [
             float((_blurred(one, smoothing) - share * _blurred(one, _SURROUNDINGS)).max())
             for one in maps.float().cpu().numpy()
