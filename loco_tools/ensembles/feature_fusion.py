@@ -59,7 +59,7 @@ _KEPT_MB = 256.0
 _WATCHED = 5
 """One in so many held-out rows is not learned but watched, for the log."""
 _OBSERVED = 4096
-"""Rows whose moments are summed at a time, in double precision."""
+"""Rows whose moments are summed at a time."""
 _ROWS_BESIDE = 150
 """Of each synthetic image, at most so many rows in the anomaly and beside it."""
 

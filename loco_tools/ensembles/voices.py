@@ -77,7 +77,9 @@ class Voices:
     """
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
-        """`state` is what `tensors` gave."""
+        """`state` is what `tensors` gave; KeyError when settings are missing."""
+        if len(state["settings"]) != len(_Settings._fields):
+            raise KeyError("settings")  # of a version that had fewer
         self._state = dict(state)
 
     @classmethod

@@ -192,6 +192,18 @@ def test_a_backbone_that_members_share_counts_once_among_the_parameters() -> Non
     assert ensemble.parameter_count() == own + apart - shared
 
 
+def test_an_ensemble_of_a_version_with_fewer_settings_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensemble = fit(make_members())
+    tensors = ensemble._tensors()
+    older = {**tensors, "voices.settings": tensors["voices.settings"][:3].clone()}
+    monkeypatch.setattr(ensemble, "_tensors", lambda: older)
+    ensemble.save(tmp_path / "kept")
+    with pytest.raises(MethodError, match="settings"):
+        FeatureFusion.load(tmp_path / "kept", random_backbone("squeezenet1_1"), device="cpu")
+
+
 def test_a_deeper_part_of_the_backbone_that_only_the_ensemble_uses_counts() -> None:
     members = make_members(random_backbone("resnet18"))
     backbone = members["patchcore"].backbone
