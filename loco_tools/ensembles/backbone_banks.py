@@ -74,7 +74,7 @@ class BackboneBanks:
     def observe(self, batch: Batch, per_image: int, generator: torch.Generator) -> None:
         """Take note of random places of good images, at most `per_image` of each."""
         for seen, found in zip(self._seen, self._maps(batch), strict=True):
-            seen.append(sampled(to_rows(found), per_image * len(batch), generator))
+            seen.append(sampled([found], per_image * len(batch), generator))
 
     def solve(self, size: int, *, seed: int, progress: Progress) -> None:
         """Keep `size` of the noted places of each map, as far from each other as can be."""

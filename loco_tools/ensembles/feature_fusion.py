@@ -36,7 +36,7 @@ from loco_tools.ensembles.synthetic import (
     Synthetic,
     synthetic_anomalies,
 )
-from loco_tools.ensembles.transformation import BLOCKS, Transformation, resized, stack
+from loco_tools.ensembles.transformation import BLOCKS, Transformation, resized
 from loco_tools.ensembles.voices import Spoken, Voices
 from loco_tools.methods.batch import Batch, Passes
 from loco_tools.methods.detector import CutShape, Detector, PatchScores
@@ -48,11 +48,11 @@ from loco_tools.progress import Progress
 
 _TAUGHT = ("stain", "cut_paste", "scar", "copy_move")
 """Kinds of synthetic anomalies that the discriminator learns from; voices are weighed on others."""
-_EACH = 6
-"""Synthetic anomalies in an image: six times as many for the same passes. With one in each, 36
+_EACH = 10
+"""Synthetic anomalies in an image: ten times as many for the same passes. With one in each, 36
 images left the voices' weights unsteady: the discriminator's was .03 to .52 on magnetic tiles, by
 which images happened to be drawn."""
-_SOURCES_WEIGHED = 8
+_SOURCES_WEIGHED = 5
 """Images with anomalies that are enough to weigh whole sources; voices get all of them."""
 _KEPT_MB = 256.0
 """Of images and backbones' maps, at most, for each of the sets that are gone through twice."""
@@ -111,12 +111,12 @@ class FeatureFusion(Ensemble):
             "hidden_dim": 256,
             "steps": 150,
             "step_rows": 512,
-            "anomalies": 8,
-            "bank_size": 1000,
+            "anomalies": 5,
+            "bank_size": 600,
             "backbone_bank": 500,
             "varied": 0,
             "pool_patches": 30_000,
-            "weighing": 16,
+            "weighing": 10,
         },
     }
 
@@ -143,7 +143,7 @@ class FeatureFusion(Ensemble):
         held_out = self._passes(self._held_out(train, validation, progress))
         weighing = [self._weighed(part) for part in self._weighing(held_out.images, seed)]
         pool = self._observe(train, seed, progress)
-        held_rows = self._rows(self._stacked, held_out, seed, progress, "held-out features")
+        held_rows = self._rows(self._sources, held_out, seed, progress, "held-out features")
         self._solve(pool, held_rows, weighing, seed)
         block = self._fitted_block()
         pool, held_rows = block.project(pool), block.project(held_rows)
@@ -202,9 +202,9 @@ class FeatureFusion(Ensemble):
         banks = self._banks = self._new_banks()
         generator = torch.Generator().manual_seed(seed)
 
-        def seen(batch: Batch) -> Tensor:
+        def seen(batch: Batch) -> list[Tensor]:
             banks.observe(batch, self._per_image(train), generator)
-            return self._stacked(batch)
+            return self._sources(batch)
 
         once = self._passes(train, keep_mb=0)
         rows = self._rows(seen, once, seed, progress, "components")
@@ -218,7 +218,7 @@ class FeatureFusion(Ensemble):
     ) -> None:
         weights = None
         if self.config.source_weights == "worth" and len(self.members) > 1:
-            found = self._anomalous(self._stacked, weighing[0].with_masks(), seed)
+            found = self._anomalous(self._sources, weighing[0].with_masks(), seed)
             if found is not None:
                 weights = source_weights(pool, held_rows, found[0], self._channels, seed)
         components = self.config.components
@@ -235,7 +235,9 @@ class FeatureFusion(Ensemble):
         seed, progress = lesson.seed, lesson.progress
         varied = Varied(lesson.train, self.config.varied, seed)
         once = self._passes(varied, keep_mb=0)
-        more = [self._rows(self._fused, once, seed, progress, "varied images")] if varied else []
+        more = (
+            [self._rows(self._fused_map, once, seed, progress, "varied images")] if varied else []
+        )
         bank_rows = torch.cat([lesson.pool, *more])
         self._anchors = MemoryBank.fit(
             bank_rows, self.config.bank_size, seed=seed, progress=progress
@@ -269,7 +271,7 @@ class FeatureFusion(Ensemble):
         )
         with torch.inference_mode():
             seen = with_masks(made, config.batch_size, self.device)
-            found = self._anomalous(self._fused, seen, lesson.seed)
+            found = self._anomalous(self._fused_map, seen, lesson.seed)
         anomalous, beside = found or (held_rows[:0], held_rows[:0])
         discriminator = self._new_discriminator(lesson.pool.shape[1], lesson.seed)
         self.training_log = train_on_rows(
@@ -367,12 +369,12 @@ class FeatureFusion(Ensemble):
         self._fitted_banks().prepare(batch)
         return [m.cut_batch(batch, self.member_cuts[n]) for n, m in self.members.items()]
 
-    def _stacked(self, batch: Batch) -> Tensor:
-        return stack(self._sources(batch))
-
     def _fused(self, batch: Batch) -> Tensor:
         fused: Tensor = self._fitted_block()(self._sources(batch))
         return fused
+
+    def _fused_map(self, batch: Batch) -> list[Tensor]:
+        return [self._fused(batch)]
 
     def _fitted_block(self) -> Transformation:
         if self._block is None:

@@ -36,8 +36,8 @@ class FusionConfig(DetectorConfig, FusedTraining):
     learn_from: Literal["train", "held_out", "both"] = "both"
     """Good images whose features the discriminator learns. Members look too certain on those they
     were trained on; "held_out" are the good validation images."""
-    anomalies: int = Field(default=64, ge=0)
-    """Images with synthetic anomalies that the discriminator learns from beside noise."""
+    anomalies: int = Field(default=40, ge=0)
+    """Images with ten synthetic anomalies each that the discriminator learns from beside noise."""
     hidden_dim: int = Field(default=1024, ge=1)
     bank_size: int = Field(default=8000, ge=1)
     varied: int = Field(default=256, ge=0)
@@ -68,8 +68,8 @@ class FusionConfig(DetectorConfig, FusedTraining):
     weights: Literal["equal", "worth"] = "worth"
     """"worth": heads and members count by how well they tell good patches of held-out images from
     those in synthetic anomalies; "equal": all the same."""
-    weighing: int = Field(default=72, ge=2)
-    """Images with synthetic anomalies that sources and voices are weighed on."""
+    weighing: int = Field(default=48, ge=2)
+    """Images with ten synthetic anomalies each that sources and voices are weighed on."""
 
     @field_validator("components")
     @classmethod

@@ -1,6 +1,7 @@
 """Passes over images that take along a few rows of features each, and never more.
 
-`make` turns a batch into a feature map (B, C, h, w); rows are its locations, (N, C).
+`make` turns a batch into feature maps (B, C, h, w). Rows are what these hold side by side at places
+of the largest one's grid, (N, sum of C); smaller maps are resized to it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,12 +13,12 @@ from torch import Tensor
 
 from loco_tools.datasets.images import Pixels
 from loco_tools.ensembles.synthetic import Synthetic
+from loco_tools.ensembles.transformation import largest_grid, resized
 from loco_tools.methods.batch import Batch, Passes, Size, in_parts, resize_image
-from loco_tools.methods.patch_features import to_rows
 from loco_tools.methods.perlin import Field, Mask
 from loco_tools.progress import Progress
 
-Make = Callable[[Batch], Tensor]
+Make = Callable[[Batch], Sequence[Tensor]]
 
 INSIDE = 0.25
 """A patch is anomalous when so much of it lies in the mask, good when nothing of it does."""
@@ -40,7 +41,7 @@ def good_rows(
     generator = torch.Generator().manual_seed(seed)
     with progress.task(title, len(passes.images)) as advance:
         for batch in passes:
-            yield sampled(to_rows(make(batch)), per_image * len(batch), generator)
+            yield sampled(make(batch), per_image * len(batch), generator)
             advance(len(batch))
 
 
@@ -61,11 +62,13 @@ def anomalous_rows(
     """
     generator = torch.Generator().manual_seed(seed)
     for batch, masks in passes:
-        features = make(batch)
-        share = patch_shares(masks, (features.shape[-2], features.shape[-1])).flatten()
-        rows, most = to_rows(features), per_image * len(batch)
-        inside, outside = ((share > INSIDE).to(rows.device), (share == 0).to(rows.device))
-        yield sampled(rows[inside], most, generator), sampled(rows[outside], most, generator)
+        maps, most = make(batch), per_image * len(batch)
+        share = patch_shares(masks, largest_grid(maps)).flatten()
+        inside, outside = (where.nonzero()[:, 0] for where in (share > INSIDE, share == 0))
+        rows_inside, rows_beside = (
+            rows_at(maps, drawn(of, most, generator)) for of in (inside, outside)
+        )
+        yield rows_inside, rows_beside
 
 
 def with_masks(
@@ -87,11 +90,28 @@ def patch_share(mask: Mask, grid: Size) -> Field:
     return share.astype(np.float32, copy=False)
 
 
-def sampled(rows: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """At most so many of the rows, drawn at random; a copy."""
-    if len(rows) <= most:
-        return rows.clone()
-    return rows[torch.randperm(len(rows), generator=generator)[:most].to(rows.device)]
+def sampled(maps: Sequence[Tensor], most: int, generator: torch.Generator) -> Tensor:
+    """At most so many rows of the maps, drawn at random: (N, sum of C)."""
+    height, width = largest_grid(maps)
+    places = torch.arange(len(maps[0]) * height * width)
+    return rows_at(maps, drawn(places, most, generator))
+
+
+def drawn(items: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """At most so many of the items, drawn at random."""
+    if len(items) <= most:
+        return items
+    return items[torch.randperm(len(items), generator=generator)[:most]]
+
+
+def rows_at(maps: Sequence[Tensor], places: Tensor) -> Tensor:
+    """(N, sum of C): what maps (B, C, h, w) hold at places (N,), counted through (B, h, w).
+
+    Only these are copied: all rows of several detectors' maps are tens of megabytes per batch.
+    """
+    grid = largest_grid(maps)
+    image, place = places // (grid[0] * grid[1]), places % (grid[0] * grid[1])
+    return torch.cat([resized(one, grid).flatten(2)[image, :, place] for one in maps], dim=1)
 
 
 class Varied(Sequence[Pixels]):

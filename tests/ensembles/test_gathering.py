@@ -7,6 +7,7 @@ from loco_tools.ensembles.gathering import (
     at_input_size,
     good_rows,
     patch_shares,
+    rows_at,
     with_masks,
 )
 from loco_tools.ensembles.synthetic import Synthetic
@@ -16,10 +17,10 @@ from loco_tools.progress import SILENT
 CPU = torch.device("cpu")
 
 
-def grey(batch: Batch) -> torch.Tensor:
-    """(B, 1, 4, 6): the mean light of 8 x 8 px patches of images of 32 x 48."""
+def grey(batch: Batch) -> list[torch.Tensor]:
+    """One map (B, 1, 4, 6): the mean light of 8 x 8 px patches of images of 32 x 48."""
     stacked = torch.stack([torch.from_numpy(image[..., 0]).float() for image in batch.images])
-    return torch.nn.functional.avg_pool2d(stacked[:, None], 8)
+    return [torch.nn.functional.avg_pool2d(stacked[:, None], 8)]
 
 
 def make_images(count: int) -> list[np.ndarray]:
@@ -38,6 +39,12 @@ def test_every_image_gives_as_many_rows_as_wanted() -> None:
     parts = good_rows(grey, passes, 7, seed=0, progress=SILENT, title="t")
     rows = torch.cat(list(parts))
     assert torch.bincount(rows[:, 0].long() // 10).tolist() == [7] * 5
+
+
+def test_rows_hold_all_maps_side_by_side_on_the_largest_grid() -> None:
+    fine, coarse = torch.arange(24.0).view(2, 2, 2, 3), torch.tensor([5.0, 7.0]).view(2, 1, 1, 1)
+    found = rows_at([coarse, fine], torch.tensor([0, 11, 5]))
+    assert found.tolist() == [[5, 0, 6], [7, 17, 23], [5, 5, 11]]
 
 
 def test_the_share_of_patches_in_an_anomaly() -> None:
