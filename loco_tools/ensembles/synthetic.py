@@ -27,7 +27,7 @@ _LEAST_CHANGE = 6.0
 """Grey levels by which a pixel has to differ to count as changed."""
 _TEXTURE_PX = 96
 """Sides of a foreign texture, at least: of its middle is cut what a blob shows of it. One as large
-as the image took three times as long to make as all the rest of the anomaly."""
+as the image took longer to make than all the rest of the anomaly."""
 _RAGGED = 0.6
 """How far noise moves a blob's edge, in radii."""
 
@@ -138,13 +138,12 @@ def _square(image: Pixels, rng: np.random.Generator) -> Changed:
 def texture(image: Pixels, rng: np.random.Generator) -> Pixels | None:
     """Blobs of a foreign texture, more or less transparent (DRAEM's recipe, smaller)."""
     blob = _blob(image, rng)
-    size = tuple(max(_TEXTURE_PX, length) for length in blob.share.shape)
-    foreign = augmented(ProceduralTextures()((size[0], size[1]), rng), rng)
-    middle = tuple(
-        slice((have - want) // 2, (have - want) // 2 + want)
-        for have, want in zip(size, blob.share.shape, strict=True)
-    )
-    return blob.filled(image, foreign[middle].astype(np.float32), rng.uniform(0.2, 0.8))
+    h, w = blob.share.shape
+    size = (max(_TEXTURE_PX, h), max(_TEXTURE_PX, w))
+    foreign = augmented(ProceduralTextures()(size, rng), rng)
+    top, left = (size[0] - h) // 2, (size[1] - w) // 2
+    shown = foreign[top : top + h, left : left + w].astype(np.float32)
+    return blob.filled(image, shown, rng.uniform(0.2, 0.8))
 
 
 def stain(image: Pixels, rng: np.random.Generator) -> Pixels | None:

@@ -78,8 +78,10 @@ class Voices:
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
         """`state` is what `tensors` gave; KeyError when settings are missing."""
-        if len(state["settings"]) != len(_Settings._fields):
+        settings = state["settings"].tolist()
+        if len(settings) != len(_Settings._fields):
             raise KeyError("settings")  # of a version that had fewer
+        self._settings = _Settings(*settings)
         self._state = dict(state)
 
     @classmethod
@@ -200,10 +202,6 @@ class Voices:
         shares = (self._settings.local_images, self._settings.local_maps)
         for_images, for_maps = ((1 - s) * overall + s * alike for s in shares)
         return torch.cat([spoken.images, self._largest(for_images)[:, None]], dim=1), for_maps
-
-    @property
-    def _settings(self) -> _Settings:
-        return _Settings(*self._state["settings"].tolist())
 
     def _deviations(self, spoken: Spoken) -> Tensor:
         """(N, V, h, w), as maps mix them."""
