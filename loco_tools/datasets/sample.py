@@ -4,7 +4,7 @@ No image is decoded until it is asked for, and none is kept. Masks are decoded w
 loaded, because their values say which defects they are, and are kept packed, a few kilobytes each.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -229,3 +229,21 @@ class Images(Sequence[Pixels]):
     def sizes(self) -> list[tuple[int, int]]:
         """(H, W) of every image, from the headers."""
         return [sample.size for sample in self._samples]
+
+    def part(self, numbers: Iterable[int]) -> "Images":
+        """Some of them."""
+        return Images([self._samples[number] for number in numbers])
+
+
+def spread(images: Sequence[Pixels], most: int) -> Sequence[Pixels]:
+    """Every n-th of the images: about `most` of them, fewer than twice as many; `Images` if it is.
+
+    >>> spread("abcdefg", 2)
+    ['a', 'd', 'g']
+    """
+    numbers = range(0, len(images), max(1, len(images) // most))
+    if len(numbers) == len(images):
+        return images
+    if isinstance(images, Images):
+        return images.part(numbers)
+    return [images[number] for number in numbers]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from loco_tools.datasets.images import Pixels
+from loco_tools.datasets.sample import spread
 from loco_tools.ensembles.backbone_banks import BackboneBanks
 from loco_tools.ensembles.ensemble import Ensemble
 from loco_tools.ensembles.fused_training import FusedRows, train_on_rows
@@ -25,6 +26,7 @@ from loco_tools.ensembles.gathering import (
     at_input_size,
     good_rows,
     patch_shares,
+    sampled,
     with_masks,
 )
 from loco_tools.ensembles.heads import Discriminating, Gaussian, Head, MemoryBank, restored
@@ -48,11 +50,11 @@ from loco_tools.progress import Progress
 
 _TAUGHT = ("stain", "cut_paste", "scar", "copy_move")
 """Kinds of synthetic anomalies that the discriminator learns from; voices are weighed on others."""
-_EACH = 10
-"""Synthetic anomalies in an image: ten times as many for the same passes. With one in each, 36
+_EACH = 16
+"""Synthetic anomalies in an image: as many times more for the same passes. With one in each, 36
 images left the voices' weights unsteady: the discriminator's was .03 to .52 on magnetic tiles, by
 which images happened to be drawn."""
-_SOURCES_WEIGHED = 5
+_SOURCES_WEIGHED = 3
 """Images with anomalies that are enough to weigh whole sources; voices get all of them."""
 _KEPT_MB = 256.0
 """Of images and backbones' maps, at most, for each of the sets that are gone through twice."""
@@ -60,7 +62,7 @@ _WATCHED = 5
 """One in so many held-out rows is not learned but watched, for the log."""
 _OBSERVED = 4096
 """Rows whose moments are summed at a time."""
-_ROWS_BESIDE = 150
+_ROWS_BESIDE = 250
 """Of each synthetic image, at most so many rows in the anomaly and beside it."""
 
 
@@ -109,14 +111,16 @@ class FeatureFusion(Ensemble):
             # Bounds the time to fit and to predict; the members' own fits take longer.
             "components": 128.0,
             "hidden_dim": 256,
-            "steps": 150,
+            "steps": 100,
             "step_rows": 512,
-            "anomalies": 5,
+            "anomalies": 3,
             "bank_size": 600,
             "backbone_bank": 500,
+            "backbone_images": 64,
             "varied": 0,
-            "pool_patches": 30_000,
-            "weighing": 10,
+            "pool_patches": 20_000,
+            "pool_images": 20,
+            "weighing": 6,
         },
     }
 
@@ -201,13 +205,20 @@ class FeatureFusion(Ensemble):
         self._block = BLOCKS[self.config.block](self._channels).to(self.device)
         banks = self._banks = self._new_banks()
         generator = torch.Generator().manual_seed(seed)
-
-        def seen(batch: Batch) -> list[Tensor]:
-            banks.observe(batch, self._per_image(train), generator)
-            return self._sources(batch)
-
-        once = self._passes(train, keep_mb=0)
-        rows = self._rows(seen, once, seed, progress, "components")
+        seen = spread(train, self.config.backbone_images)
+        fused = range(0, len(seen), max(1, len(seen) // self.config.pool_images))
+        each = max(1, self.config.pool_patches // len(fused))
+        parts, done = [], 0
+        with progress.task(f"{self.name}: components", len(seen)) as advance:
+            for batch in self._passes(seen, keep_mb=0):
+                banks.observe(batch, self._per_image(seen), generator)
+                chosen = [n for n in range(len(batch)) if done + n in fused]
+                if chosen:
+                    sources = self._sources(batch.part(chosen))
+                    parts.append(sampled(sources, each * len(chosen), generator))
+                done += len(batch)
+                advance(len(batch))
+        rows = torch.cat(parts)
         banks.solve(self.config.backbone_bank, seed=seed, progress=progress)
         for part in torch.split(rows, _OBSERVED):
             self._block.observe(part)

@@ -36,14 +36,16 @@ class FusionConfig(DetectorConfig, FusedTraining):
     learn_from: Literal["train", "held_out", "both"] = "both"
     """Good images whose features the discriminator learns. Members look too certain on those they
     were trained on; "held_out" are the good validation images."""
-    anomalies: int = Field(default=40, ge=0)
-    """Images with ten synthetic anomalies each that the discriminator learns from beside noise."""
+    anomalies: int = Field(default=25, ge=0)
+    """Images with 16 synthetic anomalies each that the discriminator learns from beside noise."""
     hidden_dim: int = Field(default=1024, ge=1)
     bank_size: int = Field(default=8000, ge=1)
     varied: int = Field(default=256, ge=0)
     """Training images, turned and shifted a little, that the memory bank learns too."""
     pool_patches: int = Field(default=60_000, ge=8)
     """Rows of training images that block and heads are computed from, drawn at random."""
+    pool_images: int = Field(default=256, ge=1)
+    """Those rows are of about so many images, evenly spread, where there are twice as many."""
     member_scores: bool = True
     """The members' own maps and image scores count beside the heads."""
     backbone_strides: tuple[int, ...] = (4, 8, 16)
@@ -54,6 +56,9 @@ class FusionConfig(DetectorConfig, FusedTraining):
     they are worth alone they would weigh next to nothing."""
     backbone_bank: int = Field(default=2000, ge=1)
     """Rows of each of their memory banks."""
+    backbone_images: int = Field(default=1024, ge=1)
+    """These banks learn from about so many training images, evenly spread, where there are twice
+    as many; whatever else is computed from rows of training images takes its images from these."""
     local_images: float = Field(default=0.4, ge=0, le=1)
     """How much images' scores are taken relative to what good patches of the same look get."""
     local_maps: float = Field(default=0.25, ge=0, le=1)
@@ -68,8 +73,8 @@ class FusionConfig(DetectorConfig, FusedTraining):
     weights: Literal["equal", "worth"] = "worth"
     """"worth": heads and members count by how well they tell good patches of held-out images from
     those in synthetic anomalies; "equal": all the same."""
-    weighing: int = Field(default=48, ge=2)
-    """Images with ten synthetic anomalies each that sources and voices are weighed on."""
+    weighing: int = Field(default=30, ge=2)
+    """Images with 16 synthetic anomalies each that sources and voices are weighed on."""
 
     @field_validator("components")
     @classmethod

@@ -118,6 +118,17 @@ class Batch:
             for stride, one in zip(strides, self.maps(backbone, size, strides), strict=True)
         )
 
+    def part(self, chosen: Sequence[int]) -> "Batch":
+        """Some of the images, with what is known of the backbones' maps of them."""
+        if len(chosen) == len(self):
+            return self
+        smaller = Batch([self.images[n] for n in chosen], self.device)
+        rows = torch.tensor(chosen, device=self.device)
+        for key, made in self._kept.items():
+            if _is_maps(key):
+                smaller._kept[key] = {stride: one[rows] for stride, one in made.items()}
+        return smaller
+
     @property
     def kept_bytes(self) -> int:
         """Bytes of the images and of the backbones' maps that are known."""

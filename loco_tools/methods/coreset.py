@@ -13,7 +13,8 @@ from loco_tools.errors import MethodError
 from loco_tools.progress import SILENT, Progress
 
 CANDIDATES = 2048
-"""Rows among which one round chooses; more make rounds fewer and each step slower."""
+"""Rows among which one round chooses, at most and no more than are wanted; more make rounds fewer
+and each step slower. 500 of 30 000 rows take half the time that they take with 2048."""
 BLOCK_FLOATS = 1_000_000
 """Largest block of distances held at once: small enough to stay in a processor's cache."""
 
@@ -76,16 +77,17 @@ def _farthest_first(points: Tensor, count: int, first: int, progress: Progress) 
     nearest = torch.full_like(squared, float("inf"))  # squared distance to its centre
     chosen = torch.tensor([first], device=points.device)
     new = chosen
+    most = min(CANDIDATES, count)
     with progress.task("coreset", count) as advance:
         advance(1)
         while len(chosen) < count:
             _bring_up_to_date(nearest, points, squared, new)
-            top = nearest.topk(min(CANDIDATES + 1, len(points)))
-            candidates = top.indices[:CANDIDATES]
-            others = float(top.values[-1]) if len(points) > CANDIDATES else -1.0
+            top = nearest.topk(min(most + 1, len(points)))
+            candidates = top.indices[:most]
+            others = float(top.values[-1]) if len(points) > most else -1.0
             picks = _choose(
                 _between(points[candidates], squared[candidates]),
-                top.values[:CANDIDATES].cpu().numpy(),
+                top.values[:most].cpu().numpy(),
                 others,
                 count - len(chosen),
             )
