@@ -112,7 +112,7 @@ class FeatureFusion(Ensemble):
             "components": 128.0,
             "hidden_dim": 256,
             "steps": 100,
-            "step_rows": 512,
+            "step_rows": 256,
             "anomalies": 3,
             "bank_size": 600,
             "backbone_bank": 500,

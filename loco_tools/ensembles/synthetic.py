@@ -8,6 +8,7 @@ of Perlin's shape, logical ones by copying and removing connected components. On
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -30,6 +31,10 @@ _TEXTURE_PX = 96
 as the image took longer to make than all the rest of the anomaly."""
 _RAGGED = 0.6
 """How far noise moves a blob's edge, in radii."""
+
+
+Box = tuple[int, int, int, int]
+"""y, x, height and width, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,39 @@ def synthetic_anomalies(
         yield Synthetic(image, tuple(masks), chosen, source)
 
 
+class Scene:
+    """An image, and what is asked of it for every anomaly that is tried in it; found out once.
+
+    Attributes:
+        image: (H, W, 3) uint8.
+        size: (H, W).
+    """
+
+    def __init__(self, image: Pixels) -> None:
+        self.image = image
+        self.size = _size(image)
+        self._things: dict[int, list[Box]] = {}
+
+    def place(self, rng: np.random.Generator) -> tuple[int, int]:
+        """A pixel (y, x) of the part."""
+        y, x = divmod(int(rng.choice(self._places)), self.size[1])
+        return y, x
+
+    def things(self, reach: int) -> list[Box]:
+        """Boxes round what stands out from the part and is some `reach` pixels large."""
+        if reach not in self._things:
+            self._things[reach] = _things(self.image, self._part, reach)
+        return self._things[reach]
+
+    @cached_property
+    def _part(self) -> Mask:
+        return foreground(self.image)
+
+    @cached_property
+    def _places(self) -> npt.NDArray[np.intp]:
+        return np.flatnonzero(self._part)
+
+
 def _shrunk(image: Pixels, size: Size | None) -> Pixels:
     if size is None or image.shape[0] * image.shape[1] <= size[0] * size[1]:
         return image
@@ -109,18 +147,19 @@ Changed = tuple[Pixels, Mask]
 
 def _changed(image: Pixels, family: str, rng: np.random.Generator) -> Changed:
     """The image after one anomaly of that family, or of another where none can be placed."""
-    made = _made(image, family, rng) or _made(image, "stain", rng)
+    scene = Scene(image)
+    made = _made(scene, family, rng) or _made(scene, "stain", rng)
     # a picture without any contrast: any change will do
     return _square(image, rng) if made is None else made
 
 
-def _made(image: Pixels, family: str, rng: np.random.Generator) -> Changed | None:
+def _made(scene: Scene, family: str, rng: np.random.Generator) -> Changed | None:
     """The image after one anomaly and where it changed; None when none could be placed."""
     for _ in range(_TRIES):
-        changed = FAMILIES[family](image, rng)
+        changed = FAMILIES[family](scene, rng)
         if changed is None:
             continue
-        red, green, blue = cv2.split(cv2.absdiff(changed, image))
+        red, green, blue = cv2.split(cv2.absdiff(changed, scene.image))
         mask = cv2.max(cv2.max(red, green), blue) >= _LEAST_CHANGE
         if mask.sum() >= _FEWEST_PX:
             return changed, _closed(mask)
@@ -135,48 +174,49 @@ def _square(image: Pixels, rng: np.random.Generator) -> Changed:
     return np.where(mask[..., None], 255 - image, image).astype(np.uint8), mask
 
 
-def texture(image: Pixels, rng: np.random.Generator) -> Pixels | None:
+def texture(scene: Scene, rng: np.random.Generator) -> Pixels | None:
     """Blobs of a foreign texture, more or less transparent (DRAEM's recipe, smaller)."""
-    blob = _blob(image, rng)
+    blob = _blob(scene, rng)
     h, w = blob.share.shape
     size = (max(_TEXTURE_PX, h), max(_TEXTURE_PX, w))
     foreign = augmented(ProceduralTextures()(size, rng), rng)
     top, left = (size[0] - h) // 2, (size[1] - w) // 2
     shown = foreign[top : top + h, left : left + w].astype(np.float32)
-    return blob.filled(image, shown, rng.uniform(0.2, 0.8))
+    return blob.filled(scene.image, shown, rng.uniform(0.2, 0.8))
 
 
-def stain(image: Pixels, rng: np.random.Generator) -> Pixels | None:
+def stain(scene: Scene, rng: np.random.Generator) -> Pixels | None:
     """A blob that is darker, lighter or of another tint; its structure stays."""
-    blob = _blob(image, rng)
+    blob, image = _blob(scene, rng), scene.image
     strength = rng.uniform(12, 80) * rng.choice([-1.0, 1.0])
     tint = rng.normal(0, 0.35 * (rng.random() < 0.3), 3)
     return blob.filled(image, image[blob.window] + strength * (1 + tint))
 
 
-def smear(image: Pixels, rng: np.random.Generator) -> Pixels | None:
+def smear(scene: Scene, rng: np.random.Generator) -> Pixels | None:
     """A blob in which structure is wiped out along one direction."""
-    length = max(5, int(rng.uniform(0.02, 0.07) * min(_size(image)))) | 1
+    image = scene.image
+    length = max(5, int(rng.uniform(0.02, 0.07) * min(scene.size))) | 1
     level = np.zeros((length, length), np.float32)
     level[length // 2] = 1
     kernel = turned(level, rng.uniform(-90, 90))
-    blob = _blob(image, rng)
+    blob = _blob(scene, rng)
     wiped = cv2.filter2D(image[blob.window], -1, kernel / kernel.sum())
     return blob.filled(image, wiped.astype(np.float32))
 
 
-def cut_paste(image: Pixels, rng: np.random.Generator) -> Pixels | None:
+def cut_paste(scene: Scene, rng: np.random.Generator) -> Pixels | None:
     """A rectangle of the image, jittered and turned, in another place of it."""
-    height, width = _size(image)
+    height, width = scene.size
     area, ratio = rng.uniform(0.002, 0.02) * height * width, np.exp(rng.uniform(-1.2, 1.2))
     h, w = _within(np.sqrt(area * ratio), height), _within(np.sqrt(area / ratio), width)
-    return _pasted(image, _piece(image, h, w, rng), rng)
+    return _pasted(scene, _piece(scene, h, w, rng), rng)
 
 
-def scar(image: Pixels, rng: np.random.Generator) -> Pixels | None:
+def scar(scene: Scene, rng: np.random.Generator) -> Pixels | None:
     """A long thin scratch: darker or lighter, with its metal thrown up beside it."""
-    height, width = _size(image)
-    y, x = _place(image, rng)
+    height, width = scene.size
+    y, x = scene.place(rng)
     length, angle = rng.uniform(0.05, 0.25) * min(height, width), rng.uniform(0, np.pi)
     bow = rng.uniform(-0.15, 0.15) * length
     t = np.linspace(-0.5, 0.5, 24)
@@ -196,28 +236,28 @@ def scar(image: Pixels, rng: np.random.Generator) -> Pixels | None:
     beside = [(path + thick).round().astype(np.int32)]
     cv2.polylines(rim, beside, isClosed=False, color=1.0, thickness=1, lineType=cv2.LINE_AA)
     strength = rng.uniform(20, 90) * rng.choice([-1.0, 1.0])
-    changed = image + strength * line[..., None] - 0.5 * strength * rim[..., None]
+    changed = scene.image + strength * line[..., None] - 0.5 * strength * rim[..., None]
     return _bytes(changed)
 
 
-def copy_move(image: Pixels, rng: np.random.Generator) -> Pixels | None:
+def copy_move(scene: Scene, rng: np.random.Generator) -> Pixels | None:
     """A thing of the picture (a hole, a screw, a mark) once more where none belongs."""
-    found = _component(image, rng)
+    found = _component(scene, rng)
     if found is None:
         return None
-    y, x, h, w = found
     if rng.random() < 0.7:
-        return _moved(image, (y, x, h, w), _place(image, rng))
-    return _moved(image, (y, x, h, w), _place(image, rng), scale=float(rng.uniform(0.7, 1.4)))
+        return _moved(scene.image, found, scene.place(rng))
+    return _moved(scene.image, found, scene.place(rng), scale=float(rng.uniform(0.7, 1.4)))
 
 
-def removal(image: Pixels, rng: np.random.Generator) -> Pixels | None:
+def removal(scene: Scene, rng: np.random.Generator) -> Pixels | None:
     """A thing of the picture gone: its place is filled with what surrounds it."""
-    found = _component(image, rng)
+    found = _component(scene, rng)
     if found is None:
         return None
+    image = scene.image
     y, x, h, w = found
-    hole = np.zeros(_size(image), np.uint8)
+    hole = np.zeros(scene.size, np.uint8)
     hole[y : y + h, x : x + w] = 255
     around = max(8, h // 2, w // 2)
     top, left = max(0, y - around), max(0, x - around)
@@ -234,7 +274,7 @@ def removal(image: Pixels, rng: np.random.Generator) -> Pixels | None:
     return changed
 
 
-FAMILIES: dict[str, Callable[[Pixels, np.random.Generator], Pixels | None]] = {
+FAMILIES: dict[str, Callable[[Scene, np.random.Generator], Pixels | None]] = {
     "stain": stain,
     "cut_paste": cut_paste,
     "copy_move": copy_move,
@@ -280,13 +320,6 @@ def foreground(image: Pixels) -> Mask:
     return part.astype(np.bool_)
 
 
-def _place(image: Pixels, rng: np.random.Generator) -> tuple[int, int]:
-    """A pixel (y, x) of the part."""
-    places = np.flatnonzero(foreground(image))
-    y, x = divmod(int(rng.choice(places)), image.shape[1])
-    return y, x
-
-
 @dataclass(frozen=True)
 class _Blob:
     """A soft-edged shape: how much of each pixel of a window of the image it covers, 0 to 1."""
@@ -303,10 +336,10 @@ class _Blob:
         return filled
 
 
-def _blob(image: Pixels, rng: np.random.Generator) -> _Blob:
+def _blob(scene: Scene, rng: np.random.Generator) -> _Blob:
     """One blob of Perlin's shape on the part, small more often than large."""
-    height, width = _size(image)
-    y, x = _place(image, rng)
+    height, width = scene.size
+    y, x = scene.place(rng)
     radius = min(height, width) * float(np.exp(rng.uniform(np.log(0.012), np.log(0.12))))
     radius = max(radius, 1.5)
     stretch, angle = float(np.exp(rng.uniform(-0.8, 0.8))), rng.uniform(0, np.pi)
@@ -332,9 +365,10 @@ def _blended(
     return _bytes(image * (1 - covered) + other * covered)
 
 
-def _piece(image: Pixels, h: int, w: int, rng: np.random.Generator) -> Pixels:
+def _piece(scene: Scene, h: int, w: int, rng: np.random.Generator) -> Pixels:
     """(h, w, 3) from anywhere on the part, turned by quarters and a little lighter or darker."""
-    y, x = _place(image, rng)
+    image = scene.image
+    y, x = scene.place(rng)
     top = int(np.clip(y - h // 2, 0, image.shape[0] - h))
     left = int(np.clip(x - w // 2, 0, image.shape[1] - w))
     piece = image[top : top + h, left : left + w].astype(np.float32)
@@ -343,21 +377,19 @@ def _piece(image: Pixels, h: int, w: int, rng: np.random.Generator) -> Pixels:
     return _bytes(piece * rng.uniform(0.75, 1.25) + rng.uniform(-15, 15))
 
 
-def _pasted(image: Pixels, piece: Pixels, rng: np.random.Generator) -> Pixels:
+def _pasted(scene: Scene, piece: Pixels, rng: np.random.Generator) -> Pixels:
     """The piece, turned by any angle, at a place of the part."""
-    height, width = _size(image)
+    height, width = scene.size
     h, w = piece.shape[:2]
-    y, x = _place(image, rng)
+    y, x = scene.place(rng)
     turn = cv2.getRotationMatrix2D((w / 2, h / 2), rng.uniform(-180, 180), 1.0)
     turn = turn + np.array([[0, 0, x - w / 2], [0, 0, y - h / 2]])
     moved = cv2.warpAffine(piece, turn, (width, height), flags=cv2.INTER_LINEAR)
     shape = cv2.warpAffine(np.ones((h, w), np.float32), turn, (width, height))
-    return _blended(image, moved.astype(np.float32), shape.astype(np.float32))
+    return _blended(scene.image, moved.astype(np.float32), shape.astype(np.float32))
 
 
-def _moved(
-    image: Pixels, box: tuple[int, int, int, int], to: tuple[int, int], scale: float = 1.0
-) -> Pixels | None:
+def _moved(image: Pixels, box: Box, to: tuple[int, int], scale: float = 1.0) -> Pixels | None:
     """What is in a box (y, x, h, w) once more about another place, with feathered edges."""
     y, x, h, w = box
     piece: npt.NDArray[np.float32] = image[y : y + h, x : x + w].astype(np.float32)
@@ -379,14 +411,20 @@ def _moved(
     return changed
 
 
-def _component(image: Pixels, rng: np.random.Generator) -> tuple[int, int, int, int] | None:
-    """A box (y, x, h, w) round a connected thing that stands out from the part, if there is one.
+def _component(scene: Scene, rng: np.random.Generator) -> Box | None:
+    """A thing that stands out from the part, if there is one."""
+    side = min(scene.size)
+    boxes = scene.things(int(side * rng.choice([0.08, 0.14, 0.22])) | 1)
+    return boxes[int(rng.integers(len(boxes)))] if boxes else None
 
-    Things are what a median filter of their size takes away.
+
+def _things(image: Pixels, part: Mask, reach: int) -> list[Box]:
+    """Boxes round connected things that stand out from the part.
+
+    Things are what a median filter of their size, `reach` pixels, takes away.
     """
     height, width = _size(image)
     side = min(height, width)
-    reach = int(side * rng.choice([0.08, 0.14, 0.22])) | 1
     small = min(1.0, 160 / side)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     grey = cv2.resize(grey, None, fx=small, fy=small, interpolation=cv2.INTER_AREA)
@@ -394,25 +432,29 @@ def _component(image: Pixels, rng: np.random.Generator) -> tuple[int, int, int, 
     apart = cv2.absdiff(grey, smooth)
     level, _ = cv2.threshold(apart, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     if level < 8:
-        return None
+        return []
     _, _, stats, centres = cv2.connectedComponentsWithStats((apart > level).astype(np.uint8))
-    part = foreground(image)
     boxes = []
     for (x, y, w, h, area), centre in zip(stats[1:], centres[1:], strict=True):
         fits = 0.02 * side <= max(w, h) / small <= 1.5 * reach and area >= 0.3 * w * h
         inside = x > 0 and y > 0 and x + w < grey.shape[1] and y + h < grey.shape[0]
+        if not (fits and inside):
+            continue
         row = min(int(centre[1] / small), height - 1)
         column = min(int(centre[0] / small), width - 1)
         near = part[max(0, row - reach) : row + reach, max(0, column - reach) : column + reach]
-        if fits and inside and near.mean() > 0.5:
-            boxes.append((x, y, w, h))
-    if not boxes:
-        return None
-    x, y, w, h = boxes[int(rng.integers(len(boxes)))]
+        if near.mean() > 0.5:
+            boxes.append(_enlarged((int(y), int(x), int(h), int(w)), small, (height, width)))
+    return boxes
+
+
+def _enlarged(box: Box, small: float, size: Size) -> Box:
+    """A box found in an image shrunk by `small`, in the image itself and with a margin."""
+    y, x, h, w = box
     margin = max(2, int(0.2 * max(w, h) / small))
     top, left = max(0, int(y / small) - margin), max(0, int(x / small) - margin)
-    bottom = min(height, int((y + h) / small) + margin)
-    right = min(width, int((x + w) / small) + margin)
+    bottom = min(size[0], int((y + h) / small) + margin)
+    right = min(size[1], int((x + w) / small) + margin)
     return top, left, bottom - top, right - left
 
 

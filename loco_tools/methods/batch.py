@@ -146,12 +146,12 @@ class Batch:
 
     def _rgb(self, size: Size) -> Tensor:
         stacked = np.stack([resize_image(image, size) for image in self.images])  # (B, h, w, 3)
-        return torch.from_numpy(stacked).to(self.device).permute(0, 3, 1, 2).float() / 255
+        return torch.from_numpy(stacked).to(self.device).permute(0, 3, 1, 2).float().div_(255)
 
     def _pixels(self, size: Size) -> Tensor:
         mean = torch.tensor(IMAGENET_MEAN, device=self.device).view(3, 1, 1)
         std = torch.tensor(IMAGENET_STD, device=self.device).view(3, 1, 1)
-        return (self.rgb(size) - mean) / std  # (B, 3, h, w)
+        return (self.rgb(size) - mean).div_(std)  # (B, 3, h, w)
 
 
 class Passes(Iterable[Batch]):
