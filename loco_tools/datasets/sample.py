@@ -235,13 +235,18 @@ class Images(Sequence[Pixels]):
         return Images([self._samples[number] for number in numbers])
 
 
-def spread(images: Sequence[Pixels], most: int) -> Sequence[Pixels]:
-    """Every n-th of the images: about `most` of them, fewer than twice as many; `Images` if it is.
+def every_nth(count: int, most: int) -> range:
+    """Evenly spread ones of `count` things: about `most` of them, fewer than twice as many.
 
-    >>> spread("abcdefg", 2)
-    ['a', 'd', 'g']
+    >>> list(every_nth(7, 2))
+    [0, 3, 6]
     """
-    numbers = range(0, len(images), max(1, len(images) // most))
+    return range(0, count, max(1, count // most))
+
+
+def spread(images: Sequence[Pixels], most: int) -> Sequence[Pixels]:
+    """Those of the images that `every_nth` takes; `Images` where they are."""
+    numbers = every_nth(len(images), most)
     if len(numbers) == len(images):
         return images
     if isinstance(images, Images):

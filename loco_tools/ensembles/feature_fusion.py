@@ -4,7 +4,7 @@ Members are cut at a layer, their feature maps go through a transformation block
 each location of the fused map: SimpleNet's discriminator, a memory bank, a Gaussian.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from loco_tools.datasets.images import Pixels
-from loco_tools.datasets.sample import spread
+from loco_tools.datasets.sample import every_nth, spread
 from loco_tools.ensembles.backbone_banks import BackboneBanks
 from loco_tools.ensembles.ensemble import Ensemble
 from loco_tools.ensembles.fused_training import FusedRows, train_on_rows
@@ -51,9 +51,9 @@ from loco_tools.progress import Progress
 _TAUGHT = ("stain", "cut_paste", "scar", "copy_move")
 """Kinds of synthetic anomalies that the discriminator learns from; voices are weighed on others."""
 _EACH = 16
-"""Synthetic anomalies in an image: as many times more for the same passes. With one in each, 36
-images left the voices' weights unsteady: the discriminator's was .03 to .52 on magnetic tiles, by
-which images happened to be drawn."""
+"""Synthetic anomalies in an image: that many times as many for the same passes. With one in each,
+36 images left the voices' weights unsteady: the discriminator's was .03 to .52 on magnetic tiles,
+by which images happened to be drawn."""
 _SOURCES_WEIGHED = 3
 """Images with anomalies that are enough to weigh whole sources; voices get all of them."""
 _KEPT_MB = 256.0
@@ -206,8 +206,7 @@ class FeatureFusion(Ensemble):
         banks = self._banks = self._new_banks()
         generator = torch.Generator().manual_seed(seed)
         seen = spread(train, self.config.backbone_images)
-        fused = range(0, len(seen), max(1, len(seen) // self.config.pool_images))
-        each = max(1, self.config.pool_patches // len(fused))
+        fused = every_nth(len(seen), self.config.pool_images)
         parts, done = [], 0
         with progress.task(f"{self.name}: components", len(seen)) as advance:
             for batch in self._passes(seen, keep_mb=0):
@@ -215,7 +214,8 @@ class FeatureFusion(Ensemble):
                 chosen = [n for n in range(len(batch)) if done + n in fused]
                 if chosen:
                     sources = self._sources(batch.part(chosen))
-                    parts.append(sampled(sources, each * len(chosen), generator))
+                    most = self._per_image(fused) * len(chosen)
+                    parts.append(sampled(sources, most, generator))
                 done += len(batch)
                 advance(len(batch))
         rows = torch.cat(parts)
@@ -317,7 +317,7 @@ class FeatureFusion(Ensemble):
         found = good_rows(make, passes, per_image, seed=seed, progress=progress, title=title)
         return torch.cat(list(found))
 
-    def _per_image(self, images: Sequence[Pixels]) -> int:
+    def _per_image(self, images: Sized) -> int:
         return max(1, self.config.pool_patches // len(images))
 
     @torch.inference_mode()

@@ -1,13 +1,16 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from loco_tools.ensembles import create_ensemble
+from loco_tools.ensembles.backbone_banks import BackboneBanks
 from loco_tools.ensembles.feature_fusion import FeatureFusion
 from loco_tools.errors import DefinitionError, MethodError
 from loco_tools.methods import create
 from loco_tools.methods.backbones import Backbone, random_backbone
+from loco_tools.methods.batch import Batch
 from loco_tools.methods.detector import Detector
 from loco_tools.progress import Silent
 
@@ -45,6 +48,28 @@ def make_members(backbone: Backbone | None = None, *, fitted: bool = True) -> di
 def fit(members: dict[str, Detector], **overrides: object) -> FeatureFusion:
     ensemble = create_ensemble(members, overrides={**FAST, **overrides})
     return ensemble.fit(make_images(4), make_images(2), seed=0)
+
+
+def test_what_is_learned_of_training_images_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, observed, fused = make_images(8), [], []
+    observe, part = BackboneBanks.observe, Batch.part
+
+    def observing(banks: BackboneBanks, batch: Batch, *more: Any) -> None:
+        observed.extend(batch.images)
+        observe(banks, batch, *more)
+
+    def parting(batch: Batch, chosen: list[int]) -> Batch:
+        smaller = part(batch, chosen)
+        fused.extend(smaller.images)
+        return smaller
+
+    monkeypatch.setattr(BackboneBanks, "observe", observing)
+    monkeypatch.setattr(Batch, "part", parting)
+    settings = {**FAST, "batch_size": 3, "backbone_images": 4, "pool_images": 2}
+    ensemble = create_ensemble(make_members(), overrides=settings)
+    ensemble.fit(images, make_images(2), seed=0)
+    assert all(one is images[n] for one, n in zip(observed, (0, 2, 4, 6), strict=True))
+    assert all(one is images[n] for one, n in zip(fused, (0, 4), strict=True))
 
 
 @pytest.mark.parametrize("strides", [(), (4, 8, 16)])

@@ -100,6 +100,22 @@ def test_a_kept_batch_lets_go_of_all_but_maps() -> None:
     assert float(kept.remember("much", lambda: torch.ones(1))) == 1
 
 
+def test_a_part_of_a_batch_takes_the_backbones_maps_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone, calls = random_backbone("squeezenet1_1"), []
+    real = backbone.maps
+    monkeypatch.setattr(backbone, "maps", lambda *x: calls.append(1) or real(*x))
+    batch = Batch(PICTURES[:3])
+    whole = batch.maps(backbone, (64, 64), STRIDES)
+    some = batch.part([0, 2])
+    assert [image is PICTURES[n] for image, n in zip(some.images, (0, 2), strict=True)] == [
+        True
+    ] * 2
+    for one, other in zip(some.maps(backbone, (64, 64), STRIDES), whole, strict=True):
+        torch.testing.assert_close(one, other[[0, 2]], rtol=0, atol=0)
+    assert len(calls) == 1
+    assert batch.part([0, 1, 2]) is batch
+
+
 def test_a_pass_broken_off_keeps_nothing_and_starts_again() -> None:
     twice = Passes(PICTURES, 2, "cpu")
     next(iter(twice))
