@@ -55,7 +55,7 @@ results: $(VENV)/.ready
 # Everything of the server (environment, data, token) stays in .label-studio/, which git ignores.
 PORT ?= 8080
 label-studio: $(VENV)/.ready
-	$(BIN)/python -m loco_tools.annotations.local_server --port $(PORT)
+	$(BIN)/python -m loco_tools.annotations.server.local_server --port $(PORT)
 
 # An environment of its own over the first one: anomalib and what only it needs lie in it, the rest
 # (torch among it) is looked up in $(VENV), which stays as it is.

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from loco_tools.annotations.counted_annotations import instances_of, submissions_of
+from loco_tools.annotations.formats.image_references import Storages
+from loco_tools.annotations.formats.label_studio import read_export
+from loco_tools.annotations.formats.shapes import Mask
 from loco_tools.annotations.grouping import Group
-from loco_tools.annotations.label_studio import read_export
-from loco_tools.annotations.marks import instances_of, submissions_of
 from loco_tools.annotations.merging import Instance, Submission, counted
 from loco_tools.annotations.orientation import stored_image
 from loco_tools.annotations.photographs import Photograph, Photographs, find_sessions
-from loco_tools.annotations.references import Storages
-from loco_tools.annotations.shapes import Mask
 from loco_tools.annotations.taxonomy import Taxonomy, load_taxonomy
 from loco_tools.errors import AnnotationError
 from loco_tools.progress import SILENT, Progress

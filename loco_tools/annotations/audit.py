@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from loco_tools import files
-from loco_tools.annotations.regions import Skipped
+from loco_tools.annotations.formats.regions import Skipped
 from loco_tools.errors import AnnotationError
 
 

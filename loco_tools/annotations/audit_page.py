@@ -11,13 +11,13 @@ from html import escape
 import cv2
 import numpy as np
 
-from loco_tools.annotations.drawing import bounding_box
-from loco_tools.annotations.marks import Outcome
+from loco_tools.annotations.counted_annotations import Outcome
+from loco_tools.annotations.formats.mask_to_shape import bounding_box
+from loco_tools.annotations.formats.regions import Region, Skipped
+from loco_tools.annotations.formats.shapes import Mask
 from loco_tools.annotations.merging import Instance
 from loco_tools.annotations.orientation import stored_image
 from loco_tools.annotations.photographs import Photograph
-from loco_tools.annotations.regions import Region, Skipped
-from loco_tools.annotations.shapes import Mask
 from loco_tools.annotations.taxonomy import Taxonomy
 from loco_tools.datasets.images import Pixels, data_url, read_image
 from loco_tools.errors import AnnotationError

@@ -12,10 +12,10 @@ import numpy as np
 
 from loco_tools import files
 from loco_tools.annotations.audit_page import AuditPage
-from loco_tools.annotations.marks import Marks, Outcome
+from loco_tools.annotations.counted_annotations import Marks, Outcome
+from loco_tools.annotations.formats.regions import Skipped
 from loco_tools.annotations.merging import Instance, overlaps
 from loco_tools.annotations.photographs import Photograph, image_bytes
-from loco_tools.annotations.regions import Skipped
 from loco_tools.capture.session import Session
 from loco_tools.datasets.images import encode_png
 

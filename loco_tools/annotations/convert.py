@@ -11,14 +11,14 @@ from loco_tools import files
 from loco_tools.annotations.audit import audit_path, audit_record, check_unedited, page_path
 from loco_tools.annotations.audit_page import AuditPage
 from loco_tools.annotations.class_folder import ClassFolder
+from loco_tools.annotations.counted_annotations import check_marks, marks_of, outcome_of
+from loco_tools.annotations.formats.image_references import Storages
+from loco_tools.annotations.formats.label_studio import read_export
+from loco_tools.annotations.formats.regions import Skipped
 from loco_tools.annotations.grouping import Group
-from loco_tools.annotations.label_studio import read_export
-from loco_tools.annotations.marks import check_marks, marks_of, outcome_of
 from loco_tools.annotations.merging import Merge
+from loco_tools.annotations.output_guard import check_spares
 from loco_tools.annotations.photographs import Photographs, find_sessions
-from loco_tools.annotations.references import Storages
-from loco_tools.annotations.regions import Skipped
-from loco_tools.annotations.targets import check_spares
 from loco_tools.annotations.taxonomy import Taxonomy, defects_config, load_taxonomy
 from loco_tools.datasets.sidecar import sidecar_path
 from loco_tools.progress import SILENT, Progress

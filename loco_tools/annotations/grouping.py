@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Literal
 
-from loco_tools.annotations.regions import Region
+from loco_tools.annotations.formats.regions import Region
 
 Group = Literal["auto", "number", "relation", "label", "region"]
 """What makes regions with one label one defect instance.

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from loco_tools import files
-from loco_tools.annotations.label_studio import read_export
+from loco_tools.annotations.formats.image_references import ImageFiles, Storages
+from loco_tools.annotations.formats.label_studio import read_export
+from loco_tools.annotations.formats.regions import Region, Skipped
+from loco_tools.annotations.formats.shapes import Mask
 from loco_tools.annotations.orientation import StoredImage, stored_image
-from loco_tools.annotations.references import ImageFiles, Storages
-from loco_tools.annotations.regions import Region, Skipped
-from loco_tools.annotations.shapes import Mask
-from loco_tools.annotations.targets import check_spares
+from loco_tools.annotations.output_guard import check_spares
 from loco_tools.datasets.images import write_png
 from loco_tools.errors import AnnotationError, DatasetError
 from loco_tools.progress import SILENT, Progress

@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from loco_tools.annotations.drawing import bounding_box
+from loco_tools.annotations.formats.mask_to_shape import bounding_box
+from loco_tools.annotations.formats.regions import Annotation, Region, Skipped
+from loco_tools.annotations.formats.shapes import Mask
 from loco_tools.annotations.grouping import joined
-from loco_tools.annotations.regions import Annotation, Region, Skipped
-from loco_tools.annotations.shapes import Mask
 from loco_tools.annotations.taxonomy import DefectType
 
 Merge = Literal["latest", "reviewed", "union", "majority"]

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from loco_tools.annotations.regions import Region
-from loco_tools.annotations.shapes import Mask
+from loco_tools.annotations.formats.regions import Region
+from loco_tools.annotations.formats.shapes import Mask
 from loco_tools.datasets.images import image_size
 from loco_tools.errors import AnnotationError
 

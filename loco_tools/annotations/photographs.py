@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loco_tools import files
-from loco_tools.annotations.references import (
+from loco_tools.annotations.formats.image_references import (
     Storages,
     check_trusted,
     embedded_sha256,
     names_of,
     stored_file,
 )
-from loco_tools.annotations.regions import Export, Task
+from loco_tools.annotations.formats.regions import Export, Task
 from loco_tools.capture.session import RECORD, Session, Shot, read_session, read_shots
 from loco_tools.errors import AnnotationError
 

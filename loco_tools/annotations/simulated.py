@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from loco_tools import files
-from loco_tools.annotations import drawing
-from loco_tools.annotations.label_studio import GROUP_CONTROL
-from loco_tools.annotations.shapes import Mask
+from loco_tools.annotations.formats import mask_to_shape
+from loco_tools.annotations.formats.label_studio import GROUP_CONTROL
+from loco_tools.annotations.formats.shapes import Mask
 from loco_tools.annotations.taxonomy import Taxonomy
 from loco_tools.capture.session import Session, Shot, read_session, read_shots, truth_files
 from loco_tools.datasets.images import image_size, read_mask
@@ -95,22 +95,22 @@ def _draw(session: Path, shot: Shot, taxonomy: Taxonomy, seed: int) -> list[dict
 
 def _regions(mask: Mask) -> list[Mask]:
     """The pieces of a defect that are worth a region each; a scattered defect is one region."""
-    pieces = drawing.blobs(mask)
+    pieces = mask_to_shape.blobs(mask)
     smallest = min((int(piece.sum()) for piece in pieces), default=_SMALLEST_REGION_PX)
     if len(pieces) > _MOST_REGIONS or smallest < _SMALLEST_REGION_PX:
         return [mask]
     return pieces
 
 
-def _choose(mask: Mask, prefers_brush: bool) -> tuple[str, drawing.Drawn]:
+def _choose(mask: Mask, prefers_brush: bool) -> tuple[str, mask_to_shape.Drawn]:
     if not prefers_brush:
-        round_one = drawing.ellipse(mask)
-        if drawing.overlap("ellipse", round_one, mask) >= _GOOD_ELLIPSE:
+        round_one = mask_to_shape.ellipse(mask)
+        if mask_to_shape.overlap("ellipse", round_one, mask) >= _GOOD_ELLIPSE:
             return "ellipse", round_one
-        outline = drawing.polygon(mask)
-        if outline and drawing.overlap("polygon", outline, mask) >= _GOOD_POLYGON:
+        outline = mask_to_shape.polygon(mask)
+        if outline and mask_to_shape.overlap("polygon", outline, mask) >= _GOOD_POLYGON:
             return "polygon", outline
-    return "brush", drawing.brush(mask)
+    return "brush", mask_to_shape.brush(mask)
 
 
 def _task(number: int, shot: Shot, record: Session, result: list[dict[str, Any]]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def label_config(class_name: str, taxonomy: str | None) -> None:
 
     Example: loco-tools label config angle
     """
-    from loco_tools.annotations.labelling import labelling_config
+    from loco_tools.annotations.server.labelling_config import labelling_config
     from loco_tools.annotations.taxonomy import load_taxonomy
     from loco_tools.plan import load_plan
 
@@ -96,9 +96,9 @@ def label_push(
 
     Example: loco-tools label push captures/angle/session-001 --url URL --project angle
     """
-    from loco_tools.annotations.pre_annotations import proposals_of
-    from loco_tools.annotations.push import push
-    from loco_tools.annotations.server import read_token
+    from loco_tools.annotations.server.client import read_token
+    from loco_tools.annotations.server.pre_annotations import proposals_of
+    from loco_tools.annotations.server.push import push
     from loco_tools.annotations.taxonomy import load_taxonomy
     from loco_tools.capture.session import read_session
 
@@ -149,8 +149,8 @@ def label_pull(
 
     Example: loco-tools label pull --url URL --project angle
     """
-    from loco_tools.annotations.pull import pull
-    from loco_tools.annotations.server import read_token
+    from loco_tools.annotations.server.client import read_token
+    from loco_tools.annotations.server.pull import pull
 
     token = read_token(token_file)
     written = pull(
@@ -243,8 +243,8 @@ def convert(
     """
     from loco_tools.annotations.agreement import agreement as compare
     from loco_tools.annotations.convert import convert as to_class
+    from loco_tools.annotations.formats.image_references import parse_storages
     from loco_tools.annotations.masks_only import export_masks
-    from loco_tools.annotations.references import parse_storages
     from loco_tools.annotations.taxonomy import load_taxonomy
 
     folders = parse_storages(storages)

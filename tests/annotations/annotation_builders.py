@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from loco_tools.annotations import rle
+from loco_tools.annotations.formats import brush_rle
 from loco_tools.plan import Plan, Shots, load_plan
 
 Mask = npt.NDArray[np.bool_]
@@ -72,7 +72,7 @@ def make_region(kind: str = "rectanglelabels", **changes: Any) -> dict[str, Any]
 
 
 def brush_region(mask: Mask, label: str = "scratch", **changes: Any) -> dict[str, Any]:
-    code = rle.encode(mask.astype(np.uint8) * 255)
+    code = brush_rle.encode(mask.astype(np.uint8) * 255)
     value = {"format": "rle", "rle": code, "brushlabels": [label]}
     return make_region("brushlabels", value=value, **changes)
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from annotation_builders import group_number, make_region, make_task, write_export
 
+from loco_tools.annotations.formats.label_studio import read_export
 from loco_tools.annotations.grouping import Group, grouped, joined
-from loco_tools.annotations.label_studio import read_export
 
 
 def relation(one: str, other: str) -> dict[str, Any]:

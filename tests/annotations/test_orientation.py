@@ -6,10 +6,10 @@ import pytest
 from annotation_builders import brush_region, make_region, make_task, write_export
 from PIL import Image, ImageOps
 
-from loco_tools.annotations.label_studio import read_export
+from loco_tools.annotations.formats.label_studio import read_export
+from loco_tools.annotations.formats.regions import Region
 from loco_tools.annotations.masks_only import export_masks
 from loco_tools.annotations.orientation import stored_image
-from loco_tools.annotations.regions import Region
 from loco_tools.datasets.images import read_image, read_mask
 from loco_tools.errors import AnnotationError
 

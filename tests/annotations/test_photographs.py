@@ -11,7 +11,7 @@ from annotation_builders import box, brush_region, make_region, make_task, write
 from PIL import Image
 
 from loco_tools.annotations.convert import convert
-from loco_tools.annotations.label_studio import read_export
+from loco_tools.annotations.formats.label_studio import read_export
 from loco_tools.annotations.photographs import Photographs
 from loco_tools.capture.session import read_shots
 from loco_tools.datasets.images import read_mask

@@ -10,8 +10,8 @@ import pytest
 from loopback import JWT, LEGACY, free_port, listening
 from pydantic import SecretStr
 
-from loco_tools.annotations.pull import pull
-from loco_tools.annotations.server import Server, read_token
+from loco_tools.annotations.server.client import Server, read_token
+from loco_tools.annotations.server.pull import pull
 from loco_tools.errors import LabelStudioError
 
 needs_sdk = pytest.mark.skipif(

@@ -8,8 +8,8 @@ from annotation_builders import group_number, make_region, make_task, write_expo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loco_tools.annotations.label_studio import read_export
-from loco_tools.annotations.regions import Export, Region
+from loco_tools.annotations.formats.label_studio import read_export
+from loco_tools.annotations.formats.regions import Export, Region
 from loco_tools.errors import AnnotationError
 
 JUNK = st.recursive(

@@ -3,9 +3,9 @@ from xml.etree import ElementTree
 import pytest
 from annotation_builders import small_plan
 
-from loco_tools.annotations.label_studio import GROUP_CONTROL
-from loco_tools.annotations.labelling import TOOLS, VERDICTS, labelling_config
-from loco_tools.annotations.shapes import SHAPES_WITH_AREA
+from loco_tools.annotations.formats.label_studio import GROUP_CONTROL
+from loco_tools.annotations.formats.shapes import SHAPES_WITH_AREA
+from loco_tools.annotations.server.labelling_config import TOOLS, VERDICTS, labelling_config
 from loco_tools.annotations.taxonomy import AreaPx, DefectType, Taxonomy, load_taxonomy
 from loco_tools.plan import load_plan
 

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from loco_tools.annotations.task_images import looks_like_image
+from loco_tools.annotations.formats.task_images import looks_like_image
 
 _OUTSIDE = ("original_width", "original_height", "image_rotation", "item_index")
 _GEOMETRY = (

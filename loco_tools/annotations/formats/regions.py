@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loco_tools.annotations.shapes import Mask, rasterise
+from loco_tools.annotations.formats.shapes import Mask, rasterise
 from loco_tools.errors import AnnotationError
 
 TaskId = int | str

@@ -4,8 +4,8 @@ from typing import Any
 import numpy as np
 from annotation_builders import HEIGHT, WIDTH, box, brush_region, write_export
 
-from loco_tools.annotations.label_studio import read_export
-from loco_tools.annotations.regions import Region
+from loco_tools.annotations.formats.label_studio import read_export
+from loco_tools.annotations.formats.regions import Region
 
 SIZE = {"original_width": WIDTH, "original_height": HEIGHT}
 RECTANGLE = {"x": 1, "y": 2, "width": 30, "height": 40, "rotation": 0, **SIZE}

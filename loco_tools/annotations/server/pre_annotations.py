@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from loco_tools.annotations import drawing
-from loco_tools.annotations.label_studio import GROUP_CONTROL
-from loco_tools.annotations.labelling import IMAGE, LABEL_CONTROL
-from loco_tools.annotations.shapes import Mask
+from loco_tools.annotations.formats import mask_to_shape
+from loco_tools.annotations.formats.label_studio import GROUP_CONTROL
+from loco_tools.annotations.formats.shapes import Mask
+from loco_tools.annotations.server.labelling_config import IMAGE, LABEL_CONTROL
 from loco_tools.capture.session import Session, Shot
 from loco_tools.datasets.maps import read_map
 from loco_tools.datasets.sidecar import read_records, sidecar_path
@@ -123,7 +123,7 @@ def results_of(proposal: Proposal, shot: Shot, item_index: int | None) -> list[d
         }
         if item_index is not None:
             common["item_index"] = item_index
-        drawn = drawing.brush(mask)
+        drawn = mask_to_shape.brush(mask)
         for kind, control, value in (
             ("brush", "brush", drawn),
             ("labels", LABEL_CONTROL, {**drawn, "labels": [shot.defect]}),
@@ -220,5 +220,5 @@ def _threshold(maps: Path, quantile: float) -> float:
 def _pieces(mask: Mask) -> tuple[Mask, ...]:
     """The largest connected pieces, the largest first."""
     smallest = max(1.0, mask.size * _SMALLEST_SHARE)
-    pieces = [piece for piece in drawing.blobs(mask) if np.count_nonzero(piece) >= smallest]
+    pieces = [piece for piece in mask_to_shape.blobs(mask) if np.count_nonzero(piece) >= smallest]
     return tuple(sorted(pieces, key=np.count_nonzero, reverse=True)[:_MOST_REGIONS])

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from loco_tools.annotations.class_tasks import class_tasks
 from loco_tools.annotations.convert import convert
+from loco_tools.annotations.server.class_tasks import class_tasks
 from loco_tools.annotations.simulated import annotate_session
 from loco_tools.annotations.taxonomy import Taxonomy, load_taxonomy
 from loco_tools.errors import AnnotationError

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from loco_tools.annotations.rle import decode, encode
+from loco_tools.annotations.formats.brush_rle import decode, encode
 from loco_tools.datasets.images import read_mask
 from loco_tools.errors import AnnotationError
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from loco_tools.annotations.fields import clean, described, is_number, text
-from loco_tools.annotations.json_min import from_min
-from loco_tools.annotations.regions import Annotation, Export, Region, Skipped, Task, TaskId
-from loco_tools.annotations.task_file import entries
-from loco_tools.annotations.task_images import TaskImages
+from loco_tools.annotations.formats.json_checks import clean, described, is_number, text
+from loco_tools.annotations.formats.json_min import from_min
+from loco_tools.annotations.formats.regions import Annotation, Export, Region, Skipped, Task, TaskId
+from loco_tools.annotations.formats.task_file import entries
+from loco_tools.annotations.formats.task_images import TaskImages
 from loco_tools.errors import AnnotationError
 
 GROUP_CONTROL = "group"

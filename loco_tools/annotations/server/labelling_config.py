@@ -10,7 +10,7 @@ and regions and verdicts say by `item_index` which page they are on.
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from loco_tools.annotations.label_studio import GROUP_CONTROL
+from loco_tools.annotations.formats.label_studio import GROUP_CONTROL
 from loco_tools.annotations.taxonomy import DefectType, Taxonomy
 from loco_tools.plan import Plan
 

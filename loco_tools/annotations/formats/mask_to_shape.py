@@ -9,8 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from loco_tools.annotations import rle
-from loco_tools.annotations.shapes import Mask, rasterise
+from loco_tools.annotations.formats import brush_rle
+from loco_tools.annotations.formats.shapes import Mask, rasterise
 
 Drawn = dict[str, Any]
 
@@ -22,7 +22,7 @@ _DIGITS = 10
 
 def brush(mask: Mask) -> Drawn:
     """The mask as a brush would have painted it, exactly."""
-    return {"format": "rle", "rle": rle.encode(mask.astype(np.uint8) * 255)}
+    return {"format": "rle", "rle": brush_rle.encode(mask.astype(np.uint8) * 255)}
 
 
 def polygon(mask: Mask, *, tolerance_px: float = 0.75) -> Drawn | None:

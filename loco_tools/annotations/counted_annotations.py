@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from loco_tools.annotations.formats.regions import Export, Region, Skipped, Task
+from loco_tools.annotations.formats.shapes import SHAPES_WITH_AREA, Mask
 from loco_tools.annotations.grouping import Group, grouped
 from loco_tools.annotations.merging import Instance, Merge, Submission, counted, merged
 from loco_tools.annotations.orientation import StoredImage, stored_image
 from loco_tools.annotations.photographs import Photograph, Photographs, shortened
-from loco_tools.annotations.regions import Export, Region, Skipped, Task
-from loco_tools.annotations.shapes import SHAPES_WITH_AREA, Mask
 from loco_tools.annotations.taxonomy import DefectType, Taxonomy
 from loco_tools.errors import AnnotationError
 

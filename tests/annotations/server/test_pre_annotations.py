@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from annotation_builders import HEIGHT, WIDTH, Mask, box, brush_region
 
-from loco_tools.annotations.pre_annotations import Proposal, Proposals, proposals_of, results_of
+from loco_tools.annotations.server.pre_annotations import (
+    Proposal,
+    Proposals,
+    proposals_of,
+    results_of,
+)
 from loco_tools.capture.session import Session, read_session, read_shots
 from loco_tools.datasets.maps import write_map
 from loco_tools.errors import AnnotationError

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loco_tools.annotations import rle
-from loco_tools.annotations.shapes import fill, rasterise
+from loco_tools.annotations.formats import brush_rle
+from loco_tools.annotations.formats.shapes import fill, rasterise
 from loco_tools.datasets.images import encode_png
 from loco_tools.errors import AnnotationError
 
@@ -127,7 +127,7 @@ def test_what_leaves_the_image_is_cut_off() -> None:
 
 def test_a_brush_is_cut_at_the_alpha_threshold() -> None:
     alpha = np.arange(HEIGHT * WIDTH, dtype=np.uint32).reshape(HEIGHT, WIDTH).astype(np.uint8)
-    value = {"format": "rle", "rle": rle.encode(alpha)}
+    value = {"format": "rle", "rle": brush_rle.encode(alpha)}
     assert np.array_equal(draw("brush", **value), alpha >= 128)
     low = rasterise("brush", value, height=HEIGHT, width=WIDTH, alpha_threshold=1)
     assert np.array_equal(low, alpha > 0)

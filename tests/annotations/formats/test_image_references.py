@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from loco_tools.annotations.references import (
+from loco_tools.annotations.formats.image_references import (
     ImageFiles,
     check_trusted,
     embedded_sha256,

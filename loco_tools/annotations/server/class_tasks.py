@@ -7,8 +7,8 @@ one group.
 from pathlib import Path
 from typing import Any
 
-from loco_tools.annotations import drawing
-from loco_tools.annotations.label_studio import GROUP_CONTROL
+from loco_tools.annotations.formats import mask_to_shape
+from loco_tools.annotations.formats.label_studio import GROUP_CONTROL
 from loco_tools.datasets import load
 from loco_tools.datasets.sample import Defect, Sample
 from loco_tools.datasets.sidecar import read_records, sidecar_path
@@ -77,7 +77,7 @@ def _region(sample: Sample, defect: Defect, number: int) -> list[dict[str, Any]]
         "original_height": height,
         "image_rotation": 0,
     }
-    drawn = drawing.brush(defect.mask)
+    drawn = mask_to_shape.brush(defect.mask)
     said: tuple[tuple[str, str, dict[str, Any]], ...] = (
         ("brush", "brush", {}),
         ("labels", "label", {"labels": [defect.name]}),

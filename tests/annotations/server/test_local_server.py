@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loco_tools.annotations import local_server
+from loco_tools.annotations.server import local_server
 from loco_tools.errors import LabelStudioError
 
 

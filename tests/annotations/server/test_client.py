@@ -19,13 +19,13 @@ from loopback import JWT, LEGACY, free_port, listening
 from PIL import Image
 from pydantic import SecretStr
 
-from loco_tools.annotations import local_server
 from loco_tools.annotations.convert import convert
-from loco_tools.annotations.labelling import labelling_config
-from loco_tools.annotations.pre_annotations import proposals_of
-from loco_tools.annotations.pull import pull
-from loco_tools.annotations.push import push
-from loco_tools.annotations.server import Server, read_token
+from loco_tools.annotations.server import local_server
+from loco_tools.annotations.server.client import Server, read_token
+from loco_tools.annotations.server.labelling_config import labelling_config
+from loco_tools.annotations.server.pre_annotations import proposals_of
+from loco_tools.annotations.server.pull import pull
+from loco_tools.annotations.server.push import push
 from loco_tools.annotations.taxonomy import load_taxonomy
 from loco_tools.capture.session import append_shot, read_session, read_shots
 from loco_tools.datasets import load

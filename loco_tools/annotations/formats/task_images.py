@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from loco_tools.annotations.fields import clean
+from loco_tools.annotations.formats.json_checks import clean
 from loco_tools.errors import AnnotationError
 
 _IMAGE_KEYS = ("image", "images", "img")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loco_tools.annotations import task_file
-from loco_tools.annotations.task_file import entries, is_whole_list
+from loco_tools.annotations.formats import task_file
+from loco_tools.annotations.formats.task_file import entries, is_whole_list
 from loco_tools.errors import AnnotationError
 
 JSON = st.recursive(
@@ -161,7 +161,7 @@ def test_a_large_export_is_read_in_little_memory(tmp_path: Path) -> None:
     read = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from loco_tools.annotations.label_studio import read_export\n"
+        "from loco_tools.annotations.formats.label_studio import read_export\n"
         "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = peak()\n"
         "export = read_export(Path(sys.argv[1]))\n"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from loco_tools.annotations.fields import described
+from loco_tools.annotations.formats.json_checks import described
 from loco_tools.errors import AnnotationError
 
 MAX_DEPTH = 100

@@ -12,8 +12,8 @@ from typing import TypeVar
 from pydantic import SecretStr
 
 from loco_tools import files
-from loco_tools.annotations.server import Project, Server
-from loco_tools.annotations.task_file import is_whole_list
+from loco_tools.annotations.formats.task_file import is_whole_list
+from loco_tools.annotations.server.client import Project, Server
 from loco_tools.errors import LabelStudioError
 from loco_tools.progress import SILENT, Progress
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from loco_tools.annotations import rle
+from loco_tools.annotations.formats import brush_rle
 from loco_tools.datasets.images import MAX_PIXELS
 from loco_tools.errors import AnnotationError
 
@@ -64,7 +64,7 @@ def rasterise(
     if not 1 <= alpha_threshold <= 255:
         raise AnnotationError(f"alpha threshold: expected 1 to 255, got {alpha_threshold}")
     if shape == "brush":
-        return rle.decode(_run_length_code(value), height, width) >= alpha_threshold
+        return brush_rle.decode(_run_length_code(value), height, width) >= alpha_threshold
     if shape == "bitmask":
         return _bitmask_alpha(value, height, width) >= alpha_threshold
     if shape == "ellipse":
@@ -233,7 +233,7 @@ def _run_length_code(value: Geometry) -> bytes | list[int]:
     return code
 
 
-def _bitmask_alpha(value: Geometry, height: int, width: int) -> rle.Alpha:
+def _bitmask_alpha(value: Geometry, height: int, width: int) -> brush_rle.Alpha:
     """The alpha channel of a PNG in a data URL; its size is checked before it is decoded."""
     url = value.get("imageDataURL")
     prefix = "data:image/png;base64,"
@@ -254,7 +254,7 @@ def _bitmask_alpha(value: Geometry, height: int, width: int) -> rle.Alpha:
     return _decode_alpha(data)
 
 
-def _decode_alpha(png: bytes) -> rle.Alpha:
+def _decode_alpha(png: bytes) -> brush_rle.Alpha:
     try:
         with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
             image.verify()

@@ -5,7 +5,7 @@ import pytest
 from pydantic import SecretStr
 
 from loco_tools import extras
-from loco_tools.annotations.push import push
+from loco_tools.annotations.server.push import push
 from loco_tools.capture.session import JOURNAL
 from loco_tools.errors import AnnotationError, DefinitionError, MissingExtraError
 
