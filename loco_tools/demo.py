@@ -10,7 +10,7 @@ from loco_tools.annotations.taxonomy import load_taxonomy
 from loco_tools.benchmark.report import write_report
 from loco_tools.benchmark.runner import RunReport, run
 from loco_tools.benchmark.suite import load_suite
-from loco_tools.capture.capture import capture
+from loco_tools.capture.unattended import capture
 from loco_tools.datasets import load
 from loco_tools.plan import load_plan
 from loco_tools.progress import SILENT, Progress

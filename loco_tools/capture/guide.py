@@ -22,16 +22,10 @@ from typing import Literal
 import numpy as np
 
 from loco_tools import files
-from loco_tools.capture.calibration import read_calibration
+from loco_tools.capture.calibration.record import read_calibration
 from loco_tools.capture.cameras import Camera, Frame, open_camera
-from loco_tools.capture.gates import Verdict
-from loco_tools.capture.inspection import Inspector, reference_of
-from loco_tools.capture.opening import (
-    choose_session,
-    connect_again,
-    open_session,
-    refuse_drift,
-)
+from loco_tools.capture.checks.frame_inspector import Inspector, reference_of
+from loco_tools.capture.checks.gates import Verdict
 from loco_tools.capture.session import (
     Mark,
     OverriddenBy,
@@ -40,6 +34,12 @@ from loco_tools.capture.session import (
     Shot,
     append,
     settled,
+)
+from loco_tools.capture.session_opening import (
+    choose_session,
+    connect_again,
+    open_session,
+    refuse_drift,
 )
 from loco_tools.datasets.images import Pixels, write_png
 from loco_tools.errors import CaptureError

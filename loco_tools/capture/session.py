@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from loco_tools import files
-from loco_tools.capture.calibration import Calibration
+from loco_tools.capture.calibration.record import Calibration
 from loco_tools.errors import CaptureError, DefinitionError
 from loco_tools.plan import Kind, Plan, Split
 from loco_tools.schema import Schema, read_json

@@ -45,8 +45,8 @@ def calibrate_board(out: Path, paper: str, board_id: str) -> None:
 
     Example: loco-tools calibrate board --out board.pdf
     """
-    from loco_tools.capture.board import board_of
-    from loco_tools.capture.board_sheet import write_sheet
+    from loco_tools.capture.calibration.board import board_of
+    from loco_tools.capture.calibration.board_sheet import write_sheet
 
     board = board_of(board_id)
     write_sheet(out, board, paper)
@@ -129,9 +129,9 @@ def calibrate_camera(
 
     Example: loco-tools calibrate camera --class angle --camera opencv:0
     """
-    from loco_tools.capture.board import board_of
-    from loco_tools.capture.calibrate import calibrate as measure
-    from loco_tools.capture.calibration import Sheet, write_calibration
+    from loco_tools.capture.calibration.board import board_of
+    from loco_tools.capture.calibration.calibrate import calibrate as measure
+    from loco_tools.capture.calibration.record import Sheet, write_calibration
     from loco_tools.plan import load_plan
 
     plan = load_plan(class_name)

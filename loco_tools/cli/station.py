@@ -108,8 +108,8 @@ def capture(
 
     Example: loco-tools capture --class angle
     """
-    from loco_tools.capture.capture import announce, take_missing_shots
     from loco_tools.capture.guide import open_guide
+    from loco_tools.capture.unattended import announce, take_missing_shots
     from loco_tools.cli.operating import operate
     from loco_tools.plan import load_plan
 

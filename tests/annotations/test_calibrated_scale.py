@@ -18,7 +18,7 @@ from annotation_builders import (
 
 from loco_tools.annotations.convert import convert
 from loco_tools.annotations.taxonomy import AreaMm2, Taxonomy
-from loco_tools.capture.calibration import (
+from loco_tools.capture.calibration.record import (
     Calibration,
     Lens,
     Sheet,
@@ -27,8 +27,8 @@ from loco_tools.capture.calibration import (
     write_calibration,
 )
 from loco_tools.capture.cameras import open_camera
-from loco_tools.capture.capture import capture
 from loco_tools.capture.session import read_session
+from loco_tools.capture.unattended import capture
 from loco_tools.datasets.images import write_png
 from loco_tools.errors import AnnotationError, CaptureError
 from loco_tools.plan import Gates, Plan

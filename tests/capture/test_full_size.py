@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from loco_tools.capture.capture import capture
 from loco_tools.capture.session import progress_of, read_session, read_shots
+from loco_tools.capture.unattended import capture
 from loco_tools.cli import run
 from loco_tools.errors import CaptureError, DefinitionError
 from loco_tools.plan import Plan, Shots, load_plan

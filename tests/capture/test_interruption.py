@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from session_builders import make_plan, write_photographs
 
-from loco_tools.capture.capture import capture
 from loco_tools.capture.guide import open_guide
 from loco_tools.capture.session import Shot, progress_of, read_shots
+from loco_tools.capture.unattended import capture
 from loco_tools.errors import CaptureError
 from loco_tools.files import sha256_of
 from loco_tools.plan import Plan

@@ -10,10 +10,10 @@ from camera_rigs import make_plan, write_stamped
 from stream_servers import MjpegServer, RtspServer, number_of, rtsp_is_possible, write_film
 
 from loco_tools.capture.cameras import open_camera
-from loco_tools.capture.cameras.live import LiveCamera
+from loco_tools.capture.cameras.live_camera import LiveCamera
 from loco_tools.capture.cameras.stream import StreamCamera
-from loco_tools.capture.capture import capture
 from loco_tools.capture.session import progress_of, read_session, read_shots
+from loco_tools.capture.unattended import capture
 from loco_tools.errors import CaptureError
 from loco_tools.plan import PlannedShot
 from loco_tools.progress import Advance, Silent

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from loco_tools.capture.cameras import Camera, connected_cameras, open_camera, public_name
 from loco_tools.capture.cameras.camera import Settings
-from loco_tools.capture.quality import clipped_shares, find_part, sharpness, to_grey
+from loco_tools.capture.checks.quality import clipped_shares, find_part, sharpness, to_grey
 from loco_tools.datasets.images import Pixels
 from loco_tools.errors import LocoToolsError
 from loco_tools.plan import PlannedShot

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 import cv2
 
 from loco_tools.capture.cameras.camera import Settings
-from loco_tools.capture.cameras.live import LiveCamera
+from loco_tools.capture.cameras.live_camera import LiveCamera
 from loco_tools.capture.cameras.opencv_capture import decoded_jpeg, opened, size_and_codec
 from loco_tools.datasets.images import Pixels
 from loco_tools.errors import CaptureError

@@ -5,7 +5,7 @@ import math
 import cv2
 
 from loco_tools.capture.cameras.camera import Settings
-from loco_tools.capture.cameras.live import LiveCamera
+from loco_tools.capture.cameras.live_camera import LiveCamera
 from loco_tools.capture.cameras.opencv_capture import four_characters, opened
 from loco_tools.capture.cameras.usb_names import find_usb_camera
 from loco_tools.errors import CaptureError

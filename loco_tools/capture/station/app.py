@@ -16,8 +16,14 @@ from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from loco_tools.capture.station.access import Access, Guarded
-from loco_tools.capture.station.desk import Action, Desk, FailedGatesError, StaleError, Wish
-from loco_tools.capture.station.live import to_jpeg
+from loco_tools.capture.station.camera_worker import (
+    Action,
+    Desk,
+    FailedGatesError,
+    StaleError,
+    Wish,
+)
+from loco_tools.capture.station.live_view import to_jpeg
 from loco_tools.capture.station.state import fault_of
 from loco_tools.datasets.images import read_image
 from loco_tools.errors import LocoToolsError

@@ -76,7 +76,7 @@ def running(
     """Run the station page for a block, on threads of its own; see `serve`."""
     extras.require("the station page", "station")
     from loco_tools.capture.station.app import make_app
-    from loco_tools.capture.station.desk import Desk
+    from loco_tools.capture.station.camera_worker import Desk
 
     token = _checked(token) or (None if is_loopback(host) else secrets.token_urlsafe(24))
     with contextlib.closing(_listen(host, port)) as listening:

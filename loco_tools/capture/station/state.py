@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from loco_tools.capture.gates import Verdict
+from loco_tools.capture.checks.gates import Verdict
 from loco_tools.capture.guide import Candidate, Guide, Step
-from loco_tools.capture.opening import DriftError
 from loco_tools.capture.session import Entry, Shot
+from loco_tools.capture.session_opening import DriftError
 from loco_tools.errors import LocoToolsError
 from loco_tools.plan import PlannedShot, View
 from loco_tools.schema import Schema
@@ -46,7 +46,7 @@ class PartState(Schema):
 
 
 class VerdictState(Schema):
-    """See `loco_tools.capture.gates.Verdict`."""
+    """See `loco_tools.capture.checks.gates.Verdict`."""
 
     gate: str
     value: float | None

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Literal, Self, TypeVar
 
 from loco_tools.capture.guide import Guide
-from loco_tools.capture.opening import DriftError
 from loco_tools.capture.session import Entry, Shot, settled
-from loco_tools.capture.station.live import LiveFrame, Look, look_at, sharpness_of, to_jpeg
+from loco_tools.capture.session_opening import DriftError
+from loco_tools.capture.station.live_view import LiveFrame, Look, look_at, sharpness_of, to_jpeg
 from loco_tools.capture.station.state import Fault, State, fault_of, make_state
 from loco_tools.errors import CaptureError, DatasetError, LocoToolsError
 from loco_tools.schema import Schema

@@ -16,10 +16,15 @@ import numpy as np
 import pytest
 
 from loco_tools import cli
-from loco_tools.capture import calibrate as calibrate_module
-from loco_tools.capture.board import Board, board_of, draw
-from loco_tools.capture.calibrate import calibrate
-from loco_tools.capture.calibration import Calibration, Sheet, read_calibration, write_calibration
+from loco_tools.capture.calibration import calibrate as calibrate_module
+from loco_tools.capture.calibration.board import Board, board_of, draw
+from loco_tools.capture.calibration.calibrate import calibrate
+from loco_tools.capture.calibration.record import (
+    Calibration,
+    Sheet,
+    read_calibration,
+    write_calibration,
+)
 from loco_tools.capture.cameras import Camera, Frame
 from loco_tools.cli.calibrating import wait_for_a_key
 from loco_tools.datasets.images import Pixels, read_image, write_png

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from loco_tools.capture.board import (
+from loco_tools.capture.calibration.board import (
     Board,
     BoardError,
     board_of,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from loco_tools.capture import comparison, quality
-from loco_tools.capture.comparison import Floats
-from loco_tools.capture.gates import Verdict, judge
-from loco_tools.capture.quality import Part
+from loco_tools.capture.checks import comparison, quality
+from loco_tools.capture.checks.comparison import Floats
+from loco_tools.capture.checks.gates import Verdict, judge
+from loco_tools.capture.checks.quality import Part
 from loco_tools.capture.session import JOURNAL, Session, Shot
 from loco_tools.datasets.images import Pixels, read_image
 from loco_tools.errors import CaptureError, DatasetError

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from session_builders import draw_part
 
-from loco_tools.capture import quality
+from loco_tools.capture.checks import quality
 
 
 def sharpness_of(image: np.ndarray) -> float:

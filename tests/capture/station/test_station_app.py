@@ -22,7 +22,7 @@ from loco_tools.plan import PlannedShot
 pytest.importorskip("fastapi", reason="needs the extra 'station'")
 
 from loco_tools.capture.station import app as station_app
-from loco_tools.capture.station.desk import Desk
+from loco_tools.capture.station.camera_worker import Desk
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from session_builders import draw_part
 
-from loco_tools.capture import comparison
-from loco_tools.capture.quality import Part, find_part, to_grey
+from loco_tools.capture.checks import comparison
+from loco_tools.capture.checks.quality import Part, find_part, to_grey
 
 
 def part_in(image: np.ndarray) -> Part:

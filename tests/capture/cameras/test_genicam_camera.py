@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from loco_tools.capture.cameras.genicam import PATH_VARIABLE, GenicamCamera, producers, rgb
-from loco_tools.capture.capture import capture
 from loco_tools.capture.session import progress_of, read_session, read_shots
+from loco_tools.capture.unattended import capture
 from loco_tools.datasets.images import read_image
 from loco_tools.errors import CaptureError, MissingExtraError
 from loco_tools.plan import Plan, PlannedShot, Shots, load_plan

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from loco_tools.capture.quality import clipped_shares, find_part, sharpness, to_grey
+from loco_tools.capture.checks.quality import clipped_shares, find_part, sharpness, to_grey
 from loco_tools.datasets.images import Pixels, read_image
 from loco_tools.schema import Schema
 

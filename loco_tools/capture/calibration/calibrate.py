@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from loco_tools.capture import board_photographs
-from loco_tools.capture.board import Board, BoardError, check_enough, find
-from loco_tools.capture.board_photographs import Ask, Photograph
-from loco_tools.capture.calibration import Calibration, Lens, Sheet, UsedFrame, ViewScale
+from loco_tools.capture.calibration import board_photographs
+from loco_tools.capture.calibration.board import Board, BoardError, check_enough, find
+from loco_tools.capture.calibration.board_photographs import Ask, Photograph
+from loco_tools.capture.calibration.lens_fit import Fit, Pose, Seen, fit_lens, plane_scale
+from loco_tools.capture.calibration.record import Calibration, Lens, Sheet, UsedFrame, ViewScale
 from loco_tools.capture.cameras import Camera, open_camera
-from loco_tools.capture.lens_fit import Fit, Pose, Seen, fit_lens, plane_scale
 from loco_tools.datasets.images import write_png
 from loco_tools.errors import CaptureError
 from loco_tools.plan import Plan, View

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from loco_tools.capture.board import Board, BoardError, draw
+from loco_tools.capture.calibration.board import Board, BoardError, draw
 from loco_tools.capture.cameras import Camera
 from loco_tools.capture.cameras.folder import SUFFIXES
 from loco_tools.datasets.images import Pixels, read_image

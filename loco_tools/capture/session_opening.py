@@ -4,7 +4,7 @@ import datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from loco_tools.capture.calibration import Calibration
+from loco_tools.capture.calibration.record import Calibration
 from loco_tools.capture.cameras import Camera
 from loco_tools.capture.cameras.camera import differences
 from loco_tools.capture.session import (

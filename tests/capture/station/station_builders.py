@@ -15,7 +15,7 @@ from session_builders import make_plan, part_of
 
 from loco_tools.capture.cameras.camera import Camera, Frame, Settings
 from loco_tools.capture.guide import Guide
-from loco_tools.capture.opening import open_session
+from loco_tools.capture.session_opening import open_session
 from loco_tools.capture.station import Running, running
 from loco_tools.datasets.images import Pixels
 from loco_tools.errors import CaptureError

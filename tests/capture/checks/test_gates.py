@@ -1,6 +1,6 @@
 import pytest
 
-from loco_tools.capture.gates import Verdict, judge
+from loco_tools.capture.checks.gates import Verdict, judge
 from loco_tools.plan import Gates
 
 FINE = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from loco_tools import files
-from loco_tools.capture.board import Board, draw
+from loco_tools.capture.calibration.board import Board, draw
 from loco_tools.datasets.images import Pixels
 from loco_tools.errors import CaptureError
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from loco_tools.capture.board import Board, board_of, corners_mm, find
-from loco_tools.capture.board_sheet import PAPERS_MM, sheet, write_sheet
+from loco_tools.capture.calibration.board import Board, board_of, corners_mm, find
+from loco_tools.capture.calibration.board_sheet import PAPERS_MM, sheet, write_sheet
 from loco_tools.errors import CaptureError
 
 POINTS_PER_MM = 72 / 25.4

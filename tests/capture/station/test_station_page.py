@@ -42,7 +42,7 @@ def plan() -> Plan:
 def table(tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Table:
     monkeypatch.setenv("PYLON_CAMEMU", "2")
     monkeypatch.setattr(BaslerCamera, "waits_s", (0.0, 0.0, 0.0))
-    monkeypatch.setattr("loco_tools.capture.station.desk.Desk.pause_s", 0.1)
+    monkeypatch.setattr("loco_tools.capture.station.camera_worker.Desk.pause_s", 0.1)
     laid = Table(tmp_path, plan)
     laid.stand_before(monkeypatch)
     return laid

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from loco_tools.capture.board import Board, Corners, corners_mm
+from loco_tools.capture.calibration.board import Board, Corners, corners_mm
 from loco_tools.errors import CaptureError
 
 LEAST_FRAMES = 6
@@ -68,7 +68,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class PlaneScale:
-    """Scale at one place of a plane: see `loco_tools.capture.calibration`."""
+    """Scale at one place of a plane: see `loco_tools.capture.calibration.record`."""
 
     px_per_mm: float
     area_px2_per_mm2: float

@@ -15,8 +15,8 @@ import pytest
 from loco_tools.capture.cameras import Frame
 from loco_tools.capture.cameras.basler import BaslerCamera, PylonFeatures
 from loco_tools.capture.cameras.genicam_features import apply_settings
-from loco_tools.capture.capture import capture
 from loco_tools.capture.session import progress_of, read_session, read_shots
+from loco_tools.capture.unattended import capture
 from loco_tools.datasets.images import Pixels, read_image, write_png
 from loco_tools.errors import CaptureError, MissingExtraError
 from loco_tools.plan import Plan, PlannedShot, Shots, load_plan

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from loco_tools import files
-from loco_tools.capture.board import Board
+from loco_tools.capture.calibration.board import Board
 from loco_tools.errors import CaptureError
 from loco_tools.plan import Plan, View
 from loco_tools.schema import Schema, read_json

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from loco_tools.capture.quality import Part
+from loco_tools.capture.checks.quality import Part
 from loco_tools.datasets.images import Pixels
 
 Floats = npt.NDArray[np.float32]

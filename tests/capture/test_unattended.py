@@ -6,13 +6,13 @@ import pytest
 
 from loco_tools.capture import guide as guide_module
 from loco_tools.capture.cameras import Camera, Frame, TrueDefect
-from loco_tools.capture.capture import capture
 from loco_tools.capture.session import (
     progress_of,
     read_session,
     read_shots,
     truth_files,
 )
+from loco_tools.capture.unattended import capture
 from loco_tools.errors import CaptureError
 from loco_tools.files import sha256_of
 from loco_tools.plan import Plan, PlannedShot, load_plan

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from session_builders import make_plan, write_photographs
 
-from loco_tools.capture.calibration import (
+from loco_tools.capture.calibration.record import (
     Calibration,
     Lens,
     Sheet,

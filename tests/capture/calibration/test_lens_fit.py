@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from loco_tools.capture.board import Board, Corners, corners_mm
-from loco_tools.capture.lens_fit import Fit, Pose, Seen, fit_lens, plane_scale
+from loco_tools.capture.calibration.board import Board, Corners, corners_mm
+from loco_tools.capture.calibration.lens_fit import Fit, Pose, Seen, fit_lens, plane_scale
 from loco_tools.errors import CaptureError
 
 WIDTH, HEIGHT = 640, 480
