@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from loco_tools.plan import Part, Plate, Screw
-from loco_tools.twin.pieces import CLEARANCE_MM, Patch, PlateState, blank, outline
+from loco_tools.twin.plates import CLEARANCE_MM, Patch, PlateState, blank, outline
 from loco_tools.twin.screws import ScrewState, head_reach
 from loco_tools.twin.surface import Points, Surface, bent, from_solid, placement
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from loco_tools.twin import textures
+from loco_tools.twin import surface_textures
 
 TILE_MM = 128.0
 CLOTH_TILE_MM = 24.0
@@ -22,12 +22,12 @@ _CLOTH_SIZE = 768
 _CLOTH_THREADS = 44
 _CLOTH_REFLECTANCE = 0.030
 _METALS = {
-    "zinc": textures.zinc,
-    "brushed": textures.brushed,
-    "yellow_zinc": textures.yellow_zinc,
-    "bare_steel": textures.bare_steel,
-    "screw": textures.screw_zinc,
-    "zinc_spray": textures.zinc_spray,
+    "zinc": surface_textures.zinc,
+    "brushed": surface_textures.brushed,
+    "yellow_zinc": surface_textures.yellow_zinc,
+    "bare_steel": surface_textures.bare_steel,
+    "screw": surface_textures.screw_zinc,
+    "zinc_spray": surface_textures.zinc_spray,
 }
 _PAINTS = ("black_paint",)
 _FRESH = ("bare_steel", "zinc_spray", "screw")
@@ -116,22 +116,22 @@ def ground(name: str) -> Any:
     if name == "lint":
         reflectance: dict[str, Any] = {"type": "rgb", "value": [0.25, 0.25, 0.25]}
     else:
-        weave = textures.weave(_CLOTH_SIZE, _CLOTH_THREADS, _stream("cloth"))
+        weave = surface_textures.weave(_CLOTH_SIZE, _CLOTH_THREADS, _stream("cloth"))
         tint = np.array([1.0, 0.99, 1.04], dtype=np.float32)
         reflectance = _texture(weave * tint * _CLOTH_REFLECTANCE)
     return mitsuba.load_dict({"type": "diffuse", "reflectance": reflectance})
 
 
 @lru_cache(maxsize=2)
-def _grease(prints: tuple[Print, ...]) -> textures.Texture:
-    return textures.touched(_SIZE, TILE_MM, prints)
+def _grease(prints: tuple[Print, ...]) -> surface_textures.Texture:
+    return surface_textures.touched(_SIZE, TILE_MM, prints)
 
 
 class _Look(NamedTuple):
     """What parts of one finish share: colour (S, S, 3), roughness (S, S), and normals."""
 
-    colour: textures.Texture
-    roughness: textures.Texture
+    colour: surface_textures.Texture
+    roughness: surface_textures.Texture
     relief: Any
 
 
@@ -153,27 +153,27 @@ def _relief(name: str) -> Any:
     import mitsuba
 
     slopes = (
-        textures.orange_peel(_SIZE, TILE_MM, _stream(name))
+        surface_textures.orange_peel(_SIZE, TILE_MM, _stream(name))
         if name in _PAINTS
         else _maps(name).slopes
     )
-    return mitsuba.load_dict(_texture(textures.normals(slopes)))
+    return mitsuba.load_dict(_texture(surface_textures.normals(slopes)))
 
 
 @lru_cache(maxsize=8)
-def _maps(name: str) -> textures.MetalMaps:
+def _maps(name: str) -> surface_textures.MetalMaps:
     return _METALS[name](_SIZE, TILE_MM, _stream(name))
 
 
 @lru_cache(maxsize=2)
-def _paint_roughness(name: str) -> textures.Texture:
-    rough = textures.noise(_SIZE, _stream(f"{name}/roughness"), low=2.0, high=TILE_MM / 4)
+def _paint_roughness(name: str) -> surface_textures.Texture:
+    rough = surface_textures.noise(_SIZE, _stream(f"{name}/roughness"), low=2.0, high=TILE_MM / 4)
     return np.asarray(0.36 + 0.05 * rough, dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
-def _dust() -> textures.Texture:
-    return textures.dust(_SIZE, TILE_MM, _stream("dust"))
+def _dust() -> surface_textures.Texture:
+    return surface_textures.dust(_SIZE, TILE_MM, _stream("dust"))
 
 
 def _stream(name: str) -> np.random.Generator:

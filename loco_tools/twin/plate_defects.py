@@ -14,8 +14,8 @@ from loco_tools.errors import DefinitionError
 from loco_tools.plan import Hole, Plate
 from loco_tools.twin import solids
 from loco_tools.twin.assembly import Assembly
-from loco_tools.twin.pieces import flat_zones, outline, sheet_region
-from loco_tools.twin.room import misfit, no_room, obstacles, place_inside, roomy_plate
+from loco_tools.twin.free_area import misfit, no_room, obstacles, place_inside, roomy_plate
+from loco_tools.twin.plates import flat_zones, outline, sheet_region
 from loco_tools.twin.surface import Points, bend_zone
 
 _TRIES = 200

@@ -15,7 +15,7 @@ from loco_tools.twin import assembly as assemblies
 from loco_tools.twin import defects, scene, sensor
 from loco_tools.twin.assembly import Assembly
 from loco_tools.twin.materials import TILE_MM, draw_wear, material
-from loco_tools.twin.pieces import Patch
+from loco_tools.twin.plates import Patch
 from loco_tools.twin.surface import Points, Surface, placement
 from loco_tools.twin.variants import variant
 from loco_tools.twin.viewpoint import Viewpoint, look

@@ -11,8 +11,8 @@ import numpy as np
 
 from loco_tools.plan import Screw
 from loco_tools.twin.assembly import Assembly, from_plate, to_plate, turned_in
-from loco_tools.twin.pieces import outline
-from loco_tools.twin.room import misfit
+from loco_tools.twin.free_area import misfit
+from loco_tools.twin.plates import outline
 from loco_tools.twin.screws import ScrewState, side_between, standing_place
 
 _LENGTHS_MM = (6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 25.0, 30.0, 35.0, 40.0, 50.0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from loco_tools.plan import Screw
 from loco_tools.twin import solids
-from loco_tools.twin.pieces import Patch
+from loco_tools.twin.plates import Patch
 from loco_tools.twin.surface import Points, Surface, from_solid, placement
 
 _BEND_STARTS, _BEND_ENDS = 0.08, 0.72

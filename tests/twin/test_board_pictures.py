@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from loco_tools.plan import Plan
-from loco_tools.twin.board import SheetPose, photograph
+from loco_tools.twin.board_pictures import SheetPose, photograph
 
 
 def half_black() -> np.ndarray:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from loco_tools.twin import textures
+from loco_tools.twin import surface_textures
 from loco_tools.twin.materials import draw_wear
 
 
@@ -24,7 +24,7 @@ def test_the_same_stream_draws_the_same_wear() -> None:
 
 
 def test_a_fingerprint_has_ridges_half_a_millimetre_apart_within_a_fingertip() -> None:
-    mark = textures.fingerprint(20.0, 0.0, np.random.default_rng(1))
+    mark = surface_textures.fingerprint(20.0, 0.0, np.random.default_rng(1))
     assert 0.0 <= mark.min() <= mark.max() <= 1.2
     rows, columns = np.nonzero(mark > 0.2)
     assert 9 < np.ptp(columns) / 20 < 15
@@ -37,8 +37,8 @@ def test_a_fingerprint_has_ridges_half_a_millimetre_apart_within_a_fingertip() -
 
 
 def test_grease_goes_round_the_edge_of_the_tile_and_nowhere_without_prints() -> None:
-    assert not textures.touched(128, 64.0, ()).any()
-    grease = textures.touched(128, 64.0, [(0.95, 0.5, 30.0, 0.3, 2)])
+    assert not surface_textures.touched(128, 64.0, ()).any()
+    grease = surface_textures.touched(128, 64.0, [(0.95, 0.5, 30.0, 0.3, 2)])
     assert grease[:, :16].any()
     assert grease[:, -6:].any()
     assert grease.max() <= 0.5

@@ -8,7 +8,7 @@ from loco_tools.plan import Fold, Plate
 pytest.importorskip("manifold3d")
 pytest.importorskip("shapely")
 
-from loco_tools.twin.pieces import blank
+from loco_tools.twin.plates import blank
 from loco_tools.twin.surface import bend_zone, bent, from_solid, placement
 
 

@@ -91,7 +91,7 @@ def rendered(plan: Plan, board: Board, tilted: int, seed: int) -> Iterator[Photo
     Raises:
         MissingExtraError: the extra "twin" is not installed.
     """
-    from loco_tools.twin.board import SheetPose, photograph
+    from loco_tools.twin.board_pictures import SheetPose, photograph
 
     poses = [(view.name, view.name, SheetPose()) for view in plan.views]
     for number in range(tilted):

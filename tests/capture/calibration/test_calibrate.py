@@ -31,7 +31,7 @@ from loco_tools.datasets.images import Pixels, read_image, write_png
 from loco_tools.errors import CaptureError
 from loco_tools.plan import Plan, PlannedShot, View, load_plan
 from loco_tools.twin.assembly import extent
-from loco_tools.twin.board import photograph
+from loco_tools.twin.board_pictures import photograph
 from loco_tools.twin.viewpoint import look
 
 pytest.importorskip("mitsuba", reason="the extra twin is not installed")

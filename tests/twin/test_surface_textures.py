@@ -1,18 +1,18 @@
 import numpy as np
 import pytest
 
-from loco_tools.twin import textures
+from loco_tools.twin import surface_textures
 
 
 @pytest.mark.parametrize(
     "finish",
     [
-        textures.zinc,
-        textures.brushed,
-        textures.yellow_zinc,
-        textures.bare_steel,
-        textures.screw_zinc,
-        textures.zinc_spray,
+        surface_textures.zinc,
+        surface_textures.brushed,
+        surface_textures.yellow_zinc,
+        surface_textures.bare_steel,
+        surface_textures.screw_zinc,
+        surface_textures.zinc_spray,
     ],
 )
 def test_metals_reflect_between_nothing_and_all_and_tile_without_a_seam(finish: object) -> None:
@@ -27,14 +27,14 @@ def test_metals_reflect_between_nothing_and_all_and_tile_without_a_seam(finish: 
 
 
 def test_brushing_runs_along_x() -> None:
-    maps = textures.brushed(128, 16.0, np.random.default_rng(1))
+    maps = surface_textures.brushed(128, 16.0, np.random.default_rng(1))
     level = maps.reflectance[..., 0]
     assert np.abs(np.diff(level, axis=0)).mean() > 4 * np.abs(np.diff(level, axis=1)).mean()
 
 
 def test_brushing_is_grey_and_of_hairlines_not_of_bands_as_in_wood() -> None:
     px_per_mm = 8
-    maps = textures.brushed(px_per_mm * 32, 32.0, np.random.default_rng(1))
+    maps = surface_textures.brushed(px_per_mm * 32, 32.0, np.random.default_rng(1))
     colours = maps.reflectance.reshape(-1, 3).mean(axis=0)
     assert colours.max() / colours.min() < 1.025
     across = maps.reflectance[..., 1].mean(axis=1)
@@ -43,5 +43,5 @@ def test_brushing_is_grey_and_of_hairlines_not_of_bands_as_in_wood() -> None:
 
 
 def test_a_flat_relief_is_the_neutral_normal_map() -> None:
-    flat = textures.normals(np.zeros((4, 4, 2), dtype=np.float32))
+    flat = surface_textures.normals(np.zeros((4, 4, 2), dtype=np.float32))
     np.testing.assert_allclose(flat, np.broadcast_to([0.5, 0.5, 1.0], (4, 4, 3)))

@@ -7,7 +7,7 @@ import numpy as np
 from loco_tools.errors import DefinitionError
 from loco_tools.plan import Plate
 from loco_tools.twin.assembly import Assembly, to_plate
-from loco_tools.twin.pieces import PlateState, flat_zones, outline
+from loco_tools.twin.plates import PlateState, flat_zones, outline
 from loco_tools.twin.screws import head_reach
 
 _TRIES = 400
