@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from loco_tools import files
-from loco_tools.datasets.findings import printable
 from loco_tools.datasets.images import Pixels, encode_png
 from loco_tools.datasets.sample import DatasetClass, Defect, Sample
 from loco_tools.datasets.summary import Summary, saturation_text, summarise
+from loco_tools.datasets.validation.findings import printable
 
 COLOURS = {"structural": (255, 140, 0), "logical": (0, 190, 255)}
 """RGB of outlines by kind; chosen to differ for colour-blind eyes, and from grey metal."""

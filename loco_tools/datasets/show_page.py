@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from loco_tools.datasets.findings import printable
 from loco_tools.datasets.images import data_url
 from loco_tools.datasets.summary import DEFECT_COLUMNS, Summary
+from loco_tools.datasets.validation.findings import printable
 
 if TYPE_CHECKING:
     from loco_tools.datasets.show import Row, Tile

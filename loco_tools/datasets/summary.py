@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from loco_tools.datasets.findings import printable
 from loco_tools.datasets.sample import DatasetClass, Defect, Sample
 from loco_tools.datasets.sidecar import read_records, sidecar_path
+from loco_tools.datasets.validation.findings import printable
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from loco_tools.datasets import load
-from loco_tools.datasets.findings import CODES
 from loco_tools.datasets.images import write_png
 from loco_tools.datasets.validation import validate
+from loco_tools.datasets.validation.findings import CODES
 from loco_tools.errors import DatasetError
 
 Plant = Callable[[Path], object]
@@ -483,7 +483,7 @@ def test_a_folder_that_may_not_be_listed_is_found(
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr("loco_tools.datasets.class_tree.os.scandir", refuse)
+    monkeypatch.setattr("loco_tools.datasets.validation.class_tree.os.scandir", refuse)
     found = {(f.code, f.file, f.found) for f in validate(folder).findings}
     assert ("unreadable", "train/good", "Permission denied") in found
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from loco_tools.datasets.class_tree import ImageFile
-from loco_tools.datasets.findings import Report, listed
-from loco_tools.datasets.inspection import Inspection
 from loco_tools.datasets.sample import Kind
 from loco_tools.datasets.sidecar import sidecar_path
+from loco_tools.datasets.validation.class_tree import ImageFile
+from loco_tools.datasets.validation.file_inspection import Inspection
+from loco_tools.datasets.validation.findings import Report, listed
 
 Records = Mapping[str, Mapping[str, Any]]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from loco_tools.datasets.findings import Report
 from loco_tools.datasets.tree import IMAGE_SUFFIXES, natural_key
+from loco_tools.datasets.validation.findings import Report
 
 
 @dataclass(frozen=True)

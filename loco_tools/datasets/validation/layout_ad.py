@@ -2,7 +2,7 @@
 
 import re
 
-from loco_tools.datasets.class_tree import (
+from loco_tools.datasets.validation.class_tree import (
     ClassTree,
     Contents,
     ImageFile,
@@ -10,8 +10,8 @@ from loco_tools.datasets.class_tree import (
     name_of,
     stem_of,
 )
-from loco_tools.datasets.findings import Report, listed
-from loco_tools.datasets.validation_names import (
+from loco_tools.datasets.validation.findings import Report, listed
+from loco_tools.datasets.validation.names import (
     check_files,
     check_good_masks,
     check_numbers,

@@ -1,6 +1,7 @@
 """Checking the tree of a class in MVTec LOCO AD or AutoVI layout."""
 
-from loco_tools.datasets.class_tree import (
+from loco_tools.datasets.mvtec_loco import KIND_FOLDERS
+from loco_tools.datasets.validation.class_tree import (
     ClassTree,
     Contents,
     ImageFile,
@@ -9,9 +10,8 @@ from loco_tools.datasets.class_tree import (
     name_of,
     stem_of,
 )
-from loco_tools.datasets.findings import Report
-from loco_tools.datasets.mvtec_loco import KIND_FOLDERS
-from loco_tools.datasets.validation_names import (
+from loco_tools.datasets.validation.findings import Report
+from loco_tools.datasets.validation.names import (
     check_files,
     check_good_masks,
     check_numbers,

@@ -4,24 +4,30 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from loco_tools.datasets.class_tree import ClassTree, Contents, is_image, name_of, read_tree
-from loco_tools.datasets.findings import Findings, Report, listed
-from loco_tools.datasets.inspection import Inspection, inspect_image, inspect_mask
 from loco_tools.datasets.mvtec_loco import CONFIG, KIND_FOLDERS
 from loco_tools.datasets.reading import in_order
 from loco_tools.datasets.sample import Layout
-from loco_tools.datasets.validation_ad import check_ad
-from loco_tools.datasets.validation_config import check_config, check_use
-from loco_tools.datasets.validation_loco import check_autovi, check_loco
-from loco_tools.datasets.validation_names import check_clashes
-from loco_tools.datasets.validation_pixels import (
+from loco_tools.datasets.validation.class_tree import (
+    ClassTree,
+    Contents,
+    is_image,
+    name_of,
+    read_tree,
+)
+from loco_tools.datasets.validation.defects_config import check_config, check_use
+from loco_tools.datasets.validation.file_inspection import Inspection, inspect_image, inspect_mask
+from loco_tools.datasets.validation.findings import Findings, Report, listed
+from loco_tools.datasets.validation.layout_ad import check_ad
+from loco_tools.datasets.validation.layout_loco import check_autovi, check_loco
+from loco_tools.datasets.validation.names import check_clashes
+from loco_tools.datasets.validation.pixels import (
     check_images,
     check_masks,
     check_repeats,
     check_sizes,
     files_of,
 )
-from loco_tools.datasets.validation_sidecar import check_sidecar, read_sidecar
+from loco_tools.datasets.validation.sidecar import check_sidecar, read_sidecar
 from loco_tools.errors import DatasetError
 from loco_tools.progress import SILENT, Progress
 

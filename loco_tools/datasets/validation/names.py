@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import PurePosixPath
 
-from loco_tools.datasets.class_tree import (
+from loco_tools.datasets.validation.class_tree import (
     ClassTree,
     Contents,
     ImageFile,
@@ -15,7 +15,7 @@ from loco_tools.datasets.class_tree import (
     parent_of,
     stem_of,
 )
-from loco_tools.datasets.findings import Report, listed
+from loco_tools.datasets.validation.findings import Report, listed
 
 _NUMBER = re.compile(r"\d{3,}", re.ASCII)
 

@@ -3,11 +3,11 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from loco_tools.datasets.class_tree import Contents, ImageFile, MaskFile, parent_of
-from loco_tools.datasets.findings import Report, listed
 from loco_tools.datasets.images import MAX_PIXELS
-from loco_tools.datasets.inspection import GRAY, RGB, Inspection
 from loco_tools.datasets.sample import Layout
+from loco_tools.datasets.validation.class_tree import Contents, ImageFile, MaskFile, parent_of
+from loco_tools.datasets.validation.file_inspection import GRAY, RGB, Inspection
+from loco_tools.datasets.validation.findings import Report, listed
 
 Inspections = Mapping[str, Inspection]
 
