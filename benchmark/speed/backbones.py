@@ -14,11 +14,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from loco_tools.ensembles.synthetic import synthetic_anomalies
 from loco_tools.methods import nearest
 from loco_tools.methods.backbones import STRIDES, random_backbone
 from loco_tools.methods.folding import for_running, layout
 from loco_tools.methods.nearest import NearestNeighbours
+from loco_tools.synthesis.families import synthetic_anomalies
 
 NAMES = ("mobilenet_v2", "squeezenet1_1", "resnet18", "efficientnet_b0", "wide_resnet50_2")
 BANKS = ((43_008, 24, 500), (10_752, 128, 1_000), (10_752, 512, 4_000))

@@ -286,7 +286,7 @@ class HeldOut:
 
 def _held_out(detector: "Detector", validation: Sequence[Sample], maps: Path, seed: int) -> HeldOut:
     """Judge them, and write the maps of the good ones beside those of the test images."""
-    from loco_tools.ensembles.synthetic import FAMILIES, LEARNED_FROM, synthetic_anomalies
+    from loco_tools.synthesis.families import FAMILIES, LEARNED_FROM, synthetic_anomalies
 
     good = Images(validation)
     families = [name for name in FAMILIES if name not in LEARNED_FROM]

@@ -85,7 +85,7 @@ def code_behind(method: str) -> str:
     place = ensemble_place(method).place if is_ensemble else method_place(method)
     module = place.partition(":")[0]
     package = module.partition(".")[0] if not module.startswith("loco_tools.") else module
-    modules = [module, "loco_tools.ensembles.synthetic"]  # held-out images are judged by it
+    modules = [module, "loco_tools.synthesis.families"]  # held-out images are judged by it
     modules += ["loco_tools.evaluation", "loco_tools.benchmark.execution"]
     within = ["loco_tools.methods", "loco_tools.metrics", "loco_tools.evaluation", package]
     # What ensembles are made of is not behind a single method, which need not be fitted again.

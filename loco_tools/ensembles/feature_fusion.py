@@ -32,21 +32,16 @@ from loco_tools.ensembles.gathering import (
 from loco_tools.ensembles.heads import Discriminating, Gaussian, Head, MemoryBank, restored
 from loco_tools.ensembles.member_cuts import cuts_of
 from loco_tools.ensembles.source_worth import source_weights
-from loco_tools.ensembles.synthetic import (
-    FAMILIES,
-    LEARNED_FROM,
-    Synthetic,
-    synthetic_anomalies,
-)
 from loco_tools.ensembles.transformation import BLOCKS, Transformation, resized
 from loco_tools.ensembles.voices import Spoken, Voices
 from loco_tools.methods.batch import Batch, Passes
 from loco_tools.methods.detector import CutShape, Detector, PatchScores
 from loco_tools.methods.patch_features import to_rows
-from loco_tools.methods.perlin import Mask
 from loco_tools.methods.simplenet import Discriminator
 from loco_tools.methods.training import prefixed
 from loco_tools.progress import Progress
+from loco_tools.synthesis.families import FAMILIES, LEARNED_FROM, Synthetic, synthetic_anomalies
+from loco_tools.synthesis.perlin import Mask
 
 _TAUGHT = ("stain", "cut_paste", "scar", "copy_move")
 """Kinds of synthetic anomalies that the discriminator learns from; voices are weighed on others."""

@@ -15,11 +15,11 @@ import torch
 from pydantic import Field as Setting
 from torch import Tensor
 
-from loco_tools.methods.perlin import Field, perlin_noise
 from loco_tools.methods.simplenet import Discriminator
 from loco_tools.methods.training import LogEntry, Loss, Training
 from loco_tools.progress import Progress
 from loco_tools.schema import Schema
+from loco_tools.synthesis.perlin import Field, perlin_noise
 
 Noise = Literal["gaussian", "simplex"]
 

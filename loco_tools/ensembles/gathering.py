@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from loco_tools.datasets.images import Pixels
-from loco_tools.ensembles.synthetic import Synthetic
 from loco_tools.ensembles.transformation import largest_grid, resized
 from loco_tools.methods.batch import Batch, Passes, Size, in_parts, resize_image
-from loco_tools.methods.perlin import Field, Mask
 from loco_tools.progress import Progress
+from loco_tools.synthesis.families import Synthetic
+from loco_tools.synthesis.perlin import Field, Mask
 
 Make = Callable[[Batch], Sequence[Tensor]]
 

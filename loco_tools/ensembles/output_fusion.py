@@ -23,7 +23,6 @@ from loco_tools.ensembles.ensemble import Ensemble, backbone_of
 from loco_tools.ensembles.gathering import patch_share
 from loco_tools.ensembles.logistic import Array
 from loco_tools.ensembles.score_fusion import ScoreFusion
-from loco_tools.ensembles.synthetic import FAMILIES, LEARNED_FROM, synthetic_anomalies
 from loco_tools.ensembles.transformation import stack
 from loco_tools.errors import MethodError, did_you_mean
 from loco_tools.methods import load_detector
@@ -31,6 +30,7 @@ from loco_tools.methods.backbones import Backbone
 from loco_tools.methods.batch import Batch, batches, in_parts
 from loco_tools.methods.detector import CutShape, Detector, DetectorConfig, PatchScores
 from loco_tools.progress import Progress
+from loco_tools.synthesis.families import FAMILIES, LEARNED_FROM, synthetic_anomalies
 
 Mask = npt.NDArray[np.bool_]
 

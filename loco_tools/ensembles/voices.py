@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from loco_tools.methods.perlin import Field
+from loco_tools.synthesis.perlin import Field
 
 _SHRINK = 4.0
 """Held-out patches that an anchor's own statistics have to outweigh."""

@@ -18,9 +18,6 @@ from loco_tools.methods.backbones import Backbone
 from loco_tools.methods.batch import Batch
 from loco_tools.methods.detector import CutShape, PatchScores, SingleConfig, SingleDetector
 from loco_tools.methods.memory import trained_mb
-from loco_tools.methods.perlin import Field as FloatImage
-from loco_tools.methods.synthetic import Example, rotated, with_anomaly, without_anomaly
-from loco_tools.methods.textures import TextureSource, texture_source
 from loco_tools.methods.training import (
     Loss,
     Training,
@@ -31,6 +28,9 @@ from loco_tools.methods.training import (
 )
 from loco_tools.methods.training_features import TrainingFeatures
 from loco_tools.progress import Progress
+from loco_tools.synthesis.draem import Example, rotated, with_anomaly, without_anomaly
+from loco_tools.synthesis.perlin import Field as FloatImage
+from loco_tools.synthesis.textures import TextureSource, texture_source
 
 PENULTIMATE = "penultimate"
 ENCODER = {f"encoder {stride}": stride for stride in (8, 16, 32, 4, 2)}
@@ -55,7 +55,7 @@ class DRAEMConfig(SingleConfig):
     """Channels of the nets' first level; deeper levels have up to eight times as many."""
     textures: str | None = None
     """Folder of texture images (as published: the Describable Textures Dataset), also in folders
-    within it; None: drawn ones, see `loco_tools.methods.textures`."""
+    within it; None: drawn ones, see `loco_tools.synthesis.textures`."""
     anomalous_share: float = Field(default=0.5, ge=0, le=1)
     rotated_share: float = Field(default=0.3, ge=0, le=1)
     """Of the training images, turned by up to 90 degrees either way."""

@@ -132,7 +132,7 @@ def test_the_code_of_ensembles_is_not_behind_single_methods(
     monkeypatch.setattr(fingerprint, "_source", lambda m: seen.add(m) or real(m))  # type: ignore[func-returns-value]
     fingerprint.code_behind("patchcore")
     assert {m for m in seen if m.startswith("loco_tools.ensembles")} == {
-        "loco_tools.ensembles.synthetic"
+        "loco_tools.synthesis.families"
     }
     fingerprint.code_behind("ensemble-mean")
     assert "loco_tools.ensembles.stacking" in seen

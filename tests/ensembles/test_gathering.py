@@ -10,9 +10,9 @@ from loco_tools.ensembles.gathering import (
     rows_at,
     with_masks,
 )
-from loco_tools.ensembles.synthetic import Synthetic
 from loco_tools.methods.batch import Batch, Passes
 from loco_tools.progress import SILENT
+from loco_tools.synthesis.families import Synthetic
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,6 @@ from loco_tools.ensembles.bagging import Resampled
 from loco_tools.ensembles.calibration import CALIBRATORS
 from loco_tools.ensembles.combination import COMBINERS
 from loco_tools.ensembles.output_fusion import CalibratorName, CombinerName, OutputFusion
-from loco_tools.ensembles.synthetic import FAMILIES
 from loco_tools.errors import DefinitionError, MethodError
 from loco_tools.methods import create
 from loco_tools.methods.backbones import Backbone, random_backbone
@@ -27,6 +26,7 @@ from loco_tools.methods.detector import (
     SingleDetector,
 )
 from loco_tools.progress import SILENT, Progress, Silent
+from loco_tools.synthesis.families import FAMILIES
 
 Image = npt.NDArray[np.uint8]
 OUTPUTS = [name for name, named in ENSEMBLES.items() if named.place.endswith(":OutputFusion")]

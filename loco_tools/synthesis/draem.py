@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from loco_tools.datasets.images import Pixels
-from loco_tools.methods.perlin import Field, Mask, perlin_mask, turned
-from loco_tools.methods.textures import TextureSource
+from loco_tools.synthesis.perlin import Field, Mask, perlin_mask, turned
+from loco_tools.synthesis.textures import TextureSource
 
 _OPERATIONS = 3
 """How many of the ten each texture goes through."""

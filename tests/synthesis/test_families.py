@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from loco_tools.ensembles.synthetic import FAMILIES, LOGICAL, foreground, synthetic_anomalies
 from loco_tools.errors import MethodError
 from loco_tools.methods.batch import resize_image
+from loco_tools.synthesis.families import FAMILIES, LOGICAL, foreground, synthetic_anomalies
 
 SIZE = (96, 144)
 

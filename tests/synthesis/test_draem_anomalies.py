@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from loco_tools.errors import MethodError
-from loco_tools.methods.perlin import perlin_mask, perlin_noise
-from loco_tools.methods.synthetic import augmented, with_anomaly, without_anomaly
-from loco_tools.methods.textures import FAMILIES, ProceduralTextures
+from loco_tools.synthesis.draem import augmented, with_anomaly, without_anomaly
+from loco_tools.synthesis.perlin import perlin_mask, perlin_noise
+from loco_tools.synthesis.textures import FAMILIES, ProceduralTextures
 
 SIZE = (48, 80)
 
