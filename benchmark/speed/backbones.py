@@ -16,7 +16,7 @@ import torch
 
 from loco_tools.methods import nearest
 from loco_tools.methods.backbones import STRIDES, random_backbone
-from loco_tools.methods.folding import for_running, layout
+from loco_tools.methods.backbones.batchnorm_folding import for_running, layout
 from loco_tools.methods.nearest import NearestNeighbours
 from loco_tools.synthesis.families import synthetic_anomalies
 

@@ -35,7 +35,7 @@ ANOMALIB = "anomalib:"
 def method_place(name: str) -> str:
     """Where a method's code is, "package.module:Class"; a name alone when it is unknown."""
     if name.startswith(ANOMALIB):
-        return f"loco_tools.methods.anomalib_adapter:{name.removeprefix(ANOMALIB)}"
+        return f"loco_tools.methods.anomalib.adapter:{name.removeprefix(ANOMALIB)}"
     return METHODS.get(name, name)
 
 
@@ -47,7 +47,7 @@ def method_class(name: str) -> "type[SingleDetector]":
         MissingExtraError: a model of anomalib, which is not installed.
     """
     if name.startswith(ANOMALIB):
-        from loco_tools.methods.anomalib_adapter import adapter
+        from loco_tools.methods.anomalib.adapter import adapter
 
         return adapter(name)
     place = method_place(name)

@@ -20,7 +20,7 @@ from loco_tools.methods.batch import Batch, Size, image_sizes, input_size
 from loco_tools.methods.deep_features import DeepFeatures, in_turn
 from loco_tools.methods.detector import CutShape, PatchScores, SingleConfig, SingleDetector
 from loco_tools.methods.flows import Flow
-from loco_tools.methods.memory import trained_mb
+from loco_tools.methods.memory_check import trained_mb
 from loco_tools.methods.training import (
     LogEntry,
     Loss,

@@ -26,7 +26,7 @@ from loco_tools.methods.batch import (
     image_sizes,
     input_size,
 )
-from loco_tools.methods.memory import check_memory
+from loco_tools.methods.memory_check import check_memory
 from loco_tools.progress import SILENT, Progress
 from loco_tools.schema import Schema, parse
 

@@ -17,7 +17,7 @@ from loco_tools.datasets.images import Pixels
 from loco_tools.methods.backbones import Backbone
 from loco_tools.methods.batch import Batch
 from loco_tools.methods.detector import CutShape, PatchScores, SingleConfig, SingleDetector
-from loco_tools.methods.memory import trained_mb
+from loco_tools.methods.memory_check import trained_mb
 from loco_tools.methods.training import (
     Loss,
     Training,

@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         print(json.dumps(try_model(argv[1])))
         return 0
-    from loco_tools.methods.anomalib_adapter import EXCLUDED, model_names
+    from loco_tools.methods.anomalib.adapter import EXCLUDED, model_names
 
     rows = []
     for name in model_names():
@@ -81,8 +81,8 @@ def try_model(name: str) -> dict[str, object]:
 
     from loco_tools.errors import LocoToolsError
     from loco_tools.methods import create, load_detector
-    from loco_tools.methods.anomalib_adapter import model_class
-    from loco_tools.methods.anomalib_weights import no_downloads
+    from loco_tools.methods.anomalib.adapter import model_class
+    from loco_tools.methods.anomalib.weights import no_downloads
 
     train = [image(seed) for seed in range(6)]
     test = [image(30), image(31)]

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from loco_tools.methods.backbones import random_backbone
-from loco_tools.methods.folding import for_running
+from loco_tools.methods.backbones.batchnorm_folding import for_running
 
 CPU = torch.device("cpu")
 

@@ -17,7 +17,7 @@ from loco_tools.benchmark.runner import run
 from loco_tools.benchmark.suite import MethodEntry, Suite, folder_name, with_settings
 from loco_tools.errors import DefinitionError, MethodError, MissingExtraError
 from loco_tools.methods import create, load_detector, method_class, method_place
-from loco_tools.methods.anomalib_adapter import AnomalibDetector, adapter
+from loco_tools.methods.anomalib.adapter import AnomalibDetector, adapter
 from loco_tools.methods.checkpoint import RECORD, TENSORS, Record, write
 from loco_tools.methods.detector import Prediction
 from loco_tools.progress import Advance, Silent
@@ -103,7 +103,7 @@ def test_a_saved_model_of_anomalib_asks_for_the_extra_too(
 def test_its_name_is_a_method_a_folder_and_a_place_for_settings() -> None:
     check_methods([MethodEntry(name="anomalib:Dinomaly")])
     assert folder_name("anomalib:Dinomaly") == "anomalib_Dinomaly"
-    assert method_place("anomalib:Dinomaly") == "loco_tools.methods.anomalib_adapter:Dinomaly"
+    assert method_place("anomalib:Dinomaly") == "loco_tools.methods.anomalib.adapter:Dinomaly"
     suite = with_settings(
         Suite(methods=["anomalib:Padim"]), ['anomalib:Padim.model={layers=["layer1"]}']
     )
@@ -171,8 +171,8 @@ def test_each_model_gets_the_transform_that_it_asks_for(
 ) -> None:
     from torchvision.transforms import v2
 
-    from loco_tools.methods.anomalib_adapter import model_class
-    from loco_tools.methods.anomalib_transform import transform_of
+    from loco_tools.methods.anomalib.adapter import model_class
+    from loco_tools.methods.anomalib.transform import transform_of
 
     own = transform_of(model_class(model))
     assert (own.size, own.fixed) == (size, fixed)
@@ -323,7 +323,7 @@ def test_torchvision_s_file_fills_timm_s_network_in_order() -> None:
     import timm
     from torchvision import models
 
-    from loco_tools.methods.anomalib_weights import fill_in_order
+    from loco_tools.methods.anomalib.weights import fill_in_order
 
     torch.manual_seed(0)
     ours = models.mobilenet_v2(weights=None).eval()

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from loco_tools import files
 from loco_tools.errors import MethodError, did_you_mean
-from loco_tools.methods.folding import for_running, layout
+from loco_tools.methods.backbones.batchnorm_folding import for_running, layout
 from loco_tools.progress import SILENT, Progress
 
 DEFAULT = "wide_resnet50_2"
@@ -321,8 +321,8 @@ def backbone_for(tag: str | None, given: Backbone | None, *, origin: str) -> Bac
 
 
 def _weight_free(name: str) -> Backbone:
-    from loco_tools.methods.dictionary import Dictionary
-    from loco_tools.methods.scattering import Scattering
+    from loco_tools.methods.backbones.dictionary import Dictionary
+    from loco_tools.methods.backbones.scattering import Scattering
 
     known: dict[str, type[Backbone]] = {"scattering": Scattering, "dictionary": Dictionary}
     return known[name]()

@@ -10,9 +10,9 @@ from torch import Tensor
 from loco_tools.errors import MethodError
 from loco_tools.methods import create, load_detector
 from loco_tools.methods.backbones import backbone_for, named_backbone
+from loco_tools.methods.backbones.dictionary import Dictionary
 from loco_tools.methods.batch import Batch
 from loco_tools.methods.detector import SingleDetector
-from loco_tools.methods.dictionary import Dictionary
 
 SIZE = (64, 96)
 SMALL = {"pretrain_dim": 64, "target_dim": 64}

@@ -1,8 +1,8 @@
 import numpy as np
 import torch
 
+from loco_tools.methods.backbones.scattering import Scattering, morlet_bank
 from loco_tools.methods.batch import Batch
-from loco_tools.methods.scattering import Scattering, morlet_bank
 
 
 def test_wavelets_have_mean_zero() -> None:

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from loco_tools.errors import MethodError
 from loco_tools.methods.backbones import NO_WEIGHTS, Backbone
-from loco_tools.methods.scattering import halve, opponents
+from loco_tools.methods.backbones.scattering import halve, opponents
 
 
 class Level(NamedTuple):

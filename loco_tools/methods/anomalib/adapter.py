@@ -27,7 +27,7 @@ from loco_tools import extras
 from loco_tools.datasets.images import Pixels
 from loco_tools.errors import MethodError, did_you_mean
 from loco_tools.methods import ANOMALIB
-from loco_tools.methods.anomalib_transform import transform_of
+from loco_tools.methods.anomalib.transform import transform_of
 from loco_tools.methods.backbones import Backbone, read_state
 from loco_tools.methods.batch import Batch, Size, image_sizes, input_size
 from loco_tools.methods.detector import (
@@ -147,7 +147,7 @@ class AnomalibDetector(SingleDetector):
         seed: int,
         progress: Progress,
     ) -> None:
-        from loco_tools.methods.anomalib_training import quiet, train_model
+        from loco_tools.methods.anomalib.training import quiet, train_model
 
         own = transform_of(model_class(self.model_name))
         if own.fixed and self.config.size_px not in (0, min(own.size)):
@@ -173,7 +173,7 @@ class AnomalibDetector(SingleDetector):
 
     def _build(self, *, pretrained: bool) -> Any:
         """The model for our input size; without weights when saved ones will follow."""
-        from loco_tools.methods.anomalib_weights import no_downloads, pretrained_networks
+        from loco_tools.methods.anomalib.weights import no_downloads, pretrained_networks
 
         found = model_class(self.model_name)
         own = transform_of(model_class(self.model_name))
@@ -257,7 +257,7 @@ class AnomalibDetector(SingleDetector):
         return {key: value.clone() for key, value in state.items()}  # some models share storage
 
     def _restore(self, tensors: Mapping[str, Tensor]) -> None:
-        from loco_tools.methods.anomalib_training import quiet
+        from loco_tools.methods.anomalib.training import quiet
 
         with quiet():
             self._module = self._build(pretrained=False)
@@ -299,7 +299,7 @@ def model_class(model: str) -> Any:
 
 @functools.cache
 def _models() -> Any:
-    from loco_tools.methods.anomalib_training import quiet
+    from loco_tools.methods.anomalib.training import quiet
 
     with quiet():
         return importlib.import_module("anomalib.models")
