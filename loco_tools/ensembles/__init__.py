@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from loco_tools.errors import MethodError, did_you_mean
 
 if TYPE_CHECKING:
-    from loco_tools.ensembles.ensemble import Ensemble
+    from loco_tools.ensembles.base import Ensemble
     from loco_tools.methods.backbones import Backbone
     from loco_tools.methods.detector import Detector
 
-_FEATURES = "loco_tools.ensembles.feature_fusion:FeatureFusion"
-_OUTPUTS = "loco_tools.ensembles.output_fusion:OutputFusion"
+_FEATURES = "loco_tools.ensembles.feature_level.ensemble:FeatureFusion"
+_OUTPUTS = "loco_tools.ensembles.output_level.ensemble:OutputFusion"
 
 
 class Named(NamedTuple):

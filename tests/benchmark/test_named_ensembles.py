@@ -135,5 +135,5 @@ def test_the_code_of_ensembles_is_not_behind_single_methods(
         "loco_tools.synthesis.families"
     }
     fingerprint.code_behind("ensemble-mean")
-    assert "loco_tools.ensembles.stacking" in seen
-    assert "loco_tools.ensembles.feature_fusion" not in seen
+    assert "loco_tools.ensembles.output_level.learned_combiners" in seen
+    assert "loco_tools.ensembles.feature_level.ensemble" not in seen

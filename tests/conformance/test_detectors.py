@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from loco_tools.ensembles import ENSEMBLES, create_ensemble, load_ensemble
-from loco_tools.ensembles.heads import Head
+from loco_tools.ensembles.feature_level.heads import Head
 from loco_tools.errors import MethodError
 from loco_tools.methods import METHODS, create, load_detector, training
 from loco_tools.methods.backbones import WEIGHT_FREE, named_backbone

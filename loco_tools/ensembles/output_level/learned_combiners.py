@@ -5,10 +5,10 @@ from abc import abstractmethod
 import numpy as np
 from scipy.special import expit
 
-from loco_tools.ensembles.calibration import State
-from loco_tools.ensembles.combiner import Combiner, squeezed
-from loco_tools.ensembles.logistic import SMALLEST, Array, fit_logistic, labelled
-from loco_tools.ensembles.trees import leaf_values, tree_arrays
+from loco_tools.ensembles.output_level.calibrators import State
+from loco_tools.ensembles.output_level.combiner import Combiner, squeezed
+from loco_tools.ensembles.output_level.logistic import SMALLEST, Array, fit_logistic, labelled
+from loco_tools.ensembles.output_level.trees import leaf_values, tree_arrays
 
 
 class Stack(Combiner):

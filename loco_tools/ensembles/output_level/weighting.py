@@ -5,9 +5,9 @@ from abc import abstractmethod
 import numpy as np
 from scipy.special import ndtri
 
-from loco_tools.ensembles.calibration import State
-from loco_tools.ensembles.combiner import Combiner
-from loco_tools.ensembles.logistic import Array
+from loco_tools.ensembles.output_level.calibrators import State
+from loco_tools.ensembles.output_level.combiner import Combiner
+from loco_tools.ensembles.output_level.logistic import Array
 from loco_tools.metrics.roc import auroc, rank
 
 _FOLDS = 10

@@ -15,15 +15,15 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from loco_tools.datasets.images import Pixels
-from loco_tools.ensembles.bagging import check_can_be_refitted, refitted
-from loco_tools.ensembles.calibration import calibrator_class
-from loco_tools.ensembles.combination import combiner_class, gives_probabilities
-from loco_tools.ensembles.combiner import Combiner
-from loco_tools.ensembles.ensemble import Ensemble, backbone_of
-from loco_tools.ensembles.gathering import patch_share
-from loco_tools.ensembles.logistic import Array
-from loco_tools.ensembles.score_fusion import ScoreFusion
-from loco_tools.ensembles.transformation import stack
+from loco_tools.ensembles.base import Ensemble, backbone_of
+from loco_tools.ensembles.feature_level.blocks import stack
+from loco_tools.ensembles.feature_level.sampling import patch_share
+from loco_tools.ensembles.output_level.bagging import check_can_be_refitted, refitted
+from loco_tools.ensembles.output_level.calibrators import calibrator_class
+from loco_tools.ensembles.output_level.combiner import Combiner
+from loco_tools.ensembles.output_level.combiners import combiner_class, gives_probabilities
+from loco_tools.ensembles.output_level.logistic import Array
+from loco_tools.ensembles.output_level.score_fusion import ScoreFusion
 from loco_tools.errors import MethodError, did_you_mean
 from loco_tools.methods import load_detector
 from loco_tools.methods.backbones import Backbone

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from loco_tools.ensembles.fusion_config import FusionConfig
+from loco_tools.ensembles.feature_level.config import FusionConfig
 from loco_tools.errors import MethodError
 from loco_tools.methods.detector import Detector
 

@@ -4,7 +4,7 @@ import pytest
 from scipy.special import expit
 from scipy.stats import genpareto, norm
 
-from loco_tools.ensembles.calibration import (
+from loco_tools.ensembles.output_level.calibrators import (
     CALIBRATORS,
     Calibrator,
     Empirical,

@@ -3,18 +3,22 @@ import numpy.typing as npt
 import pytest
 from scipy.special import expit
 
-from loco_tools.ensembles.combination import (
+from loco_tools.ensembles.output_level.combiner import Combiner, squeezed
+from loco_tools.ensembles.output_level.combiners import (
     COMBINERS,
     RankMean,
     Vote,
     combiner_class,
     gives_probabilities,
 )
-from loco_tools.ensembles.combiner import Combiner, squeezed
-from loco_tools.ensembles.logistic import fit_logistic, labelled
-from loco_tools.ensembles.stacking import Boost, Forest, Stack
-from loco_tools.ensembles.trees import leaf_values, tree_arrays
-from loco_tools.ensembles.weighting import Cawpe, WeightedMean, cross_validated_accuracy
+from loco_tools.ensembles.output_level.learned_combiners import Boost, Forest, Stack
+from loco_tools.ensembles.output_level.logistic import fit_logistic, labelled
+from loco_tools.ensembles.output_level.trees import leaf_values, tree_arrays
+from loco_tools.ensembles.output_level.weighting import (
+    Cawpe,
+    WeightedMean,
+    cross_validated_accuracy,
+)
 from loco_tools.errors import MethodError
 
 Scores = npt.NDArray[np.float64]

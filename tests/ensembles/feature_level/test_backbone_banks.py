@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from loco_tools.ensembles.backbone_banks import BackboneBanks
+from loco_tools.ensembles.feature_level.backbone_banks import BackboneBanks
 from loco_tools.methods import create
 from loco_tools.methods.backbones import WEIGHT_FREE, Backbone, named_backbone, random_backbone
 from loco_tools.methods.batch import Batch

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from loco_tools.ensembles.gathering import (
+from loco_tools.ensembles.feature_level.sampling import (
     Varied,
     anomalous_rows,
     at_input_size,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy.special import expit, log_expit, ndtri, ndtri_exp
 from scipy.stats import rankdata
 
-from loco_tools.ensembles.logistic import SMALLEST, Array, fit_logistic, labelled
+from loco_tools.ensembles.output_level.logistic import SMALLEST, Array, fit_logistic, labelled
 from loco_tools.errors import MethodError, did_you_mean
 
 State = dict[str, npt.NDArray[Any]]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from loco_tools.ensembles.logistic import Array
+from loco_tools.ensembles.output_level.logistic import Array
 
 TreeArrays = dict[str, npt.NDArray[Any]]
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from loco_tools.ensembles import create_ensemble
-from loco_tools.ensembles.backbone_banks import BackboneBanks
-from loco_tools.ensembles.feature_fusion import FeatureFusion
+from loco_tools.ensembles.feature_level.backbone_banks import BackboneBanks
+from loco_tools.ensembles.feature_level.ensemble import FeatureFusion
 from loco_tools.errors import DefinitionError, MethodError
 from loco_tools.methods import create
 from loco_tools.methods.backbones import Backbone, random_backbone

@@ -3,7 +3,13 @@ import math
 import pytest
 import torch
 
-from loco_tools.ensembles.heads import Discriminating, Gaussian, Head, MemoryBank, restored
+from loco_tools.ensembles.feature_level.heads import (
+    Discriminating,
+    Gaussian,
+    Head,
+    MemoryBank,
+    restored,
+)
 from loco_tools.methods.simplenet import Discriminator
 from loco_tools.progress import SILENT
 

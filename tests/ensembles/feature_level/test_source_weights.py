@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from loco_tools.ensembles.source_worth import source_weights
+from loco_tools.ensembles.feature_level.source_weights import source_weights
 
 
 def make_rows(count: int, shift: float, seed: int) -> torch.Tensor:

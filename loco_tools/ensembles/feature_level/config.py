@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from loco_tools.ensembles.fused_training import FusedTraining
-from loco_tools.ensembles.transformation import Scale
+from loco_tools.ensembles.feature_level.blocks import Scale
+from loco_tools.ensembles.feature_level.training import FusedTraining
 from loco_tools.methods.backbones import ALL_STRIDES
 from loco_tools.methods.detector import DetectorConfig
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from loco_tools.ensembles.transformation import (
+from loco_tools.ensembles.feature_level.blocks import (
     GlobalTransformation,
     IndependentTransformation,
     Scale,

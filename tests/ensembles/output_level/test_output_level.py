@@ -10,10 +10,10 @@ from torch import Tensor
 
 from loco_tools.datasets.images import Pixels
 from loco_tools.ensembles import ENSEMBLES, create_ensemble, load_ensemble
-from loco_tools.ensembles.bagging import Resampled
-from loco_tools.ensembles.calibration import CALIBRATORS
-from loco_tools.ensembles.combination import COMBINERS
-from loco_tools.ensembles.output_fusion import CalibratorName, CombinerName, OutputFusion
+from loco_tools.ensembles.output_level.bagging import Resampled
+from loco_tools.ensembles.output_level.calibrators import CALIBRATORS
+from loco_tools.ensembles.output_level.combiners import COMBINERS
+from loco_tools.ensembles.output_level.ensemble import CalibratorName, CombinerName, OutputFusion
 from loco_tools.errors import DefinitionError, MethodError
 from loco_tools.methods import create
 from loco_tools.methods.backbones import Backbone, random_backbone

@@ -4,11 +4,11 @@ from abc import abstractmethod
 
 import numpy as np
 
-from loco_tools.ensembles.calibration import State, calibrator_class
-from loco_tools.ensembles.combiner import Combiner, squeezed
-from loco_tools.ensembles.logistic import Array
-from loco_tools.ensembles.stacking import Boost, Forest, Stack
-from loco_tools.ensembles.weighting import Cawpe, WeightedMean
+from loco_tools.ensembles.output_level.calibrators import State, calibrator_class
+from loco_tools.ensembles.output_level.combiner import Combiner, squeezed
+from loco_tools.ensembles.output_level.learned_combiners import Boost, Forest, Stack
+from loco_tools.ensembles.output_level.logistic import Array
+from loco_tools.ensembles.output_level.weighting import Cawpe, WeightedMean
 from loco_tools.errors import MethodError, did_you_mean
 
 _RANKS = 1000

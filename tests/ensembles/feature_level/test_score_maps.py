@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from loco_tools.ensembles.voices import Spoken, Voices
+from loco_tools.ensembles.feature_level.score_maps import Spoken, Voices
 
 GRID = (6, 8)
 ANCHORS = torch.tensor([[float(k)] for k in (*range(8), *range(100, 108))])

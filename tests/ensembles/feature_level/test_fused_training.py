@@ -1,7 +1,12 @@
 import pytest
 import torch
 
-from loco_tools.ensembles.fused_training import FusedRows, FusedTraining, noise_of, train_on_rows
+from loco_tools.ensembles.feature_level.training import (
+    FusedRows,
+    FusedTraining,
+    noise_of,
+    train_on_rows,
+)
 from loco_tools.methods.simplenet import Discriminator
 from loco_tools.progress import SILENT
 

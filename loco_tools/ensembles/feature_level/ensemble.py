@@ -14,11 +14,19 @@ from torch import Tensor
 
 from loco_tools.datasets.images import Pixels
 from loco_tools.datasets.sample import every_nth, spread
-from loco_tools.ensembles.backbone_banks import BackboneBanks
-from loco_tools.ensembles.ensemble import Ensemble
-from loco_tools.ensembles.fused_training import FusedRows, train_on_rows
-from loco_tools.ensembles.fusion_config import FusionConfig
-from loco_tools.ensembles.gathering import (
+from loco_tools.ensembles.base import Ensemble
+from loco_tools.ensembles.feature_level.backbone_banks import BackboneBanks
+from loco_tools.ensembles.feature_level.blocks import BLOCKS, Transformation, resized
+from loco_tools.ensembles.feature_level.config import FusionConfig
+from loco_tools.ensembles.feature_level.heads import (
+    Discriminating,
+    Gaussian,
+    Head,
+    MemoryBank,
+    restored,
+)
+from loco_tools.ensembles.feature_level.member_cuts import cuts_of
+from loco_tools.ensembles.feature_level.sampling import (
     INSIDE,
     Make,
     Varied,
@@ -29,11 +37,9 @@ from loco_tools.ensembles.gathering import (
     sampled,
     with_masks,
 )
-from loco_tools.ensembles.heads import Discriminating, Gaussian, Head, MemoryBank, restored
-from loco_tools.ensembles.member_cuts import cuts_of
-from loco_tools.ensembles.source_worth import source_weights
-from loco_tools.ensembles.transformation import BLOCKS, Transformation, resized
-from loco_tools.ensembles.voices import Spoken, Voices
+from loco_tools.ensembles.feature_level.score_maps import Spoken, Voices
+from loco_tools.ensembles.feature_level.source_weights import source_weights
+from loco_tools.ensembles.feature_level.training import FusedRows, train_on_rows
 from loco_tools.methods.batch import Batch, Passes
 from loco_tools.methods.detector import CutShape, Detector, PatchScores
 from loco_tools.methods.patch_features import to_rows

@@ -6,9 +6,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from loco_tools.ensembles.calibration import Calibrator, State, calibrator_class
-from loco_tools.ensembles.combiner import Combiner
-from loco_tools.ensembles.logistic import Array
+from loco_tools.ensembles.output_level.calibrators import Calibrator, State, calibrator_class
+from loco_tools.ensembles.output_level.combiner import Combiner
+from loco_tools.ensembles.output_level.logistic import Array
 
 _COMBINER = "combiner"
 

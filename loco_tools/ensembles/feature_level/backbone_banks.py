@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from loco_tools.ensembles.gathering import sampled
-from loco_tools.ensembles.heads import MemoryBank
-from loco_tools.ensembles.transformation import resized
+from loco_tools.ensembles.feature_level.blocks import resized
+from loco_tools.ensembles.feature_level.heads import MemoryBank
+from loco_tools.ensembles.feature_level.sampling import sampled
 from loco_tools.methods.backbones import Backbone
 from loco_tools.methods.batch import Batch, Size
 from loco_tools.methods.detector import Detector, SingleDetector

@@ -11,8 +11,8 @@ from typing import ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from loco_tools.ensembles.calibration import State
-from loco_tools.ensembles.logistic import Array
+from loco_tools.ensembles.output_level.calibrators import State
+from loco_tools.ensembles.output_level.logistic import Array
 from loco_tools.errors import MethodError
 
 
