@@ -4,9 +4,9 @@
 `parts` and `intervals` each hold one group of figures.
 """
 
+from loco_tools.evaluation.evaluation import Evaluation
 from loco_tools.evaluation.evaluator import AnomalyMap, Evaluator, Settings, sample_key
-from loco_tools.evaluation.figures import Evaluation
-from loco_tools.evaluation.maps import evaluate_folder, evaluate_maps
+from loco_tools.evaluation.map_evaluation import evaluate_folder, evaluate_maps
 from loco_tools.evaluation.thresholds import ValidationMaps
 
 __all__ = [

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from loco_tools.errors import DatasetError
 from loco_tools.evaluation.parts import Origin
 from loco_tools.metrics import bootstrap
-from loco_tools.metrics.tally import Tally
+from loco_tools.metrics.score_histogram import Tally
 
 Scores = npt.NDArray[np.float32]
 Weights = npt.NDArray[np.float64]

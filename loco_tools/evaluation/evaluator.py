@@ -17,11 +17,11 @@ from loco_tools.evaluation.counts import (
     sketch_of,
     type_tally,
 )
-from loco_tools.evaluation.figures import Evaluation, evaluation_of
+from loco_tools.evaluation.evaluation import Evaluation, evaluation_of
 from loco_tools.evaluation.parts import Origin
 from loco_tools.evaluation.thresholds import DEFAULT_FPR, Validation
 from loco_tools.metrics import spro
-from loco_tools.metrics.regions import pixel_weights
+from loco_tools.metrics.pixel_weights import pixel_weights
 
 AnomalyMap = npt.NDArray[np.floating[Any]]
 

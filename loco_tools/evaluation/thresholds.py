@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loco_tools.metrics.roc import Confusion
-from loco_tools.metrics.tally import Entries, Tally, score_of
+from loco_tools.metrics.score_histogram import Entries, Tally, score_of
 
 Figures = dict[str, Any]
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from loco_tools.metrics.tally import Tally
+from loco_tools.metrics.score_histogram import Tally
 
 Array = npt.NDArray[np.float64]
 

@@ -18,8 +18,8 @@ from loco_tools.evaluation import (
     Settings,
     evaluate_folder,
     evaluate_maps,
-    figures,
-    maps,
+    evaluation,
+    map_evaluation,
 )
 
 CONFIG = [
@@ -52,9 +52,9 @@ def same(left, right) -> bool:
 
 
 def numbers(figures) -> list[float]:
-    if isinstance(figures, dict):
-        return [number for value in figures.values() for number in numbers(value)]
-    return [figures] if isinstance(figures, float) else []
+    if isinstance(evaluation, dict):
+        return [number for value in evaluation.values() for number in numbers(value)]
+    return [evaluation] if isinstance(evaluation, float) else []
 
 
 def random_maps(samples, seed: int, levels: int) -> dict:
@@ -100,7 +100,7 @@ def vanish(items, settings) -> None:
 
 def test_a_process_that_is_killed_is_told_with_a_way_out(make_loco_class, write_maps, monkeypatch):
     dataset = loco_tools.load(make_loco_class())
-    monkeypatch.setattr(maps, "_count", vanish)
+    monkeypatch.setattr(map_evaluation, "_count", vanish)
     with pytest.raises(DatasetError, match="expected 2 processes to count the maps, but one ended"):
         evaluate_folder(write_maps(dataset), dataset, jobs=2)
 
@@ -277,6 +277,6 @@ def test_image_auroc_has_both_conventions(make_loco_class, make_ad_class, noisy_
 def test_scores_that_are_rounded_too_much_are_mentioned(make_loco_class, noisy_map, monkeypatch):
     test = loco_tools.load(make_loco_class()).test
     assert evaluate_maps(test, noisy_map).metrics["notes"] == []
-    monkeypatch.setattr(figures, "COARSE_BOUND", -1.0)
+    monkeypatch.setattr(evaluation, "COARSE_BOUND", -1.0)
     (note,) = evaluate_maps(test, noisy_map).metrics["notes"]
     assert "rounding them to 15 of 23 bits may change an area by up to 0; spread" in note

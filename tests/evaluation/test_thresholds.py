@@ -10,7 +10,7 @@ from loco_tools.datasets.maps import write_map
 from loco_tools.errors import DatasetError
 from loco_tools.evaluation import ValidationMaps, evaluate_folder, evaluate_maps
 from loco_tools.evaluation.thresholds import Validation, image_level, pixel_level
-from loco_tools.metrics.tally import Tally
+from loco_tools.metrics.score_histogram import Tally
 
 scores = st.lists(st.integers(-5, 9), min_size=1, max_size=30)
 rates = st.sampled_from([0.0, 0.05, 0.1, 0.5, 0.9])

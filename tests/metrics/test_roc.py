@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loco_tools.metrics import roc
-from loco_tools.metrics.tally import Tally
+from loco_tools.metrics.score_histogram import Tally
 
 scores = st.lists(st.integers(0, 6), min_size=1, max_size=20)  # few values, hence many ties
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loco_tools.metrics import regions, roc, spro
-from loco_tools.metrics.tally import Tally
+from loco_tools.metrics import pixel_weights, roc, spro
+from loco_tools.metrics.score_histogram import Tally
 
 pixels = st.lists(st.integers(0, 8), min_size=1, max_size=15)  # few values, hence many ties
 defect = pixels.flatmap(lambda scores: st.tuples(st.just(scores), st.integers(1, len(scores))))
@@ -46,7 +46,7 @@ def slow_area(points, limit) -> float:
     return area / limit
 
 
-@pytest.mark.parametrize("module", [spro, regions])
+@pytest.mark.parametrize("module", [spro, pixel_weights])
 def test_the_worked_examples_in_the_docstrings_hold(module):
     results = doctest.testmod(module)
     assert results.attempted > 0
@@ -139,7 +139,7 @@ def test_a_limit_outside_0_to_1_is_refused(limit):
 def test_pixel_weights_sum_to_1_over_each_8_connected_component(rows):
     mask = np.array(rows)
     weights = np.zeros(mask.shape)
-    weights[mask] = regions.pixel_weights(mask)
+    weights[mask] = pixel_weights.pixel_weights(mask)
     unseen = {(int(y), int(x)) for y, x in np.argwhere(mask)}
     while unseen:  # a plain flood fill
         pending = component = {unseen.pop()}

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loco_tools.metrics import tally as module
-from loco_tools.metrics.tally import Tally, combined, keys_of, score_of
+from loco_tools.metrics import score_histogram as module
+from loco_tools.metrics.score_histogram import Tally, combined, keys_of, score_of
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 scores = st.lists(finite, min_size=1, max_size=60).map(np.float32)

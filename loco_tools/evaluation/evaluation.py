@@ -17,7 +17,7 @@ from loco_tools.evaluation.parts import part_figures, part_notes, parts_of
 from loco_tools.evaluation.thresholds import Validation
 from loco_tools.metrics import roc, spro
 from loco_tools.metrics.roc import Curve
-from loco_tools.metrics.tally import Tally, combined
+from loco_tools.metrics.score_histogram import Tally, combined
 
 Figures = dict[str, Any]
 Type = tuple[str, str]  # kind folder and name of a defect type

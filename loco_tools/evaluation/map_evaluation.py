@@ -11,8 +11,8 @@ from loco_tools.datasets.maps import find_maps, good_validation_maps, read_map
 from loco_tools.datasets.sample import DatasetClass, Sample
 from loco_tools.errors import DatasetError
 from loco_tools.evaluation.counts import require_both
+from loco_tools.evaluation.evaluation import Evaluation
 from loco_tools.evaluation.evaluator import AnomalyMap, Evaluator, Settings, sample_key
-from loco_tools.evaluation.figures import Evaluation
 from loco_tools.evaluation.thresholds import DEFAULT_FPR, ValidationMaps
 from loco_tools.progress import SILENT, Progress
 
