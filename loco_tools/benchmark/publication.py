@@ -1,7 +1,7 @@
 """Publishing a run: its tables with everything that is needed to get them again.
 
 `benchmark/results/*.md` are texts that a person and this module write together: what stands between
-the marks of `loco_tools.generated` is the run's, the rest is read as it is and never touched.
+the marks of `loco_tools.cards.marked_sections` is the run's, the rest is read as it is and never touched.
 """
 
 import shlex
@@ -16,8 +16,8 @@ from loco_tools.benchmark.report.text_tables import as_markdown
 from loco_tools.benchmark.report.writing import NOT_PRINTED
 from loco_tools.benchmark.report_data import ClassResults, ReportData, gather
 from loco_tools.benchmark.results import RESULTS_FILE
+from loco_tools.cards.marked_sections import with_sections
 from loco_tools.errors import BenchmarkError
-from loco_tools.generated import with_sections
 
 
 def publish(out: Path, target: Path) -> Path:

@@ -89,7 +89,7 @@ def export(
 
     Example: loco-tools export data/angle --to hf --out exported/angle
     """
-    from loco_tools.card import card_text
+    from loco_tools.cards.card import card_text
     from loco_tools.datasets import load
     from loco_tools.datasets.export import export as convert_class
 
@@ -109,7 +109,7 @@ def card(progress: Progress, /, *, path: Path, out: Path | None, captures: Path 
 
     Example: loco-tools card data/angle
     """
-    from loco_tools.card import write_card
+    from loco_tools.cards.card import write_card
 
     target = out or Path("data_cards") / f"{path.resolve().name}.md"
     click.echo(write_card(path, target, captures=captures, progress=progress))

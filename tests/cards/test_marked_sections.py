@@ -1,7 +1,7 @@
 import pytest
 
+from loco_tools.cards.marked_sections import with_front_matter, with_sections
 from loco_tools.errors import DefinitionError
-from loco_tools.generated import with_front_matter, with_sections
 
 CARD = """---
 license: mit

@@ -11,13 +11,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from loco_tools import card_tables, files
+from loco_tools import files
 from loco_tools.benchmark.fingerprint import data_hash
 from loco_tools.capture.session import RECORD, Session, read_session
+from loco_tools.cards import tables
+from loco_tools.cards.marked_sections import with_front_matter, with_sections
 from loco_tools.datasets import load
 from loco_tools.datasets.sample import DatasetClass
 from loco_tools.datasets.sidecar import read_records, sidecar_path
-from loco_tools.generated import with_front_matter, with_sections
 from loco_tools.progress import SILENT, Progress
 
 _TAGS = ("anomaly-detection", "mvtec-loco-ad", "industrial-inspection")
@@ -107,7 +108,7 @@ def _opening(known: Known) -> str:
 def _written_once(known: Known) -> str:
     return (
         f"pretty_name: {json.dumps(known.dataset.name)}\n"
-        f"license: {card_tables.licence(known.dataset.path)[0]}\n"
+        f"license: {tables.licence(known.dataset.path)[0]}\n"
         "task_categories:\n  - image-segmentation\n  - image-classification\n"
     )
 
@@ -127,10 +128,10 @@ def _sections(known: Known, progress: Progress) -> dict[str, str]:
     dataset = known.dataset
     return {
         "origin": _origin(known),
-        "splits": card_tables.splits(dataset),
-        "measured_defects": card_tables.defects(dataset, _scales(known.sessions)),
-        "capture": card_tables.capture(known.sessions),
-        "licence": card_tables.licence(dataset.path)[1],
+        "splits": tables.splits(dataset),
+        "measured_defects": tables.defects(dataset, _scales(known.sessions)),
+        "capture": tables.capture(known.sessions),
+        "licence": tables.licence(dataset.path)[1],
         "content": (
             f"Layout: {dataset.layout}. SHA-256 of all names, sizes and contents: "
             f"`{data_hash(dataset.path, progress=progress)}`. "
@@ -171,7 +172,7 @@ def _limits(known: Known) -> list[str]:
     ]
     if not any(sample.kind == "good" for sample in dataset.test):
         limits.append("No good test images: no figure that compares with them can be had.")
-    images = card_tables.images_by_defect(dataset)
+    images = tables.images_by_defect(dataset)
     if rare := [f"`{name}` {count}" for name, count in images.items() if count < _FEW]:
         limits.append(f"Defects with fewer than {_FEW} test images: {', '.join(rare)}.")
     if len(known.sessions) == 1:
