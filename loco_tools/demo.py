@@ -8,7 +8,7 @@ from loco_tools.annotations.convert import convert
 from loco_tools.annotations.simulated import annotate_session
 from loco_tools.annotations.taxonomy import load_taxonomy
 from loco_tools.benchmark.report import write_report
-from loco_tools.benchmark.runner import RunReport, run
+from loco_tools.benchmark.run.runner import RunReport, run
 from loco_tools.benchmark.suite import load_suite
 from loco_tools.capture.unattended import capture
 from loco_tools.datasets import load

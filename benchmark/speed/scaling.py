@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 import torch
 
-from loco_tools.benchmark.cells import Cell, CellRecord
-from loco_tools.benchmark.runner import run
+from loco_tools.benchmark.cell.record import Cell, CellRecord
+from loco_tools.benchmark.run.runner import run
 from loco_tools.benchmark.suite import Suite
 from loco_tools.datasets.images import write_png
 from loco_tools.methods.coreset import coreset

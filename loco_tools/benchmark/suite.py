@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from loco_tools import definitions
-from loco_tools.benchmark.executors.settings import AnyExecutor, LocalSettings, with_options
+from loco_tools.benchmark.executor_settings import AnyExecutor, LocalSettings, with_options
 from loco_tools.ensembles import ENSEMBLES
 from loco_tools.errors import BenchmarkError, did_you_mean
 from loco_tools.methods import Resize

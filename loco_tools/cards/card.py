@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from loco_tools import files
-from loco_tools.benchmark.fingerprint import data_hash
+from loco_tools.benchmark.cell.hashes import data_hash
 from loco_tools.capture.session import RECORD, Session, read_session
 from loco_tools.cards import tables
 from loco_tools.cards.marked_sections import with_front_matter, with_sections

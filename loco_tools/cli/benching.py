@@ -125,7 +125,7 @@ def bench(
     """
     from loco_tools import extras
     from loco_tools.benchmark.report import write_report
-    from loco_tools.benchmark.runner import run as run_suite
+    from loco_tools.benchmark.run.runner import run as run_suite
     from loco_tools.benchmark.sinks import Sinks
     from loco_tools.benchmark.suite import with_executor, with_settings
     from loco_tools.datasets import find_classes
@@ -196,7 +196,7 @@ def report(
     sinks.check()
     click.echo(write_report(run))
     if publish is not None:
-        from loco_tools.benchmark.publication import publish as publish_run
+        from loco_tools.benchmark.report.publication import publish as publish_run
 
         click.echo(publish_run(run, publish))
     for line in sinks.fill(run, progress):
@@ -212,7 +212,7 @@ def _print_dry_run(
     *,
     as_json: bool,
 ) -> None:
-    from loco_tools.benchmark.dry_run import dry_run
+    from loco_tools.benchmark.run.dry_run import dry_run
 
     found = dry_run(suite, class_paths, out, progress, retry_failed=retry_failed)
     print_outcome(found, as_json=as_json)

@@ -11,7 +11,7 @@ import click
 from loco_tools.errors import BenchmarkError
 
 if TYPE_CHECKING:
-    from loco_tools.benchmark.runner import RunReport
+    from loco_tools.benchmark.run.runner import RunReport
     from loco_tools.plan import Plan
 
 EXISTING = click.Path(exists=True, path_type=Path)
@@ -76,7 +76,7 @@ def print_plan(plan: "Plan", *, as_json: bool) -> None:
 def print_results(outcome: "RunReport") -> None:
     from rich.console import Console
 
-    from loco_tools.benchmark.results import tables
+    from loco_tools.benchmark.run.results_csv import tables
 
     console = Console()
     for table in tables(outcome.records):

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from loco_tools import files
-from loco_tools.benchmark.cells import Cell, CellRecord, Cost, Figures, Stamp
-from loco_tools.benchmark.report_data import ReportData, gather
-from loco_tools.benchmark.runner import ClassInfo, PlannedCell, Run
+from loco_tools.benchmark.analysis.run_data import ReportData, gather
+from loco_tools.benchmark.cell.record import Cell, CellRecord, Cost, Figures, Stamp
+from loco_tools.benchmark.run.runner import ClassInfo, PlannedCell, Run
 from loco_tools.benchmark.suite import Suite
 from loco_tools.metrics import roc
 

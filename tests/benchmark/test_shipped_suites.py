@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from loco_tools import cli
-from loco_tools.benchmark.cells import Cell
-from loco_tools.benchmark.runner import run
+from loco_tools.benchmark.cell.record import Cell
+from loco_tools.benchmark.run.runner import run
 from loco_tools.benchmark.suite import Suite, load_suite, with_settings
 from loco_tools.datasets import find_classes
 from loco_tools.methods import METHODS, method_class

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from loco_tools.benchmark.executors.settings import LocalSettings, RaySettings, SlurmSettings
-from loco_tools.benchmark.planning import cell_device
+from loco_tools.benchmark.executor_settings import LocalSettings, RaySettings, SlurmSettings
+from loco_tools.benchmark.run.planning import cell_device
 from loco_tools.benchmark.suite import (
     MethodEntry,
     Suite,

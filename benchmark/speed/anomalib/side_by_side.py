@@ -150,7 +150,7 @@ class Images:
 
 def patchcore(kind: str, images: Images, options: argparse.Namespace) -> dict[str, Any]:
     """Fit PatchCore on all good images, and ask it about every test image."""
-    from loco_tools.benchmark.measure import PeakMemory
+    from loco_tools.benchmark.cell.cost import PeakMemory
 
     detector = make_patchcore(kind, options)
     with PeakMemory("cpu") as memory:
@@ -322,7 +322,7 @@ def trained(method: str, side: str, options: argparse.Namespace) -> dict[str, An
     """A few steps of a trained model, and its speed on a few images."""
     import statistics
 
-    from loco_tools.benchmark.measure import PeakMemory
+    from loco_tools.benchmark.cell.cost import PeakMemory
 
     case = TRAINED[method]
     images = Images(options.classes[0].partition("=")[0] + f"={FEW_IMAGES}", case["size_px"])

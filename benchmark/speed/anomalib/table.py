@@ -20,7 +20,7 @@ own.
 
 def document(found: dict[str, Any], options: argparse.Namespace) -> str:
     """What has been measured so far, as Markdown."""
-    from loco_tools.benchmark.measure import hardware, versions
+    from loco_tools.benchmark.cell.cost import hardware, versions
 
     about = {**hardware("cpu"), **versions()}
     lines = [HEAD + ", ".join(f"{key} {value}" for key, value in about.items()) + "."]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from loco_tools.benchmark.cells import defect_types
+from loco_tools.benchmark.cell.record import defect_types
 from loco_tools.datasets import load
 from loco_tools.datasets.sample import DatasetClass, Images
 from loco_tools.datasets.splits import hold_out_validation

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from loco_tools import files
-from loco_tools.benchmark.attempt import attempt
-from loco_tools.benchmark.backbone_source import BackboneSource
-from loco_tools.benchmark.cells import CellRecord, read_record
-from loco_tools.benchmark.execution import Job, share_members
+from loco_tools.benchmark.cell.attempt import attempt
+from loco_tools.benchmark.cell.backbone_source import BackboneSource
+from loco_tools.benchmark.cell.record import CellRecord, read_record
+from loco_tools.benchmark.cell.work import Job, share_members
 from loco_tools.benchmark.executors.parcel import pack, unpack
 from loco_tools.datasets.sidecar import sidecar_path
 from loco_tools.errors import BenchmarkError

@@ -3,10 +3,10 @@
 from collections import deque
 from collections.abc import Sequence
 
-from loco_tools.benchmark.attempt import attempt
-from loco_tools.benchmark.cells import CellRecord
-from loco_tools.benchmark.execution import Job
-from loco_tools.benchmark.executors.executor import Executor
+from loco_tools.benchmark.cell.attempt import attempt
+from loco_tools.benchmark.cell.record import CellRecord
+from loco_tools.benchmark.cell.work import Job
+from loco_tools.benchmark.executors.base import Executor
 from loco_tools.progress import SILENT, Progress
 
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from loco_tools import extras
-from loco_tools.benchmark.executors.executor import Executor
-from loco_tools.benchmark.executors.settings import (
+from loco_tools.benchmark.executor_settings import (
     ExecutorSettings,
     LocalSettings,
     RaySettings,
     SlurmSettings,
 )
+from loco_tools.benchmark.executors.base import Executor
 from loco_tools.progress import SILENT, Progress
 
 
@@ -41,15 +41,15 @@ def open_executor(
 
             return InProcess(progress)
         case LocalSettings():
-            from loco_tools.benchmark.executors.local_processes import LocalProcesses
+            from loco_tools.benchmark.executors.local import LocalProcesses
             from loco_tools.benchmark.executors.slots import slots
 
             return LocalProcesses(slots(device, settings.workers), progress)
         case RaySettings():
-            from loco_tools.benchmark.executors.ray_cluster import RayCluster
+            from loco_tools.benchmark.executors.ray import RayCluster
 
             return RayCluster(settings, progress)
         case SlurmSettings():
-            from loco_tools.benchmark.executors.slurm_arrays import SlurmArrays
+            from loco_tools.benchmark.executors.slurm import SlurmArrays
 
             return SlurmArrays(settings, out, progress)

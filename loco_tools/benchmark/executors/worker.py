@@ -17,9 +17,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO, NamedTuple
 
-from loco_tools.benchmark.attempt import attempt
-from loco_tools.benchmark.cells import CellRecord
-from loco_tools.benchmark.execution import Job
+from loco_tools.benchmark.cell.attempt import attempt
+from loco_tools.benchmark.cell.record import CellRecord
+from loco_tools.benchmark.cell.work import Job
 from loco_tools.benchmark.executors.relay import SendingProgress
 from loco_tools.errors import LocoToolsError
 

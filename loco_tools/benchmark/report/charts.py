@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from loco_tools.benchmark.report.markup import Child, Markup, element, join
+from loco_tools.benchmark.report.html import Child, Markup, element, join
 
 STYLES = 8
 """Line styles before they repeat."""

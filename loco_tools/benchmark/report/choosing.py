@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from loco_tools.benchmark.cells import Score
+from loco_tools.benchmark.cell.record import Score
 
 IMAGES_PER_CLASS = 24
 GOOD_PER_CLASS = 3

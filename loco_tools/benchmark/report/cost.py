@@ -3,13 +3,13 @@
 import statistics
 from collections.abc import Sequence
 
-from loco_tools.benchmark.cells import Cost
+from loco_tools.benchmark.analysis.run_data import ReportData
+from loco_tools.benchmark.cell.record import Cost
 from loco_tools.benchmark.report import charts
+from loco_tools.benchmark.report.html import Markup, element
 from loco_tools.benchmark.report.html_table import html_table
-from loco_tools.benchmark.report.markup import Markup, element
 from loco_tools.benchmark.report.section import captioned, folded, section
-from loco_tools.benchmark.report.table import Cell, Column, Row, Table, names, number, text
-from loco_tools.benchmark.report_data import ReportData
+from loco_tools.benchmark.report.tables import Cell, Column, Row, Table, names, number, text
 
 _COLUMNS = (
     Column("fit s", tip="Seconds to learn from the good images"),

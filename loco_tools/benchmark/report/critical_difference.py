@@ -3,12 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 
-from loco_tools.benchmark.report.figures import HEADLINES, Shown
-from loco_tools.benchmark.report.markup import Markup, element, join
+from loco_tools.benchmark.analysis.run_data import ReportData
+from loco_tools.benchmark.report.html import Markup, element, join
+from loco_tools.benchmark.report.metric_names import HEADLINES, Shown
 from loco_tools.benchmark.report.rank_chart import rank_chart
 from loco_tools.benchmark.report.section import captioned
-from loco_tools.benchmark.report.table import Column, Row, Table, names, number, text
-from loco_tools.benchmark.report_data import ReportData
+from loco_tools.benchmark.report.tables import Column, Row, Table, names, number, text
 from loco_tools.metrics import ranks
 
 _FEWEST_METHODS = 3

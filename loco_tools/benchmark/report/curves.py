@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from loco_tools.benchmark.analysis.run_data import KIND_NAMES, ClassResults, Points, ReportData
+from loco_tools.benchmark.cell.training_log import read_curves
 from loco_tools.benchmark.report import charts
-from loco_tools.benchmark.report.markup import Markup, element, join
+from loco_tools.benchmark.report.html import Markup, element, join
 from loco_tools.benchmark.report.section import captioned, section, seed_note
-from loco_tools.benchmark.report_data import KIND_NAMES, ClassResults, Points, ReportData
-from loco_tools.benchmark.training_curves import read_curves
 
 _Curves = Mapping[str, Mapping[str, Mapping[str, Points]]]
 

@@ -4,13 +4,13 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 
-from loco_tools.benchmark.ensemble_diversity import (
+from loco_tools.benchmark.analysis.ensemble_diversity import (
     Decisions,
     Diversity,
     diversity_of,
     reliability_of,
 )
-from loco_tools.benchmark.ensemble_gains import (
+from loco_tools.benchmark.analysis.ensemble_gains import (
     ALL_CLASSES,
     COMPARED,
     ENSEMBLES_FILE,
@@ -20,14 +20,14 @@ from loco_tools.benchmark.ensemble_gains import (
     Reference,
     ensembles_of,
 )
+from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData
 from loco_tools.benchmark.report import charts
+from loco_tools.benchmark.report.html import Markup, breakable, element, join
 from loco_tools.benchmark.report.html_table import rows_table
-from loco_tools.benchmark.report.markup import Markup, breakable, element, join
-from loco_tools.benchmark.report.reliability import reliability
+from loco_tools.benchmark.report.reliability_diagram import reliability
 from loco_tools.benchmark.report.section import section
-from loco_tools.benchmark.report.table import Column, Row, Table, key_of, names, number, text
-from loco_tools.benchmark.report_data import ClassResults, ReportData
-from loco_tools.benchmark.results import Spread, figure, spread
+from loco_tools.benchmark.report.tables import Column, Row, Table, key_of, names, number, text
+from loco_tools.benchmark.run.results_csv import Spread, figure, spread
 from loco_tools.metrics.diversity import GOOD_SHARE
 
 PAIRS_SHOWN = 15

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from loco_tools.benchmark.report.figures import HEADLINES, Shown
-from loco_tools.benchmark.report.markup import Markup, element
-from loco_tools.benchmark.report_data import ClassResults, ReportData, counted
+from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData, counted
+from loco_tools.benchmark.report.html import Markup, element
+from loco_tools.benchmark.report.metric_names import HEADLINES, Shown
 
 _ANSWERS = {
     "image_auroc_mean": "Best at finding bad parts",

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from loco_tools.benchmark.report.markup import Markup, breakable, element
+from loco_tools.benchmark.report.html import Markup, breakable, element
 from loco_tools.benchmark.report.section import folded
-from loco_tools.benchmark.report.table import MARKS, Cell, Column, Row, Table
+from loco_tools.benchmark.report.tables import MARKS, Cell, Column, Row, Table
 
 _WORDS = {"best": "best of the column", "level": "not told apart from the best"}
 

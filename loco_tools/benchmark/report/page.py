@@ -4,26 +4,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loco_tools.benchmark.ensemble_gains import Gains
+from loco_tools.benchmark.analysis.ensemble_gains import Gains
+from loco_tools.benchmark.analysis.run_data import ReportData
 from loco_tools.benchmark.report import ensembles as of_ensembles
 from loco_tools.benchmark.report import provenance, results_tables
 from loco_tools.benchmark.report.cost import cost, costs, costs_by_method
 from loco_tools.benchmark.report.critical_difference import critical_differences, rank_tables
 from loco_tools.benchmark.report.curves import curves, scores, trainings
-from loco_tools.benchmark.report.figures import BY_FIELD, HEADLINES
 from loco_tools.benchmark.report.glance import header
+from loco_tools.benchmark.report.html import Child, Markup, element, join
 from loco_tools.benchmark.report.html_table import html_table
-from loco_tools.benchmark.report.markup import Child, Markup, element, join
-from loco_tools.benchmark.report.pictures import (
+from loco_tools.benchmark.report.image_sections import (
     Pictured,
     errors_section,
     gallery_section,
     view_section,
 )
+from loco_tools.benchmark.report.metric_names import BY_FIELD, HEADLINES
 from loco_tools.benchmark.report.published_section import published, published_section
 from loco_tools.benchmark.report.section import section
-from loco_tools.benchmark.report.table import MARKS, Table, with_distinct_keys
-from loco_tools.benchmark.report_data import ReportData
+from loco_tools.benchmark.report.tables import MARKS, Table, with_distinct_keys
 
 _STATIC = Path(__file__).parent / "static"
 

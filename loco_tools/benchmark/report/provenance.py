@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from loco_tools.benchmark.cells import CellRecord
+from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData
+from loco_tools.benchmark.cell.record import CellRecord
+from loco_tools.benchmark.cell.thumbnails import HIGH_PERCENTILE, LOW_PERCENTILE
+from loco_tools.benchmark.report.html import Markup, element
 from loco_tools.benchmark.report.html_table import html_table
-from loco_tools.benchmark.report.markup import Markup, element
 from loco_tools.benchmark.report.section import folded, section
-from loco_tools.benchmark.report.table import Row, Table, names, text
-from loco_tools.benchmark.report_data import ClassResults, ReportData
-from loco_tools.benchmark.results import RESULTS_FILE, row_of
-from loco_tools.benchmark.thumbnails import HIGH_PERCENTILE, LOW_PERCENTILE
+from loco_tools.benchmark.report.tables import Row, Table, names, text
+from loco_tools.benchmark.run.results_csv import RESULTS_FILE, row_of
 
 STAMPED = (
     *("method", "class", "seed", "status", "preset", "backbone", "weights", "input_size_px"),

@@ -2,14 +2,20 @@
 
 from collections.abc import Sequence
 
-from loco_tools.benchmark.published import NAMES, Beside, beside_ours, read_published, settings_of
-from loco_tools.benchmark.report.figures import BY_FIELD
+from loco_tools.benchmark.analysis.published import (
+    NAMES,
+    Beside,
+    beside_ours,
+    read_published,
+    settings_of,
+)
+from loco_tools.benchmark.analysis.run_data import ReportData
+from loco_tools.benchmark.report.html import Markup
 from loco_tools.benchmark.report.html_table import html_table
-from loco_tools.benchmark.report.markup import Markup
+from loco_tools.benchmark.report.metric_names import BY_FIELD
 from loco_tools.benchmark.report.section import section
-from loco_tools.benchmark.report.table import Column, Row, Table, names, number, text
-from loco_tools.benchmark.report_data import ReportData
-from loco_tools.benchmark.results import Spread
+from loco_tools.benchmark.report.tables import Column, Row, Table, names, number, text
+from loco_tools.benchmark.run.results_csv import Spread
 
 NOTE = (
     "Figures that others have published on the classes of this run, recognised by name, layout and "

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from loco_tools.benchmark.report.markup import Markup, element, join
+from loco_tools.benchmark.report.html import Markup, element, join
 
 _WIDTH, _SIDE, _TOP = 640, 150, 54
 _BAR, _STEP = 14, 20

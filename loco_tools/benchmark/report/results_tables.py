@@ -3,9 +3,11 @@
 import statistics
 from collections.abc import Mapping, Sequence
 
-from loco_tools.benchmark.cells import CellRecord
-from loco_tools.benchmark.report.figures import BY_FIELD, HEADLINES, Shown
-from loco_tools.benchmark.report.table import (
+from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData
+from loco_tools.benchmark.analysis.significance import Standing, standing
+from loco_tools.benchmark.cell.record import CellRecord
+from loco_tools.benchmark.report.metric_names import BY_FIELD, HEADLINES, Shown
+from loco_tools.benchmark.report.tables import (
     Cell,
     Column,
     Mark,
@@ -17,9 +19,7 @@ from loco_tools.benchmark.report.table import (
     spread_cell,
     text,
 )
-from loco_tools.benchmark.report_data import ClassResults, ReportData
-from loco_tools.benchmark.results import Spread, figure, spread
-from loco_tools.benchmark.significance import Standing, standing
+from loco_tools.benchmark.run.results_csv import Spread, figure, spread
 from loco_tools.errors import BenchmarkError
 
 _Counts = Mapping[str, Mapping[str, int]]

@@ -1,7 +1,7 @@
 """What sections of the page are made of."""
 
-from loco_tools.benchmark.report.markup import Child, Markup, element
-from loco_tools.benchmark.report_data import ReportData
+from loco_tools.benchmark.analysis.run_data import ReportData
+from loco_tools.benchmark.report.html import Child, Markup, element
 
 
 def section(key: str, title: str, note: str, *content: Child) -> Markup:

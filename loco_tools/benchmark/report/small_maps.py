@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from loco_tools.benchmark import segmentation, thumbnails
-from loco_tools.benchmark.cells import CellRecord
-from loco_tools.benchmark.report.truth import Truth
-from loco_tools.benchmark.report_data import ClassResults, ReportData
+from loco_tools.benchmark.analysis import segmentation
+from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData
+from loco_tools.benchmark.cell import thumbnails
+from loco_tools.benchmark.cell.record import CellRecord
+from loco_tools.benchmark.report.images import Truth
 from loco_tools.datasets.images import Pixels
 from loco_tools.errors import BenchmarkError, LocoToolsError
 

@@ -4,8 +4,8 @@ import csv
 import io
 from collections.abc import Sequence
 
-from loco_tools.benchmark.report.table import MARKS, NOTHING, Cell, Column, Row, Table
-from loco_tools.benchmark.results import inert
+from loco_tools.benchmark.report.tables import MARKS, NOTHING, Cell, Column, Row, Table
+from loco_tools.benchmark.run.results_csv import inert
 
 READING = {
     "best": "the best of its column",

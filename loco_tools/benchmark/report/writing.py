@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from loco_tools import files
-from loco_tools.benchmark.ensemble_gains import gains_of, write_ensembles
+from loco_tools.benchmark.analysis.ensemble_gains import gains_of, write_ensembles
+from loco_tools.benchmark.analysis.run_data import ReportData, gather
+from loco_tools.benchmark.report.image_sections import pictured
 from loco_tools.benchmark.report.page import page, tables_of
-from loco_tools.benchmark.report.pictures import pictured
-from loco_tools.benchmark.report.table import Table
+from loco_tools.benchmark.report.tables import Table
 from loco_tools.benchmark.report.text_tables import (
     as_csv,
     as_latex,
     as_markdown,
     latex_document,
 )
-from loco_tools.benchmark.report_data import ReportData, gather
 from loco_tools.progress import SILENT, Progress
 
 REPORT_FILE = "report.html"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from loco_tools import files
-from loco_tools.benchmark.runner import read_run
+from loco_tools.benchmark.run.runner import read_run
 from loco_tools.benchmark.sinks.kept_cells import KeptCell, kept_cells, safe, told
 from loco_tools.benchmark.suite import folder_name
 from loco_tools.errors import BenchmarkError

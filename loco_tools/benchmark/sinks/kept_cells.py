@@ -5,10 +5,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from loco_tools.benchmark.cells import CellRecord
-from loco_tools.benchmark.results import COSTS, FIGURES
-from loco_tools.benchmark.runner import Run
-from loco_tools.benchmark.training_curves import TRAINING_FILE, TrainingCurve, read_curves
+from loco_tools.benchmark.cell.record import CellRecord
+from loco_tools.benchmark.cell.training_log import TRAINING_FILE, TrainingCurve, read_curves
+from loco_tools.benchmark.run.results_csv import COSTS, FIGURES
+from loco_tools.benchmark.run.runner import Run
 
 
 @dataclass(frozen=True)

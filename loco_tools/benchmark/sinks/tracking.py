@@ -19,8 +19,8 @@ from typing import Any
 from filelock import FileLock
 
 from loco_tools import files
-from loco_tools.benchmark.results import RESULTS_FILE
-from loco_tools.benchmark.runner import RUN_FILE, Run, read_run
+from loco_tools.benchmark.run.results_csv import RESULTS_FILE
+from loco_tools.benchmark.run.runner import RUN_FILE, Run, read_run
 from loco_tools.benchmark.sinks.kept_cells import KeptCell, kept_cells, safe, told
 from loco_tools.errors import BenchmarkError, LocoToolsError
 from loco_tools.progress import SILENT, Progress

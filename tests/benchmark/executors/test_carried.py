@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from loco_tools.benchmark import backbone_source, planning
-from loco_tools.benchmark.attempt import attempt
-from loco_tools.benchmark.execution import Job
+from loco_tools.benchmark.cell import backbone_source
+from loco_tools.benchmark.cell.attempt import attempt
+from loco_tools.benchmark.cell.work import Job
 from loco_tools.benchmark.executors.carried import CarriedBack, Packing, take_in, work_carried
+from loco_tools.benchmark.run import planning
 from loco_tools.benchmark.suite import Suite
 from loco_tools.methods.backbones import random_backbone
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from loco_tools.benchmark.report import write_report
-from loco_tools.benchmark.runner import run
+from loco_tools.benchmark.run.runner import run
 from loco_tools.benchmark.suite import Suite
 from loco_tools.errors import BenchmarkError
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from page_outline import Outline
 
-from loco_tools.benchmark.cells import Score
+from loco_tools.benchmark.analysis.run_data import share_of_good_below
+from loco_tools.benchmark.cell.record import Score
 from loco_tools.benchmark.report import write_report
 from loco_tools.benchmark.report.choosing import pick
-from loco_tools.benchmark.report_data import share_of_good_below
-from loco_tools.benchmark.runner import RunReport, run
+from loco_tools.benchmark.run.runner import RunReport, run
 from loco_tools.benchmark.suite import Suite
 from loco_tools.errors import BenchmarkError
 
@@ -162,7 +162,7 @@ def test_the_gallery_takes_hardest_easiest_and_middle_of_each_type_and_suspiciou
 
 def test_the_benchmark_is_imported_without_torch() -> None:
     code = (
-        "import sys, loco_tools.benchmark, loco_tools.benchmark.runner, "
+        "import sys, loco_tools.benchmark, loco_tools.benchmark.run.runner, "
         "loco_tools.benchmark.report; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

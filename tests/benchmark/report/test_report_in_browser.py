@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from browser import open_browser
 
+from loco_tools.benchmark.analysis.segmentation import SmallDefect, false_share, spro
 from loco_tools.benchmark.report import write_report
-from loco_tools.benchmark.runner import run
-from loco_tools.benchmark.segmentation import SmallDefect, false_share, spro
+from loco_tools.benchmark.run.runner import run
 from loco_tools.benchmark.suite import Suite
 
 PATIENCE_S = 60

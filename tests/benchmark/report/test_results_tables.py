@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 from finished_runs import make_run
 
+from loco_tools.benchmark.analysis.run_data import ReportData, gather
 from loco_tools.benchmark.report import write_report
 from loco_tools.benchmark.report.critical_difference import critical_differences, rank_tables
-from loco_tools.benchmark.report.figures import BY_FIELD
+from loco_tools.benchmark.report.metric_names import BY_FIELD
 from loco_tools.benchmark.report.results_tables import (
     ad_against_loco,
     overview,
     per_category,
     per_class,
 )
-from loco_tools.benchmark.report.table import Table
-from loco_tools.benchmark.report_data import ReportData, gather
-from loco_tools.benchmark.runner import run
+from loco_tools.benchmark.report.tables import Table
+from loco_tools.benchmark.run.runner import run
 from loco_tools.benchmark.suite import Suite
 
 PERFECT = [0.1] * 8 + [0.9] * 8
@@ -174,7 +174,7 @@ def test_a_budget_of_bytes_bounds_how_many_images_are_kept(
     whole = write_report(out).read_text()
     assert "All 13 test images are in this file." in whole
     for budget in ("GALLERY_BYTES", "ERRORS_BYTES", "VIEW_BYTES"):
-        monkeypatch.setattr(f"loco_tools.benchmark.report.pictures.{budget}", 1)
+        monkeypatch.setattr(f"loco_tools.benchmark.report.image_sections.{budget}", 1)
     small = write_report(out).read_text()
     assert "3 of 13 test images are in this file" in small
     assert len(small) < len(whole)

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from loco_tools.benchmark.report import table as tables
-from loco_tools.benchmark.report import text_tables
+from loco_tools.benchmark.report import tables, text_tables
 from loco_tools.benchmark.report.html_table import html_table
-from loco_tools.benchmark.report.table import Cell, Column, Row, Table, names, with_distinct_keys
+from loco_tools.benchmark.report.tables import Cell, Column, Row, Table, names, with_distinct_keys
 from loco_tools.benchmark.report.text_tables import as_csv, as_latex, as_markdown, latex_document
 
 HOSTILE = r"a_b|c & 50% {\input{/etc/passwd}} $x^2$ #1 ~ <script>alert(1)</script> `é 中"

@@ -7,8 +7,8 @@ from typing import Any
 from finished_runs import KINDS, make_run
 
 from loco_tools import files
-from loco_tools.benchmark.cells import Cell, read_record, write_failure
-from loco_tools.benchmark.training_curves import write_curves
+from loco_tools.benchmark.cell.record import Cell, read_record, write_failure
+from loco_tools.benchmark.cell.training_log import write_curves
 
 LOG = [
     {"epoch": 1.0, "step": 5.0, "loss": 3.0, "loss/good": 1.0, "validation": 2.5},

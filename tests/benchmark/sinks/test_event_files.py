@@ -5,7 +5,7 @@ import pytest
 from kept_runs import change, fail, make_kept_run
 
 from loco_tools import extras
-from loco_tools.benchmark.cells import Cell
+from loco_tools.benchmark.cell.record import Cell
 from loco_tools.benchmark.sinks import Sinks
 from loco_tools.benchmark.sinks.event_files import write_events
 from loco_tools.errors import BenchmarkError, MissingExtraError

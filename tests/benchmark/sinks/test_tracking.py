@@ -13,7 +13,7 @@ import pytest
 from kept_runs import change, fail, make_kept_run
 
 from loco_tools import cli, extras, files
-from loco_tools.benchmark.cells import Cell
+from loco_tools.benchmark.cell.record import Cell
 from loco_tools.benchmark.sinks import Sinks
 from loco_tools.benchmark.sinks.tracking import check_uri, track
 from loco_tools.errors import BenchmarkError, MissingExtraError

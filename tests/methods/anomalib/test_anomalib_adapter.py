@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from loco_tools import extras
-from loco_tools.benchmark.planning import check_methods
-from loco_tools.benchmark.runner import run
+from loco_tools.benchmark.run.planning import check_methods
+from loco_tools.benchmark.run.runner import run
 from loco_tools.benchmark.suite import MethodEntry, Suite, folder_name, with_settings
 from loco_tools.errors import DefinitionError, MethodError, MissingExtraError
 from loco_tools.methods import create, load_detector, method_class, method_place

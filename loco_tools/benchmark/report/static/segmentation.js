@@ -1,5 +1,5 @@
 'use strict';
-// What a threshold makes of a small map; the same sums as loco_tools/benchmark/segmentation.py.
+// What a threshold makes of a small map; the same sums as loco_tools/benchmark/analysis/segmentation.py.
 const segmentation = {
   // Mean over defects of min(lit pixels / saturation area, 1); null without defects.
   spro(levels, defects, level) {

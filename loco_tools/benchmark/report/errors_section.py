@@ -1,0 +1,189 @@
+"""The report's error analysis: who errs where, on what, and whether they err together."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from loco_tools.benchmark.analysis.error_analysis import (
+    Mistakes,
+    key_of,
+    methods_wrong,
+    shares_wrong,
+)
+from loco_tools.benchmark.report.choosing import Picked
+from loco_tools.benchmark.report.html import Markup, element
+from loco_tools.benchmark.report.html_table import html_table
+from loco_tools.benchmark.report.section import folded
+from loco_tools.benchmark.report.tables import Column, Row, Table, names, number, text
+from loco_tools.benchmark.report.tables import key_of as table_key
+from loco_tools.metrics.diversity import GOOD_SHARE
+
+ROWS_SHOWN = 30
+"""Longer lists of images go on in the CSV file."""
+
+NOTE = (
+    f"Each method calls an image defective above its own threshold, which {GOOD_SHARE:.0%} of the "
+    "good validation images stay below; no test image had a part in it. A false alarm is a good "
+    "image called defective, a miss is a defective one called good. Errors that all methods share "
+    "no choice of method will cure: look at the images."
+)
+
+
+def decisions(class_name: str, found: Mistakes) -> Table:
+    """How often each method errs."""
+    anomalous = found.anomalous
+    rows = []
+    for one in found.decisions:
+        alarms, misses = int(one.wrong[~anomalous].sum()), int(one.wrong[anomalous].sum())
+        rows.append(
+            Row(
+                (
+                    text(one.method),
+                    number(one.threshold, 4),
+                    number(alarms, 0),
+                    number(100 * alarms / max(1, int((~anomalous).sum())), 1),
+                    number(misses, 0),
+                    number(100 * misses / max(1, int(anomalous.sum())), 1),
+                )
+            )
+        )
+    columns = (
+        Column("threshold", tip="Image score; scores of methods are on different scales"),
+        *(Column("false alarms"), Column("% of good"), Column("misses"), Column("% of defective")),
+    )
+    caption = (
+        f"{class_name}: errors among {int((~anomalous).sum())} good and {int(anomalous.sum())} "
+        "defective test images"
+    )
+    return Table(
+        table_key("errors", class_name), caption, (*names("method"), *columns), tuple(rows)
+    )
+
+
+def shared(class_name: str, found: Mistakes, sizes: Mapping[str, float]) -> Table:
+    """What errors have in common: their kind, defect type and size, and how many make them."""
+    groups = found.groups(sizes)
+    wrong = found.wrong
+    by_method = shares_wrong(wrong, groups)
+    by_all = {name: float(wrong[:, members].all(axis=0).mean()) for name, members in groups.items()}
+    rows = []
+    for name, members in groups.items():
+        shares = [number(100 * share, 0) for share in by_method[name]]
+        cells = (number(int(members.sum()), 0), *shares, number(100 * by_all[name], 0))
+        rows.append(Row((text(name), *cells), total=name.startswith("all ")))
+    methods = [Column(one.method) for one in found.decisions]
+    return Table(
+        table_key("errors shared", class_name),
+        f"{class_name}: percent of the images that each method is wrong about",
+        (*names("images of"), Column("images"), *methods, Column("every method")),
+        tuple(rows),
+    )
+
+
+def overlaps(class_name: str, found: Mistakes) -> Table | None:
+    """How far the errors of two methods are the same images; None for one method."""
+    if len(found.decisions) < 2:
+        return None
+    values = found.overlap()
+    methods = [one.method for one in found.decisions]
+    rows = [
+        Row(
+            (
+                text(name),
+                *(number(None if math.isnan(v) else float(v), 2) for v in values[place]),
+            )
+        )
+        for place, name in enumerate(methods)
+    ]
+    return Table(
+        table_key("errors overlap", class_name),
+        f"{class_name}: errors that two methods share, of all that either makes (1: the same)",
+        (*names("method"), *(Column(name) for name in methods)),
+        tuple(rows),
+    )
+
+
+def listing(class_name: str, found: Mistakes, sizes: Mapping[str, float]) -> Table:
+    """Every image that any method errs on, those that most err on first."""
+    rows = []
+    for image in found.hardest():
+        score = found.images[image]
+        wrong = list(methods_wrong(found, image))
+        size = sizes.get(key_of(score))
+        rows.append(
+            Row(
+                (
+                    text(key_of(score)),
+                    text("false alarm" if score.kind == "good" else "miss"),
+                    text(", ".join(score.defects)),
+                    number(None if size is None else 100 * size, 2),
+                    number(len(wrong), 0),
+                    text(", ".join(wrong)),
+                )
+            )
+        )
+    columns = (
+        *names("image", "error", "defects"),
+        *(Column("% defective area"), Column("methods wrong")),
+        *names("wrong"),
+    )
+    return Table(
+        table_key("errors images", class_name),
+        f"{class_name}: images that a method errs on, of {len(found.decisions)} methods",
+        columns,
+        tuple(rows),
+    )
+
+
+def hardest(found: Mistakes, limit: int) -> list[Picked]:
+    """The images that most methods err on, misses and false alarms in turn."""
+    anomalous = found.anomalous
+    misses = [i for i in found.hardest() if anomalous[i]]
+    alarms = [i for i in found.hardest() if not anomalous[i]]
+    ordered = [i for pair in zip(misses, alarms, strict=False) for i in pair]
+    rest = [*misses[len(alarms) :], *alarms[len(misses) :]]
+    count = len(found.decisions)
+    return [
+        Picked(i, f"{_what(bool(anomalous[i]))} {int(found.wrong[:, i].sum())} of {count} methods")
+        for i in [*ordered, *rest][:limit]
+    ]
+
+
+def block(
+    class_name: str, tables: Sequence[Table], rows: Sequence[Markup], links: Mapping[str, str]
+) -> Markup:
+    """One class: its tables, then the images with every method's map.
+
+    Args:
+        class_name: the class.
+        tables: of this class, the listing last.
+        rows: of the gallery.
+        links: image -> where the interactive view shows it.
+    """
+    *short, long = tables
+    shown = Table(
+        long.key,
+        long.caption,
+        long.columns,
+        tuple(
+            Row(row.cells, row.total, links.get(row.cells[0].text, ""))
+            for row in long.rows[:ROWS_SHOWN]
+        ),
+    )
+    more = len(long.rows) - ROWS_SHOWN
+    rest = f"{more} more are in tables/{long.key}.csv." if more > 0 else None
+    return element(
+        "div",
+        element("h3", class_name),
+        [html_table(table, visible=True, snug=True) for table in short],
+        folded(
+            f"The {len(long.rows)} images that a method errs on",
+            html_table(shown, visible=True),
+            element("p", rest, class_="quiet") if rest else None,
+        ),
+        element("h4", "The images that most methods err on, misses and false alarms in turn"),
+        rows or element("p", "No image to show.", class_="quiet"),
+    )
+
+
+def _what(is_anomalous: bool) -> str:
+    return "missed by" if is_anomalous else "false alarm of"

@@ -1,0 +1,216 @@
+"""The table of a run: `results.csv`, one row per cell, and the same for the terminal."""
+
+import csv
+import io
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loco_tools import files
+from loco_tools.benchmark.cell.record import CellRecord
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+RESULTS_FILE = "results.csv"
+
+FIGURES = {
+    "image_auroc_mean": "image_auroc_mean",
+    "image_auroc_logical": "image_auroc_logical",
+    "image_auroc_structural": "image_auroc_structural",
+    "image_auroc_pooled": "image_auroc_pooled",
+    "pixel_auroc": "pixel_auroc",
+    "au_pro_0.3": "au_pro",
+    "au_spro_0.05": "au_spro",
+}
+"""Column of results.csv -> field of `Figures`."""
+
+PRECISIONS = {"image_average_precision": "image_ap", "pixel_average_precision": "pixel_ap"}
+"""The same, after the costs."""
+
+COSTS = ("fit_s", "ms_per_image", "peak_mb", "images_per_s")
+
+COLUMNS = (
+    *("method", "class", "seed", "backbone", "preset", "status", *FIGURES, *COSTS, *PRECISIONS),
+    *("parameters", "peak_of", "layout", "category", "weights", "input_size_px", "resize"),
+    *("device", "members", "overrides", "selection", "score_rule", "level", "train_images"),
+    *("validation_images", "test_images", "data_hash", "code_hash", "key", "versions", "error"),
+)
+"""Of results.csv: figures and cost first, then the honesty stamp."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over seeds: its mean, and its sample standard deviation when there are several."""
+
+    mean: float
+    deviation: float | None
+
+    def __str__(self) -> str:
+        spread = "" if self.deviation is None else f" ± {self.deviation:.3f}"
+        return f"{self.mean:.3f}{spread}"
+
+
+def spread(values: Iterable[float | None]) -> Spread | None:
+    """Mean and deviation of the values that there are; None when there is none.
+
+    >>> str(spread([0.8, 0.9, None]))
+    '0.850 ± 0.071'
+    """
+    present = [value for value in values if value is not None]
+    if not present:
+        return None
+    deviation = statistics.stdev(present) if len(present) > 1 else None
+    return Spread(statistics.fmean(present), deviation)
+
+
+def figure(records: Iterable[CellRecord], field: str) -> Spread | None:
+    """A field of `Figures` over the records of one method on one class."""
+    return spread(getattr(record.figures, field) for record in records)
+
+
+def row_of(record: CellRecord) -> dict[str, str]:
+    """One row of results.csv: figures that do not apply are empty."""
+    stamp, cost = record.stamp, record.cost
+    row = {
+        "method": stamp.method,
+        "class": stamp.class_name,
+        "seed": str(stamp.seed),
+        "backbone": stamp.backbone.partition(":")[0],
+        "preset": stamp.preset,
+        "status": record.status,
+    }
+    figures = (FIGURES | PRECISIONS).items()
+    row |= {column: _text(getattr(record.figures, field), 6) for column, field in figures}
+    row |= {name: _text(None if cost is None else getattr(cost, name), 3) for name in COSTS}
+    row |= {
+        "parameters": "" if cost is None or cost.parameters is None else str(cost.parameters),
+        "peak_of": "" if cost is None else cost.peak_of,
+        "layout": record.layout,
+        "category": record.category,
+        "weights": stamp.backbone.partition(":")[2],
+        "input_size_px": _input_size(record),
+        "resize": str(record.config.get("resize", stamp.resize)),
+        "device": stamp.device,
+        "members": "+".join(stamp.members),
+        "overrides": "; ".join(f"{key}={value}" for key, value in stamp.overrides.items()),
+        "selection": stamp.selection,
+        "score_rule": stamp.score_rule,
+        "level": stamp.level,
+        "train_images": str(record.counts.get("train", "")),
+        "validation_images": str(record.counts.get("validation", "")),
+        "test_images": str(record.test_images or ""),
+        "data_hash": stamp.data_hash[:16],
+        "code_hash": stamp.code_hash[:16],
+        "key": record.key[:16],
+        "versions": "; ".join(f"{name} {version}" for name, version in stamp.versions.items()),
+        "error": record.error,
+    }
+    return row
+
+
+def write_results(out: Path, records: Sequence[CellRecord]) -> Path:
+    """Write `results.csv` atomically and return its path."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        writer.writerow({name: inert(value) for name, value in row_of(record).items()})
+    path = out / RESULTS_FILE
+    files.write_text(path, text.getvalue())
+    return path
+
+
+def tables(records: Sequence[CellRecord]) -> list["Table"]:
+    """One terminal table per class: a row per method, mean and deviation over seeds."""
+    from rich.table import Table
+    from rich.text import Text
+
+    found = []
+    for class_name, of_class in grouped(records, "class_name").items():
+        columns = _columns(of_class)
+        table = Table(title=Text(class_name), title_justify="left", title_style="bold")
+        table.add_column("method", no_wrap=True)
+        for name, _field in columns:
+            table.add_column(name, justify="right")
+        for name in ("ms per\nimage", "fit\ns", "peak\nMB"):
+            table.add_column(name, justify="right")
+        by_method = grouped(of_class, "method")
+        best = {field: best_method(by_method, field) for _name, field in columns}
+        for method, cells in by_method.items():
+            done = [cell for cell in cells if cell.status == "ok"]
+            row = [
+                Text(str(figure(done, field) or ""), style="bold" if best[field] == method else "")
+                for _name, field in columns
+            ]
+            title = method if len(done) == len(cells) else f"{method} (failed)"
+            table.add_row(Text(title), *row, *_costs(done))
+        found.append(table)
+    return found
+
+
+def grouped(records: Iterable[CellRecord], field: str) -> dict[str, list[CellRecord]]:
+    """Records by "method" or "class_name", in the order of their first appearance."""
+    groups: dict[str, list[CellRecord]] = {}
+    for record in records:
+        groups.setdefault(str(getattr(record.stamp, field)), []).append(record)
+    return groups
+
+
+def best_method(by_method: dict[str, list[CellRecord]], field: str) -> str | None:
+    """The method with the highest mean figure; None when fewer than two have one."""
+    means = {
+        method: found.mean
+        for method, cells in by_method.items()
+        if (found := figure(cells, field)) is not None
+    }
+    return max(means, key=lambda method: means[method]) if len(means) > 1 else None
+
+
+_TERMINAL = (
+    ("image\nAUROC", "image_auroc_mean"),
+    ("logical\nAUROC", "image_auroc_logical"),
+    ("struct.\nAUROC", "image_auroc_structural"),
+    ("AU-sPRO\n0.05", "au_spro"),
+    ("AU-PRO\n0.3", "au_pro"),
+)
+
+
+def _columns(records: Sequence[CellRecord]) -> list[tuple[str, str]]:
+    """The figures of a class that the terminal shows: its own localisation figure, few others."""
+    shown = [(name, field) for name, field in _TERMINAL if _applies(records, field)]
+    fields = {field for _name, field in shown}
+    hidden = {"au_pro"} if "au_spro" in fields else set()
+    hidden |= set() if "image_auroc_logical" in fields else {"image_auroc_structural"}
+    return [(name, field) for name, field in shown if field not in hidden]
+
+
+def _applies(records: Iterable[CellRecord], field: str) -> bool:
+    return any(getattr(record.figures, field) is not None for record in records)
+
+
+def _costs(records: Sequence[CellRecord]) -> list[str]:
+    costs = [record.cost for record in records if record.cost is not None]
+    if not costs:
+        return ["", "", ""]
+    return [
+        f"{statistics.fmean(cost.ms_per_image for cost in costs):.0f}",
+        f"{statistics.fmean(cost.fit_s for cost in costs):.1f}",
+        f"{max(cost.peak_mb for cost in costs):.0f}",
+    ]
+
+
+def _input_size(record: CellRecord) -> str:
+    """As the detector was run, which for the preset's own size only its configuration knows."""
+    return str(record.stamp.input_size_px or record.config.get("size_px", ""))
+
+
+def _text(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def inert(value: str) -> str:
+    """Text that a spreadsheet shows instead of computing: names may begin with an equals sign."""
+    return f"'{value}" if value[:1] in {"=", "+", "@"} else value

@@ -1,0 +1,149 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from loco_tools.benchmark.executor_settings import RaySettings
+from loco_tools.benchmark.run import estimates
+from loco_tools.benchmark.run.dry_run import DryRun, dry_run, duration
+from loco_tools.benchmark.run.runner import run
+from loco_tools.benchmark.suite import Suite
+
+Make = Callable[..., Path]
+MakeSuite = Callable[..., Suite]
+Fits = Callable[[], int]
+
+
+def fates(found: DryRun) -> dict[str, str]:
+    return {one.cell.method: one.prospect.fate for one in found.outlooks}
+
+
+def sources(found: DryRun) -> dict[str, str]:
+    return {one.cell.method: one.estimate.source for one in found.outlooks if one.estimate}
+
+
+def test_it_lists_what_would_run_and_writes_nothing(
+    tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite, fits: Fits
+) -> None:
+    data, out = make_loco_class(), tmp_path / "out"
+    found = dry_run(make_suite("a", "b"), [data], out)
+    assert fates(found) == {"a": "run", "b": "run"}
+    assert not out.exists()
+    assert fits() == 0
+    assert "2 cells would run, 0 be reused, 0 failed before; nothing was written" in (
+        found.describe()
+    )
+    assert "of 2 cells nothing is known" in found.describe()
+
+
+def test_finished_and_failed_cells_are_told_apart_and_failed_ones_run_only_when_asked(
+    tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite
+) -> None:
+    fault, data, out = tmp_path / "fault", make_loco_class(), tmp_path / "out"
+    fault.write_text("crash")
+    suite = make_suite("a", "b", overrides={"b": {"fault": str(fault)}})
+    run(suite, [data], out)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    wider = suite.model_copy(update={"methods": (*suite.methods, *make_suite("c").methods)})
+    found = dry_run(wider, [data], out)
+    assert fates(found) == {"a": "reuse", "b": "failed", "c": "run"}
+    assert "failed before: RuntimeError: boom" in found.describe()
+    assert "next step: --retry-failed repeats those that failed" in found.describe()
+    again = dry_run(wider, [data], out, retry_failed=True)
+    assert fates(again) == {"a": "reuse", "b": "run", "c": "run"}
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_estimates_come_from_the_most_similar_cell_of_this_run_and_those_beside_it(
+    tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite
+) -> None:
+    small, large = make_loco_class("small"), make_loco_class("large", train=40, good=13)
+    run(make_suite("a"), [small], tmp_path / "runs" / "first")
+    found = dry_run(make_suite("renamed"), [small, large], tmp_path / "runs" / "second")
+    assert sources(found) == {"renamed": "as in first on small, seed 0"}
+    cost = run(make_suite("a"), [small], tmp_path / "runs" / "first").records[0].cost
+    assert cost is not None
+    assert cost.total_s is not None
+    like_it, ten_times = (one.estimate for one in found.outlooks)
+    assert like_it is not None
+    assert ten_times is not None
+    assert like_it.total_s == pytest.approx(cost.total_s)
+    rest_s = cost.total_s - cost.fit_s - 7 * cost.ms_per_image / 1000
+    expected_s = 10 * cost.fit_s + 17 * cost.ms_per_image / 1000 + rest_s * 17 / 7
+    assert ten_times.total_s == pytest.approx(expected_s)
+    other = make_suite("a", overrides={"a": {"sign": -1.0}})
+    assert sources(dry_run(other, [small], tmp_path / "runs" / "second")) == {
+        "a": "nothing is known"
+    }
+
+
+def test_without_earlier_cells_the_shipped_table_says_what_to_expect(
+    tmp_path: Path, make_loco_class: Make
+) -> None:
+    data = make_loco_class(train=27, size=(64, 64))
+    suite = Suite(
+        methods=["patchcore", "simplenet", "ensemble"], backbone="scattering", preset="fast"
+    )
+    found = dry_run(suite, [data], tmp_path / "runs" / "out")
+    assert set(sources(found).values()) == {"table, rough"}
+    patchcore, simplenet, _ = (one.estimate for one in found.outlooks)
+    table = estimates.reference_costs()
+    evaluation_s = 7 * 64 * 64 / 1e6 * table.evaluation_s_per_megapixel
+    assert patchcore is not None
+    assert simplenet is not None
+    # 256 x 256 as in the table; a fifth of its 135 training images, 7 test images
+    assert patchcore.total_s == pytest.approx(28 / 5 + 7 * 0.239 + evaluation_s)
+    assert patchcore.peak_mb == pytest.approx(600 + (1497 - 600) / 5)
+    assert simplenet.total_s == pytest.approx(68 + 7 * 0.128 + evaluation_s), "fixed steps"
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize(
+    "method", ["patchcore", "simplenet", "draem", "rd4ad", "csflow", "ast", "ensemble-mean"]
+)
+def test_every_method_has_a_row_for_the_preset_of_its_device(method: str, device: str) -> None:
+    preset = "fast" if device == "cpu" else "paper"
+    assert estimates.reference_cost(method, preset, device) is not None
+    assert estimates.reference_cost(method, "paper", "cpu") is None
+
+
+def test_paper_presets_are_estimated_for_a_gpu_that_this_machine_need_not_have(
+    tmp_path: Path, make_loco_class: Make
+) -> None:
+    suite = Suite(
+        methods=["csflow"], backbone="scattering", executor=RaySettings(gpus=1, workers=1)
+    )
+    data = make_loco_class(train=4)
+    here = dry_run(
+        Suite(methods=["csflow"], backbone="scattering", device="cuda"), [data], tmp_path
+    )
+    assert (here.device, here.executor, here.at_once) == ("cuda", "local", 1)
+    found = dry_run(suite, [data], tmp_path / "out")
+    assert found.work_s == here.work_s
+    assert (found.device, found.executor, found.at_once) == ("cuda", "ray", 1)
+    assert found.outlooks[0].prospect.job.stamp.preset == "paper"
+    assert found.work_s > 10
+    assert "GB of GPU memory per cell" in found.describe()
+
+
+def test_the_total_respects_members_and_how_many_are_worked_on_at_once(
+    tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took = {"a": 10.0, "b": 4.0, "c": 5.0, "ensemble-mean": 2.0}
+
+    def known(job, *_: object) -> estimates.Estimate:  # type: ignore[no-untyped-def]
+        return estimates.Estimate(took[job.cell.method], 100 * took[job.cell.method], "")
+
+    monkeypatch.setattr("loco_tools.benchmark.run.dry_run.estimate", known)
+    methods = [*make_suite("a", "b", "c").methods, {"name": "ensemble-mean"}]
+    expected = {1: (21.0, 1000), 2: (12.0, 1500), 3: (12.0, 1900)}
+    for workers, (elapsed_s, peak_mb) in expected.items():
+        suite = Suite(methods=methods, backbone="scattering", executor={"workers": workers})
+        found = dry_run(suite, [make_loco_class()], tmp_path / "out")
+        assert (found.elapsed_s, found.work_s, found.peak_mb) == (elapsed_s, 21.0, peak_mb)
+
+
+def test_times_are_said_as_people_say_them() -> None:
+    assert [duration(s) for s in (0.4, 89, 90, 5400, 200_000)] == [
+        *("0 s", "89 s", "2 min", "1.5 h", "2.3 days"),
+    ]
