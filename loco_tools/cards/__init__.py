@@ -1,1 +1,1 @@
-"""TODO."""
+"""Data cards: Markdown files that describe a dataset class."""

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from loco_tools import files
-from loco_tools.benchmark.cell.hashes import data_hash
 from loco_tools.capture.session import RECORD, Session, read_session
 from loco_tools.cards import tables
 from loco_tools.cards.marked_sections import with_front_matter, with_sections
 from loco_tools.datasets import load
+from loco_tools.datasets.data_hash import data_hash
 from loco_tools.datasets.sample import DatasetClass
 from loco_tools.datasets.sidecar import read_records, sidecar_path
 from loco_tools.progress import SILENT, Progress

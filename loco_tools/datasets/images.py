@@ -15,12 +15,15 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from loco_tools import files
-from loco_tools.errors import DatasetError
+from loco_tools.errors import DatasetError, MethodError
 
 MAX_PIXELS = 200_000_000
 """Images that claim more pixels than this are refused before decoding."""
 
 Pixels = npt.NDArray[np.uint8]
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -165,3 +168,23 @@ def _png_fault(content: bytes) -> str | None:
 def _reason(error: Exception) -> str:
     text = str(error).strip()
     return text or type(error).__name__
+
+
+def resize_image(image: Pixels, size: Size) -> Pixels:
+    """(H, W, 3) uint8 at (h, w): area-averaged on the axis that shrinks, bilinear where it grows.
+
+    Raises:
+        MethodError: the array is no RGB image.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise MethodError(
+            f"expected an RGB image (H, W, 3) uint8, got shape {image.shape} {image.dtype}; "
+            "next step: read images with loco_tools.datasets.images.read_image"
+        )
+    height, width = size
+    shrunk = (min(height, image.shape[0]), min(width, image.shape[1]))
+    if image.shape[:2] != shrunk:
+        image = cv2.resize(image, shrunk[::-1], interpolation=cv2.INTER_AREA).astype(np.uint8)
+    if shrunk != size:
+        image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+    return image

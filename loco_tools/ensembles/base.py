@@ -8,11 +8,10 @@ from typing import Any, ClassVar, Self
 from torch import Tensor
 
 from loco_tools import files
-from loco_tools.datasets.images import Pixels
+from loco_tools.datasets.images import Pixels, Size
 from loco_tools.errors import MethodError
 from loco_tools.methods import checkpoint, load_detector
 from loco_tools.methods.backbones import Backbone
-from loco_tools.methods.batch import Size
 from loco_tools.methods.detector import Detector, DetectorConfig, SingleDetector
 from loco_tools.progress import Progress
 from loco_tools.schema import parse

@@ -14,9 +14,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from loco_tools.datasets.images import Pixels
+from loco_tools.datasets.images import Pixels, Size
 from loco_tools.methods.backbones import Backbone
-from loco_tools.methods.batch import Batch, Size, image_sizes, input_size
+from loco_tools.methods.batch import Batch, image_sizes, input_size
 from loco_tools.methods.deep_features import DeepFeatures, in_turn
 from loco_tools.methods.detector import CutShape, PatchScores, SingleConfig, SingleDetector
 from loco_tools.methods.flows import Flow

@@ -9,19 +9,14 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from loco_tools.datasets.images import Pixels
+from loco_tools.datasets.images import Pixels, Size, resize_image
 from loco_tools.datasets.sample import Images
-from loco_tools.errors import MethodError
 from loco_tools.methods import Resize
 from loco_tools.methods.backbones import Backbone
-
-Size = tuple[int, int]
-"""Height and width in pixels."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -202,26 +197,6 @@ def in_parts(items: Iterable[T], size: int) -> Iterator[list[T]]:
     ahead = iter(items)
     while part := list(islice(ahead, size)):
         yield part
-
-
-def resize_image(image: Pixels, size: Size) -> Pixels:
-    """(H, W, 3) uint8 at (h, w): area-averaged on the axis that shrinks, bilinear where it grows.
-
-    Raises:
-        MethodError: the array is no RGB image.
-    """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise MethodError(
-            f"expected an RGB image (H, W, 3) uint8, got shape {image.shape} {image.dtype}; "
-            "next step: read images with loco_tools.datasets.images.read_image"
-        )
-    height, width = size
-    shrunk = (min(height, image.shape[0]), min(width, image.shape[1]))
-    if image.shape[:2] != shrunk:
-        image = cv2.resize(image, shrunk[::-1], interpolation=cv2.INTER_AREA).astype(np.uint8)
-    if shrunk != size:
-        image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR).astype(np.uint8)
-    return image
 
 
 def _is_maps(key: Hashable) -> bool:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from loco_tools.datasets.images import Size
 from loco_tools.methods.backbones import Backbone
-from loco_tools.methods.batch import Batch, Size
+from loco_tools.methods.batch import Batch
 from loco_tools.methods.training_features import TrainingFeatures
 from loco_tools.progress import Progress
 

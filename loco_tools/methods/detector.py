@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from loco_tools.datasets.images import Pixels
+from loco_tools.datasets.images import Pixels, Size
 from loco_tools.errors import MethodError, did_you_mean
 from loco_tools.methods import Resize, checkpoint
 from loco_tools.methods.anomaly_maps import SIGMA_PX, AnomalyMap, anomaly_maps
@@ -21,7 +21,6 @@ from loco_tools.methods.backbones import DEFAULT, STRIDES, Backbone, backbone_fo
 from loco_tools.methods.batch import (
     STRIDE_PX,
     Batch,
-    Size,
     batches,
     image_sizes,
     input_size,

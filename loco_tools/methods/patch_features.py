@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from loco_tools.datasets.images import Pixels
+from loco_tools.datasets.images import Pixels, Size
 from loco_tools.methods.backbones import STRIDES, Backbone
-from loco_tools.methods.batch import Batch, Size, batches
+from loco_tools.methods.batch import Batch, batches
 from loco_tools.progress import Progress
 
 

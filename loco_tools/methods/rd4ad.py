@@ -14,10 +14,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from loco_tools.datasets.images import Pixels
+from loco_tools.datasets.images import Pixels, Size
 from loco_tools.methods.anomaly_maps import input_maps
 from loco_tools.methods.backbones import Backbone
-from loco_tools.methods.batch import Batch, Size
+from loco_tools.methods.batch import Batch
 from loco_tools.methods.deep_features import in_turn
 from loco_tools.methods.detector import CutShape, PatchScores, SingleConfig, SingleDetector
 from loco_tools.methods.memory_check import trained_mb

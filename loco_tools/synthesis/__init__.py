@@ -1,1 +1,1 @@
-"""TODO."""
+"""Synthetic anomalies: textures, noise, and defects that are drawn into good images."""

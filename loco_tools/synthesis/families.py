@@ -14,9 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from loco_tools.datasets.images import Pixels
+from loco_tools.datasets.images import Pixels, Size, resize_image
 from loco_tools.errors import MethodError, did_you_mean
-from loco_tools.methods.batch import Size, resize_image
 from loco_tools.synthesis.draem import augmented
 from loco_tools.synthesis.perlin import Field, Mask, perlin_noise, turned
 from loco_tools.synthesis.textures import ProceduralTextures

@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from loco_tools.datasets.images import Size
+
 Field = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
-Size = tuple[int, int]
 Number = TypeVar("Number", np.float32, np.uint8)
 
 _MOST_DOUBLINGS = 5

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from loco_tools.datasets.images import Pixels, image_size, read_image
+from loco_tools.datasets.images import Pixels, Size, image_size, read_image
 from loco_tools.datasets.tree import IMAGE_SUFFIXES
 from loco_tools.errors import MethodError, did_you_mean
-from loco_tools.synthesis.perlin import Field, Size, perlin_noise
+from loco_tools.synthesis.perlin import Field, perlin_noise
 
 TextureSource = Callable[[Size, np.random.Generator], Pixels]
 """Gives a texture (H, W, 3) uint8 of a size; the same random numbers give the same one."""

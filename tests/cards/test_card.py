@@ -5,9 +5,9 @@ import pytest
 
 import loco_tools
 from loco_tools import definitions
-from loco_tools.benchmark.cell.hashes import data_hash
 from loco_tools.capture.session import CameraRecord, Session, write_session
 from loco_tools.cards.card import write_card
+from loco_tools.datasets.data_hash import data_hash
 from loco_tools.plan import load_plan
 
 

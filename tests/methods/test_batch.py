@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from loco_tools.datasets.images import resize_image
 from loco_tools.datasets.sample import Images
 from loco_tools.errors import MethodError
 from loco_tools.methods.backbones import STRIDES, named_backbone, random_backbone
-from loco_tools.methods.batch import Batch, Passes, batches, input_size, resize_image
+from loco_tools.methods.batch import Batch, Passes, batches, input_size
 
 PICTURES = [np.full((64, 64, 3), 40 * k, np.uint8) for k in range(5)]
 

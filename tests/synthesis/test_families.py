@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
+from loco_tools.datasets.images import resize_image
 from loco_tools.errors import MethodError
-from loco_tools.methods.batch import resize_image
 from loco_tools.synthesis.families import FAMILIES, LOGICAL, foreground, synthetic_anomalies
 
 SIZE = (96, 144)

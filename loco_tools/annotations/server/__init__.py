@@ -1,1 +1,1 @@
-"""TODO."""
+"""A Label Studio server: its labelling configuration, tasks pushed, annotations pulled."""

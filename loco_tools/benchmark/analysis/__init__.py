@@ -1,1 +1,1 @@
-"""TODO."""
+"""What the cells of a run say together: comparisons, significance, errors, published figures."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from loco_tools.benchmark.analysis.error_analysis import Mistakes, key_of, mistakes_of
 from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData, share_of_good_below
 from loco_tools.benchmark.cell.thumbnails import HIGH_PERCENTILE
-from loco_tools.benchmark.report import errors_section, image_view
+from loco_tools.benchmark.report import error_tables, image_view
 from loco_tools.benchmark.report.choosing import IMAGES_PER_CLASS, RULE, Picked, pick
 from loco_tools.benchmark.report.gallery import Shown, heat_legend, image_link, rows
 from loco_tools.benchmark.report.html import Markup, element, join
@@ -94,8 +94,8 @@ def errors_section(data: ReportData, classes: Sequence[Pictured]) -> Markup:
             continue
         links = {key: image_link(one.results.name, key) for key in one.shown.linked}
         drawn = [_unreadable(one)] if one.fault else rows(f"e{place}", one.shown, one.errors)
-        blocks.append(errors_section.block(one.results.name, one.tables, drawn, links))
-    note = f"{errors_section.NOTE} {seed_note(data)}"
+        blocks.append(error_tables.block(one.results.name, one.tables, drawn, links))
+    note = f"{error_tables.NOTE} {seed_note(data)}"
     return section("errors", "Errors", note, blocks)
 
 
@@ -150,7 +150,7 @@ def _pictured(data: ReportData, one: ClassResults, truth: Truth, classes: int) -
     keys, mistakes = [key_of(score) for score in first], mistakes_of(data, one)
     segmented, room = found_at_threshold(maps, keys, truth, one), _room(classes, len(maps))
     chosen = pick(first, above, segmented, limit=room.gallery)
-    errors = errors_section.hardest(mistakes, room.errors) if mistakes is not None else []
+    errors = error_tables.hardest(mistakes, room.errors) if mistakes is not None else []
     more = pick(first, above, segmented, limit=room.view)
     rest = [Picked(index, "another image") for index in range(len(first))]
     in_view = _in_view((*errors, *chosen, *more, *rest), room.view)
@@ -181,10 +181,10 @@ def _tables(class_name: str, found: Mistakes | None, sizes: dict[str, float]) ->
     if found is None:
         return []
     tables = [
-        errors_section.decisions(class_name, found),
-        errors_section.shared(class_name, found, sizes),
-        errors_section.overlaps(class_name, found),
-        errors_section.listing(class_name, found, sizes),
+        error_tables.decisions(class_name, found),
+        error_tables.shared(class_name, found, sizes),
+        error_tables.overlaps(class_name, found),
+        error_tables.listing(class_name, found, sizes),
     ]
     return [table for table in tables if table is not None]
 

@@ -1,7 +1,7 @@
 """Publishing a run: its tables with everything that is needed to get them again.
 
 `benchmark/results/*.md` are texts that a person and this module write together: what stands between
-the marks of `loco_tools.cards.marked_sections` is the run's, the rest is read as it is and never touched.
+the marks of `loco_tools.cards.marked_sections` is the run's, the rest is never touched.
 """
 
 import shlex

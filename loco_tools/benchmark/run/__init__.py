@@ -1,1 +1,1 @@
-"""TODO."""
+"""A run of a suite: planning, execution in order, estimates, and the table of results."""

@@ -11,10 +11,11 @@ from loco_tools.benchmark.cell.backbone_source import (
     weights_file,
 )
 from loco_tools.benchmark.cell.cost import versions
-from loco_tools.benchmark.cell.hashes import code_behind, data_hash
+from loco_tools.benchmark.cell.hashes import code_behind
 from loco_tools.benchmark.cell.record import Cell, CellRecord, Stamp
 from loco_tools.benchmark.executor_settings import LocalSettings
 from loco_tools.benchmark.suite import MethodEntry, Suite
+from loco_tools.datasets.data_hash import data_hash
 from loco_tools.ensembles import ENSEMBLES, create_ensemble
 from loco_tools.errors import BenchmarkError, LocoToolsError, MethodError, did_you_mean
 from loco_tools.progress import SILENT, Progress

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Measurements of camera frames and their comparison with the quality limits of a plan."""

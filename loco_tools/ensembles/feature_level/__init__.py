@@ -1,1 +1,1 @@
-"""TODO."""
+"""Ensembles that fuse the intermediate features of their members."""

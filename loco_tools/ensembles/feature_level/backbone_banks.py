@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from loco_tools.datasets.images import Size
 from loco_tools.ensembles.feature_level.blocks import resized
 from loco_tools.ensembles.feature_level.heads import MemoryBank
 from loco_tools.ensembles.feature_level.sampling import sampled
 from loco_tools.methods.backbones import Backbone
-from loco_tools.methods.batch import Batch, Size
+from loco_tools.methods.batch import Batch
 from loco_tools.methods.detector import Detector, SingleDetector
 from loco_tools.methods.patch_features import to_rows
 from loco_tools.progress import Progress

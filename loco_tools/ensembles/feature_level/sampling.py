@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from loco_tools.datasets.images import Pixels
+from loco_tools.datasets.images import Pixels, Size, resize_image
 from loco_tools.ensembles.feature_level.blocks import largest_grid, resized
-from loco_tools.methods.batch import Batch, Passes, Size, in_parts, resize_image
+from loco_tools.methods.batch import Batch, Passes, in_parts
 from loco_tools.progress import Progress
 from loco_tools.synthesis.families import Synthetic
 from loco_tools.synthesis.perlin import Field, Mask

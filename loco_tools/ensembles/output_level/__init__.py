@@ -1,1 +1,1 @@
-"""TODO."""
+"""Ensembles that combine the scores and anomaly maps of their members."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The image models of anomalib behind the detector interface of this project."""

@@ -24,12 +24,12 @@ from pydantic import Field
 from torch import Tensor
 
 from loco_tools import extras
-from loco_tools.datasets.images import Pixels
+from loco_tools.datasets.images import Pixels, Size
 from loco_tools.errors import MethodError, did_you_mean
 from loco_tools.methods import ANOMALIB
 from loco_tools.methods.anomalib.transform import transform_of
 from loco_tools.methods.backbones import Backbone, read_state
-from loco_tools.methods.batch import Batch, Size, image_sizes, input_size
+from loco_tools.methods.batch import Batch, image_sizes, input_size
 from loco_tools.methods.detector import (
     Category,
     CutShape,

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from loco_tools.datasets.images import Pixels
-from loco_tools.methods.batch import Size
+from loco_tools.datasets.images import Pixels, Size
 
 _PROBE_PX = 512
 """A size that no model has by itself."""

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from loco_tools.benchmark.cell.hashes import code_hash, data_hash
+from loco_tools.benchmark.cell.hashes import code_hash
+from loco_tools.datasets.data_hash import data_hash
 
 
 def folder(tmp_path: Path) -> Path:
