@@ -169,34 +169,59 @@ def load_suite(name: str, workspace: Path | None = None) -> Suite:
     return read_toml(Suite, definitions.locate("benchmark/suites", name, workspace))
 
 
-def with_settings(suite: Suite, settings: Sequence[str]) -> Suite:
+def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Settings of the command line, "method.field=value" each, as a mapping.
+
+    A value is TOML (12, 0.5, true, "text", [1, 2]) and is taken as text when it is no TOML.
+
+    >>> parse_settings(["patchcore.coreset_ratio=0.2", "executor.partition=gpu"])
+    {'patchcore.coreset_ratio': 0.2, 'executor.partition': 'gpu'}
+
+    Raises:
+        BenchmarkError: a text is written in another way.
+    """
+    settings: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not (equals and all(key.rpartition("."))):
+            raise BenchmarkError(
+                f"--set {text}: expected method.field=value, such as patchcore.coreset_ratio=0.2"
+            )
+        try:
+            settings[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            settings[key] = value
+    return settings
+
+
+def with_settings(suite: Suite, settings: Mapping[str, Any]) -> Suite:
     """The suite with fields of its methods, or of its executor, changed.
 
     Args:
         suite: what to change.
-        settings: "method.field=value" or "executor.field=value" each; the value is TOML (12, 0.5,
-            true, "text", [1, 2]) and taken as text when it is none.
+        settings: "method.field" or "executor.field" -> value.
 
     Raises:
-        BenchmarkError: another spelling, or no such method in the suite. Unknown fields of a method
-            are found when it is made.
+        BenchmarkError: no such method in the suite. Unknown fields of a method are found when the
+            detector is made.
         DefinitionError: an unknown field of the executor, or a value that does not fit.
     """
     entries = {entry.title: entry for entry in suite.entries()}
-    of_executor: dict[str, Any] = {}
-    for setting in settings:
-        title, field, value = _parts(setting)
-        if title == EXECUTOR and title not in entries:
-            of_executor[field] = value
+    executor_options: dict[str, Any] = {}
+    for setting, value in settings.items():
+        name, _, field = setting.rpartition(".")
+        if name == EXECUTOR and name not in entries:
+            executor_options[field] = value
             continue
-        if title not in entries:
+        if name not in entries:
             raise BenchmarkError(
-                f'--set {setting}: no method "{title}"; {did_you_mean(title, [*entries, EXECUTOR])}'
+                f'--set {setting}={value}: no method "{name}"; '
+                f"{did_you_mean(name, [*entries, EXECUTOR])}"
             )
-        changed = {**entries[title].overrides, field: value}
-        entries[title] = entries[title].model_copy(update={"overrides": changed})
-    changed_suite = suite.model_copy(update={"methods": tuple(entries.values())})
-    return with_executor(changed_suite, of_executor)
+        overrides = {**entries[name].overrides, field: value}
+        entries[name] = entries[name].model_copy(update={"overrides": overrides})
+    changed = suite.model_copy(update={"methods": tuple(entries.values())})
+    return with_executor(changed, executor_options)
 
 
 def with_executor(suite: Suite, options: Mapping[str, Any]) -> Suite:
@@ -209,24 +234,6 @@ def with_executor(suite: Suite, options: Mapping[str, Any]) -> Suite:
         return suite
     plain = {**suite.model_dump(), EXECUTOR: with_options(suite.executor, dict(options))}
     return parse(Suite, plain, origin="command line")
-
-
-def _parts(setting: str) -> tuple[str, str, Any]:
-    """Of "place.field=value"."""
-    place, equals, value = setting.partition("=")
-    title, dot, field = place.strip().rpartition(".")
-    if not (equals and dot and field):
-        raise BenchmarkError(
-            f"--set {setting}: expected method.field=value, such as patchcore.coreset_ratio=0.2"
-        )
-    return title, field, _toml_value(value.strip())
-
-
-def _toml_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def folder_name(title: str) -> str:

@@ -1,7 +1,7 @@
 """Comparing detectors: bench, report."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,11 +15,20 @@ from loco_tools.cli.printing import (
     print_outcome,
     print_results,
 )
-from loco_tools.errors import DatasetError
 from loco_tools.progress import Progress
 
-if TYPE_CHECKING:
-    from loco_tools.benchmark.suite import Suite
+
+class _Seeds(click.ParamType):
+    """Numbers like 0,1,2."""
+
+    name = "0,1,2"
+
+    def convert(self, value: str, param: Any, ctx: Any) -> tuple[int, ...]:
+        """The numbers; a usage error when the text is something else."""
+        try:
+            return tuple(int(number) for number in value.split(","))
+        except ValueError:
+            self.fail(f"expected numbers like 0,1,2, got {value!r}", param, ctx)
 
 
 def _sink_options(command: Any) -> Any:
@@ -76,8 +85,10 @@ def _executor_options(command: Any) -> Any:
 )
 @click.option("--weights", type=EXISTING, help="A local state dict for the backbone.")
 @click.option("--preset", type=click.Choice(["paper", "fast"]), help="Default: fast on a CPU.")
-@click.option("--seeds", default=None, metavar="0,1,2", help="Default: 0")
-@click.option("--size", type=click.IntRange(32), help="Shorter side of the input in pixels.")
+@click.option("--seeds", type=_Seeds(), help="Random seeds. Default: 0")
+@click.option(
+    "--size", "input_size_px", type=click.IntRange(32), help="Shorter side of the input in pixels."
+)
 @click.option(
     "--resize",
     type=click.Choice(["keep", "square", "area"]),
@@ -114,7 +125,7 @@ def bench(
     mlflow: str | None,
     tensorboard: Path | None,
     as_json: bool,
-    **settings: Any,
+    **options: Any,
 ) -> None:
     """Compare anomaly detectors on every class, and write results.csv and an HTML report.
 
@@ -125,26 +136,35 @@ def bench(
     """
     from loco_tools import extras
     from loco_tools.benchmark.report import write_report
-    from loco_tools.benchmark.run.runner import run as run_suite
+    from loco_tools.benchmark.run.bench import find_class_paths, make_suite
+    from loco_tools.benchmark.run.runner import run
     from loco_tools.benchmark.sinks import Sinks
-    from loco_tools.benchmark.suite import with_executor, with_settings
-    from loco_tools.datasets import find_classes
+    from loco_tools.benchmark.suite import parse_settings
 
+    if (methods is None) == (suite is None):
+        raise click.UsageError("give --methods A,B or --suite NAME, one of the two")
     extras.require("A benchmark", "bench")
     sinks = Sinks(mlflow, tensorboard)
     sinks.check()
     kind = executor or ("ray" if address else None)
-    where = {"kind": kind, "workers": workers, "address": address}
-    chosen = with_executor(
-        _suite(methods, suite, settings), {k: v for k, v in where.items() if v is not None}
+    place = {"kind": kind, "workers": workers, "address": address}
+    chosen = make_suite(
+        None if methods is None else [name.strip() for name in methods.split(",") if name.strip()],
+        suite,
+        {name: value for name, value in options.items() if value not in ((), False)},
+        executor={name: value for name, value in place.items() if value is not None},
+        settings=parse_settings(changes),
+        origin="command line",
     )
-    chosen = with_settings(chosen, changes)
-    class_paths = [path for root in _data_roots(data) for path in find_classes(root)]
+    class_paths = find_class_paths(data)
     folder = out or Path("runs") / chosen.name
     if dry_run:
-        _print_dry_run(chosen, class_paths, folder, progress, retry_failed, as_json=as_json)
+        from loco_tools.benchmark.run.dry_run import dry_run as plan_run
+
+        plan = plan_run(chosen, class_paths, folder, progress, retry_failed=retry_failed)
+        print_outcome(plan, as_json=as_json)
         return
-    outcome = run_suite(
+    outcome = run(
         chosen, class_paths, folder, progress, command=command_line(), retry_failed=retry_failed
     )
     written = write_report(folder)
@@ -201,54 +221,3 @@ def report(
         click.echo(publish_run(run, publish))
     for line in sinks.fill(run, progress):
         progress.note(line)
-
-
-def _print_dry_run(
-    suite: "Suite",
-    class_paths: list[Path],
-    out: Path,
-    progress: Progress,
-    retry_failed: bool,
-    *,
-    as_json: bool,
-) -> None:
-    from loco_tools.benchmark.run.dry_run import dry_run
-
-    found = dry_run(suite, class_paths, out, progress, retry_failed=retry_failed)
-    print_outcome(found, as_json=as_json)
-
-
-def _data_roots(given: tuple[Path, ...]) -> tuple[Path, ...]:
-    if not given and not Path("data").is_dir():
-        raise DatasetError(
-            "expected dataset classes under data/, found no such folder here; next step: name "
-            "some with --data, or make one with loco-tools capture, label and convert"
-        )
-    return given or (Path("data"),)
-
-
-def _suite(methods: str | None, suite: str | None, settings: dict[str, Any]) -> "Suite":
-    """The suite asked for; options given on the command line replace what its file says."""
-    from loco_tools.benchmark.suite import Suite, load_suite
-    from loco_tools.schema import parse
-
-    if (methods is None) == (suite is None):
-        raise click.UsageError("give --methods A,B or --suite NAME, one of the two")
-    given = {name: value for name, value in settings.items() if value not in (None, (), False)}
-    renamed = {"size": "input_size_px"}
-    chosen = {renamed.get(name, name): value for name, value in given.items()}
-    if "weights" in chosen:
-        chosen["weights"] = str(chosen["weights"])
-    if "seeds" in chosen:
-        chosen["seeds"] = _numbers(str(chosen["seeds"]))
-    base = load_suite(suite).model_dump() if suite else {}
-    if methods is not None:
-        chosen["methods"] = [name.strip() for name in methods.split(",") if name.strip()]
-    return parse(Suite, {**base, **chosen}, origin="command line")
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        return [int(number) for number in text.split(",")]
-    except ValueError as error:
-        raise click.BadParameter(f"expected numbers like 0,1,2, got {text!r}") from error

@@ -60,7 +60,11 @@ def test_the_two_studies_differ_in_their_classes_alone() -> None:
 
 def test_a_study_runs_where_the_five_classes_lie(tmp_path: Path, loco: Path) -> None:
     suite = lines(load_suite("study-loco"), "patchcore", "rd4ad", "ensemble-mean")
-    settings = ["rd4ad.steps=2", "rd4ad.bottleneck_blocks=1", "rd4ad.decoder_blocks=[1, 1, 1]"]
+    settings = {
+        "rd4ad.steps": 2,
+        "rd4ad.bottleneck_blocks": 1,
+        "rd4ad.decoder_blocks": [1, 1, 1],
+    }
     tiny = {"backbone": "scattering", "input_size_px": 64, "seeds": (0,), "preset": "fast"}
     members = tuple(
         entry.model_copy(update={"members": ("patchcore", "rd4ad")}) if entry.is_ensemble else entry

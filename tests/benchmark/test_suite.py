@@ -9,6 +9,7 @@ from loco_tools.benchmark.suite import (
     Suite,
     folder_name,
     load_suite,
+    parse_settings,
     with_executor,
     with_settings,
 )
@@ -119,7 +120,9 @@ def test_settings_change_fields_of_their_method_alone() -> None:
     suite = Suite(methods=["patchcore", {"name": "simplenet", "overrides": {"steps": 5}}])
     changed = with_settings(
         suite,
-        ["patchcore.coreset_ratio=0.2", "simplenet.noise_scale=absolute", "simplenet.steps=7"],
+        parse_settings(
+            ["patchcore.coreset_ratio=0.2", "simplenet.noise_scale=absolute", "simplenet.steps=7"]
+        ),
     )
     assert changed.methods[0].overrides == {"coreset_ratio": 0.2}
     assert changed.methods[1].overrides == {"steps": 7, "noise_scale": "absolute"}
@@ -127,7 +130,7 @@ def test_settings_change_fields_of_their_method_alone() -> None:
 
 
 def test_settings_reach_members_that_an_ensemble_brings_along() -> None:
-    changed = with_settings(Suite(methods=["ensemble"]), ["patchcore.reweight=true"])
+    changed = with_settings(Suite(methods=["ensemble"]), {"patchcore.reweight": True})
     assert changed.entries()[0].overrides == {"reweight": True}
 
 
@@ -141,7 +144,7 @@ def test_settings_reach_members_that_an_ensemble_brings_along() -> None:
 )
 def test_a_setting_of_another_spelling_is_answered(setting: str, message: str) -> None:
     with pytest.raises(BenchmarkError, match=message):
-        with_settings(Suite(methods=["patchcore"]), [setting])
+        with_settings(Suite(methods=["patchcore"]), parse_settings([setting]))
 
 
 def test_cells_run_in_processes_of_this_machine_unless_a_suite_says_otherwise() -> None:
@@ -171,7 +174,9 @@ def test_a_wrong_executor_is_refused_with_the_place(
 
 def test_the_command_line_changes_fields_of_the_executor_and_another_kind_forgets_them() -> None:
     suite = Suite(methods=["patchcore"], executor={"kind": "slurm", "partition": "gpu", "gpus": 1})
-    changed = with_settings(suite, ["executor.time_min=90", 'executor.parameters={exclude = "n7"}'])
+    changed = with_settings(
+        suite, {"executor.time_min": 90, "executor.parameters": {"exclude": "n7"}}
+    )
     assert changed.executor == SlurmSettings(
         partition="gpu", gpus=1, time_min=90, parameters={"exclude": "n7"}
     )
@@ -180,7 +185,7 @@ def test_the_command_line_changes_fields_of_the_executor_and_another_kind_forget
     )
     assert with_executor(changed, {"kind": "ray"}).executor == RaySettings()
     with pytest.raises(DefinitionError, match='did you mean "partition"'):
-        with_settings(suite, ["executor.partion=x"])
+        with_settings(suite, {"executor.partion": "x"})
     with pytest.raises(DefinitionError, match="address"):
         with_executor(suite, {"address": "127.0.0.1:6379"})
 

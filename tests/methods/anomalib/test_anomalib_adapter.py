@@ -105,7 +105,7 @@ def test_its_name_is_a_method_a_folder_and_a_place_for_settings() -> None:
     assert folder_name("anomalib:Dinomaly") == "anomalib_Dinomaly"
     assert method_place("anomalib:Dinomaly") == "loco_tools.methods.anomalib.adapter:Dinomaly"
     suite = with_settings(
-        Suite(methods=["anomalib:Padim"]), ['anomalib:Padim.model={layers=["layer1"]}']
+        Suite(methods=["anomalib:Padim"]), {"anomalib:Padim.model": {"layers": ["layer1"]}}
     )
     assert suite.methods[0].overrides == {"model": {"layers": ["layer1"]}}
 
