@@ -18,17 +18,11 @@ from loco_tools.cli.printing import (
 from loco_tools.progress import Progress
 
 
-class _Seeds(click.ParamType):
-    """Numbers like 0,1,2."""
-
-    name = "0,1,2"
-
-    def convert(self, value: str, param: Any, ctx: Any) -> tuple[int, ...]:
-        """The numbers; a usage error when the text is something else."""
-        try:
-            return tuple(int(number) for number in value.split(","))
-        except ValueError:
-            self.fail(f"expected numbers like 0,1,2, got {value!r}", param, ctx)
+def _parse_seeds(_context: Any, _parameter: Any, text: str | None) -> tuple[int, ...] | None:
+    try:
+        return None if text is None else tuple(int(number) for number in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"expected numbers like 0,1,2, got {text!r}") from error
 
 
 def _sink_options(command: Any) -> Any:
@@ -85,7 +79,7 @@ def _executor_options(command: Any) -> Any:
 )
 @click.option("--weights", type=EXISTING, help="A local state dict for the backbone.")
 @click.option("--preset", type=click.Choice(["paper", "fast"]), help="Default: fast on a CPU.")
-@click.option("--seeds", type=_Seeds(), help="Random seeds. Default: 0")
+@click.option("--seeds", metavar="0,1,2", callback=_parse_seeds, help="Random seeds. Default: 0")
 @click.option(
     "--size", "input_size_px", type=click.IntRange(32), help="Shorter side of the input in pixels."
 )
