@@ -115,7 +115,7 @@ def test_ctrl_c_keeps_what_was_captured_and_the_next_run_goes_on(tmp_path: Path)
     process.send_signal(signal.SIGINT)
     _, message = process.communicate(timeout=60)
 
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert "interrupted; what was finished is kept" in message
     assert "Traceback" not in message
     shots = read_shots(folder)

@@ -1,5 +1,8 @@
 import errno
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -92,25 +95,26 @@ def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "message"),
+    ("fault", "message", "code"),
     [
-        (LocoToolsError("what happened"), "loco-tools: what happened\n"),
-        (OSError(errno.ENOSPC, "No space left on device", "x.png"), "x.png: the disk is full"),
-        (PermissionError(errno.EACCES, "Permission denied", "x"), "x: Permission denied"),
-        (KeyboardInterrupt(), "interrupted; what was finished is kept"),
+        (LocoToolsError("what happened"), "loco-tools: what happened\n", 1),
+        (OSError(errno.ENOSPC, "No space left on device", "x.png"), "x.png: the disk is full", 1),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), "x: Permission denied", 1),
+        (KeyboardInterrupt(), "interrupted; what was finished is kept", 130),
     ],
 )
-def test_every_fault_becomes_one_message_and_exit_code_1(
+def test_every_fault_becomes_one_message_and_an_exit_code(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     fault: BaseException,
     message: str,
+    code: int,
 ) -> None:
     def fail(_name: str) -> None:
         raise fault
 
     monkeypatch.setattr("loco_tools.plan.load_plan", fail)
-    assert cli.run(["capture", "--class", "angle"]) == 1
+    assert cli.run(["capture", "--class", "angle"]) == code
     assert message in capsys.readouterr().err
 
 
@@ -118,3 +122,90 @@ def test_a_dry_run_lists_the_shots_as_json(capsys: pytest.CaptureFixture[str]) -
     assert cli.run(["capture", "--class", "angle", "--demo", "--dry-run", "--json"]) == 0
     shots = json.loads(capsys.readouterr().out)
     assert {shot["view"] for shot in shots} == {"top", "inside", "outside"}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_command_takes_the_options_for_its_output(name: str) -> None:
+    options = {word for parameter in ALL[name].params for word in parameter.opts}
+    assert {"--json", "-q", "--quiet", "-v", "--verbose", "--log-file"} <= options
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_command_reports_wrong_usage_as_json(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run([*name.split(), "--no-such-option", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["exit_code"] == 2
+
+
+def test_a_fault_is_one_json_document_when_json_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["show", str(tmp_path), "--json"]) == 1
+    printed = capsys.readouterr()
+    error = json.loads(printed.out)["error"]
+    assert error["type"] == "DatasetError"
+    assert error["exit_code"] == 1
+    assert error["message"] in printed.err
+
+
+def test_evaluate_takes_json_with_and_without_a_file(
+    make_ad_class: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate = ["evaluate", str(tmp_path), "--data", str(make_ad_class())]
+    assert cli.run([*evaluate, "--json"]) == 1
+    assert "error" in json.loads(capsys.readouterr().out)
+    assert cli.run([*evaluate, "--json", str(tmp_path / "metrics.json")]) == 1
+    assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize("quiet", [["-q", "validate"], ["validate", "--quiet"]])
+def test_quiet_is_taken_before_and_after_the_command(
+    make_ad_class: Callable[..., Path], capsys: pytest.CaptureFixture[str], quiet: list[str]
+) -> None:
+    assert cli.run([*quiet, str(make_ad_class())]) == 0
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verbose", [["-v", "show"], ["show", "--verbose"]])
+def test_verbose_adds_the_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verbose: list[str]
+) -> None:
+    assert cli.run([*verbose, str(tmp_path)]) == 1
+    message = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in message
+    assert cli.run(["show", str(tmp_path)]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_log_file_holds_the_traceback_and_no_password(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "loco.log"
+    camera = "rtsp://someone:secret@127.0.0.1:9/live"
+    assert cli.run(["--log-file", str(log), "cameras", "--camera", camera]) == 1
+    assert cli.run(["show", str(tmp_path), "--log-file", str(log)]) == 1
+    text = log.read_text()
+    assert "DatasetError" in text
+    assert "rtsp://***@127.0.0.1" in text
+    assert "secret" not in text
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_log_file_that_cannot_be_written_is_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["--log-file", str(tmp_path / "none" / "x.log"), "cameras"]) == 1
+    assert "No such file or directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion_is_there(shell: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "loco_tools"],
+        env={**os.environ, "_LOCO_TOOLS_COMPLETE": f"{shell}_source"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "_LOCO_TOOLS_COMPLETE" in done.stdout

@@ -1,30 +1,37 @@
 """Every command: parse, call one public function, print.
 
 Results go to standard output, progress and messages to standard error. Exit code 0: done; 1: a
-fault that the message explains; 2: wrong usage.
+fault that the message explains; 2: wrong usage; 130: interrupted with Ctrl-C. With `--json`,
+standard output holds one JSON document, which is `{"error": ...}` when the command failed before
+it had an outcome.
 """
 
 import errno
+import platform
+import shlex
 import sys
+import time
 from collections.abc import Sequence
+from importlib.metadata import version
 
 import click
 
 from loco_tools.cli import benching, calibrating, cameras, dataset, labelling, station
+from loco_tools.cli.output import LOGGER, Output, add_output_options
+from loco_tools.cli.printing import wants_json, write_json
 from loco_tools.errors import LocoToolsError
-from loco_tools.progress import SILENT, RichProgress
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C: 128 and the number of the signal, as in a shell."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="loco-tools", prog_name="loco-tools")
-@click.option("--quiet", "-q", is_flag=True, help="No progress, results only.")
-@click.pass_context
-def cli(context: click.Context, quiet: bool) -> None:
+def cli() -> None:
     """From a camera and a table of metal parts to a trustworthy anomaly-detection benchmark.
 
     Start with `loco-tools demo`, which walks the whole path on a simulated station.
     """
-    context.obj = SILENT if quiet else RichProgress()
 
 
 for command in (
@@ -43,6 +50,7 @@ for command in (
     benching.report,
 ):
     cli.add_command(command)
+add_output_options(cli)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -52,26 +60,49 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; every fault becomes one message here."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    output, start = Output(), time.monotonic()
     try:
-        code = cli.main(arguments, prog_name="loco-tools", standalone_mode=False)
+        code = _run(words, output)
+        took_s = time.monotonic() - start
+        LOGGER.info("loco-tools %s: exit code %d, %.1f s", shlex.join(words), code, took_s)
+    finally:
+        output.close()
+    return code
+
+
+def _run(words: list[str], output: Output) -> int:
+    try:
+        code = cli.main(words, prog_name="loco-tools", standalone_mode=False, obj=output)
     except click.ClickException as error:
         error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted; what was finished is kept, run the command again to go on")
-    except LocoToolsError as error:
-        return _fail(str(error))
-    except OSError as error:
-        return _fail(_explain(error))
+        return _explain(error, error.format_message(), words, output, code=error.exit_code)
+    except (click.Abort, KeyboardInterrupt) as error:
+        message = "interrupted; what was finished is kept, run the command again to go on"
+        click.echo(f"loco-tools: {message}", err=True)
+        return _explain(error, message, words, output, code=INTERRUPTED)
+    except (LocoToolsError, OSError) as error:
+        message = _describe(error) if isinstance(error, OSError) else str(error)
+        click.echo(f"loco-tools: {message}", err=True)
+        return _explain(error, message, words, output, code=1)
     return code if isinstance(code, int) else 0
 
 
-def _fail(message: str) -> int:
-    click.echo(f"loco-tools: {message}", err=True)
-    return 1
+def _explain(
+    error: BaseException, message: str, words: list[str], output: Output, *, code: int
+) -> int:
+    """Log a fault, print it as JSON where JSON was asked for, and return its exit code."""
+    LOGGER.debug(
+        "loco-tools %s, Python %s, %s", version("loco-tools"), sys.version, platform.platform()
+    )
+    LOGGER.debug("the command failed", exc_info=error)
+    if wants_json(words) and not output.answered:
+        fault = {"type": type(error).__name__, "message": message, "exit_code": code}
+        write_json({"error": fault})
+    return code
 
 
-def _explain(error: OSError) -> str:
+def _describe(error: OSError) -> str:
     place = f"{error.filename}: " if error.filename else ""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return (

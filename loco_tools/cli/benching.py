@@ -11,9 +11,9 @@ from loco_tools.cli.printing import (
     PATH,
     command_line,
     end_with,
-    print_json,
     print_outcome,
-    print_results,
+    print_paths,
+    print_run,
 )
 from loco_tools.progress import Progress
 
@@ -162,20 +162,7 @@ def bench(
         chosen, class_paths, folder, progress, command=command_line(), retry_failed=retry_failed
     )
     written = write_report(folder)
-    if as_json:
-        print_json(
-            {
-                "results": str(outcome.results_csv),
-                "report": str(written),
-                "cells": len(outcome.records),
-                "reused": outcome.reused,
-                "failed": outcome.failed,
-                "not_repeated": len(outcome.kept),
-            }
-        )
-    else:
-        print_results(outcome)
-        click.echo(f"Results: {outcome.results_csv}\nReport:  {written}")
+    print_run(outcome, written, as_json=as_json)
     for line in sinks.fill(folder, progress):
         progress.note(line)
     end_with(outcome)
@@ -189,6 +176,7 @@ def bench(
     help="A Markdown file that gets conditions and tables, and a CSV file beside it.",
 )
 @_sink_options
+@AS_JSON
 @click.pass_obj
 def report(
     progress: Progress,
@@ -198,6 +186,7 @@ def report(
     publish: Path | None,
     mlflow: str | None,
     tensorboard: Path | None,
+    as_json: bool,
 ) -> None:
     """Write the report of a finished or unfinished run: HTML, and its tables as text.
 
@@ -208,10 +197,11 @@ def report(
 
     sinks = Sinks(mlflow, tensorboard)
     sinks.check()
-    click.echo(write_report(run))
+    written = {"report": write_report(run)}
     if publish is not None:
         from loco_tools.benchmark.report.publication import publish as publish_run
 
-        click.echo(publish_run(run, publish))
+        written["published"] = publish_run(run, publish)
+    print_paths(written, as_json=as_json)
     for line in sinks.fill(run, progress):
         progress.note(line)

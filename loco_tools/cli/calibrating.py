@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from loco_tools.cli.printing import AS_JSON, PATH, print_outcome
+from loco_tools.cli.printing import AS_JSON, PATH, print_json, print_outcome
 from loco_tools.progress import Progress
 
 BOARD = click.option(
@@ -38,7 +38,8 @@ def calibrate() -> None:
     help="The sheet to print on.",
 )
 @BOARD
-def calibrate_board(out: Path, paper: str, board_id: str) -> None:
+@AS_JSON
+def calibrate_board(out: Path, paper: str, board_id: str, as_json: bool) -> None:
     """Draw the board at true scale, to be printed at 100 % and laid or glued on something flat.
 
     Measure the sheet's line of 100 mm: if it is longer or shorter, tell `calibrate camera`.
@@ -50,7 +51,10 @@ def calibrate_board(out: Path, paper: str, board_id: str) -> None:
 
     board = board_of(board_id)
     write_sheet(out, board, paper)
-    click.echo(f"{out}: {board.describe()}; print it at 100 % and measure its line of 100 mm")
+    if as_json:
+        print_json({"sheet": str(out), "board": board_id, "paper": paper})
+    else:
+        click.echo(f"{out}: {board.describe()}; print it at 100 % and measure its line of 100 mm")
 
 
 @calibrate.command("camera")

@@ -12,9 +12,12 @@ from loco_tools.cli.printing import (
     print_figures,
     print_json,
     print_outcome,
+    print_paths,
 )
 from loco_tools.errors import DatasetError
 from loco_tools.progress import Progress
+
+STANDARD_OUTPUT = Path("-")
 
 
 @click.command()
@@ -103,8 +106,17 @@ def export(
 @click.argument("path", type=EXISTING)
 @click.option("--out", type=PATH, help="Default: data_cards/<class>.md")
 @click.option("--captures", type=EXISTING, help="Folder of the sessions that the class came from.")
+@AS_JSON
 @click.pass_obj
-def card(progress: Progress, /, *, path: Path, out: Path | None, captures: Path | None) -> None:
+def card(
+    progress: Progress,
+    /,
+    *,
+    path: Path,
+    out: Path | None,
+    captures: Path | None,
+    as_json: bool,
+) -> None:
     """Write the data card of a class, or bring it up to date; what people wrote in it stays.
 
     Example: loco-tools card data/angle
@@ -112,13 +124,22 @@ def card(progress: Progress, /, *, path: Path, out: Path | None, captures: Path 
     from loco_tools.cards.card import write_card
 
     target = out or Path("data_cards") / f"{path.resolve().name}.md"
-    click.echo(write_card(path, target, captures=captures, progress=progress))
+    written = write_card(path, target, captures=captures, progress=progress)
+    print_paths({"card": written}, as_json=as_json)
 
 
 @click.command()
 @click.argument("maps", type=EXISTING)
 @click.option("--data", type=EXISTING, required=True, help="The class that the maps belong to.")
-@click.option("--json", "json_file", type=PATH, help="Also write the figures to this file.")
+@click.option(
+    "--json",
+    "json_file",
+    metavar="[FILE]",
+    type=PATH,
+    is_flag=False,
+    flag_value=STANDARD_OUTPUT,
+    help="Print the metrics as JSON; with a file, write them there as well as printing tables.",
+)
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 @click.option(
     "--bootstrap",
@@ -160,6 +181,9 @@ def evaluate(
     evaluation = evaluate_folder(
         maps, load(data), progress, jobs=jobs, bootstrap=bootstrap, fpr=fpr
     )
+    if json_file == STANDARD_OUTPUT:
+        print_json(evaluation.metrics)
+        return
     if json_file is not None:
         files.write_json(json_file, evaluation.metrics)
     print_figures(evaluation.metrics)

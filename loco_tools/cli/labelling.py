@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from loco_tools.cli.printing import AS_JSON, EXISTING, PATH, print_outcome
+from loco_tools.cli.printing import AS_JSON, EXISTING, PATH, print_json, print_outcome, print_paths
 from loco_tools.progress import Progress
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def label() -> None:
 @label.command("config")
 @click.argument("class_name", metavar="CLASS")
 @TAXONOMY
-def label_config(class_name: str, taxonomy: str | None) -> None:
+@AS_JSON
+def label_config(class_name: str, taxonomy: str | None, as_json: bool) -> None:
     """Print the labelling configuration that follows from a class's taxonomy and plan.
 
     Example: loco-tools label config angle
@@ -48,7 +49,11 @@ def label_config(class_name: str, taxonomy: str | None) -> None:
     from loco_tools.annotations.taxonomy import load_taxonomy
     from loco_tools.plan import load_plan
 
-    click.echo(labelling_config(load_taxonomy(taxonomy or class_name), load_plan(class_name)))
+    config = labelling_config(load_taxonomy(taxonomy or class_name), load_plan(class_name))
+    if as_json:
+        print_json({"labelling_config": config})
+    else:
+        click.echo(config)
 
 
 @label.command("push")
@@ -134,6 +139,7 @@ def label_push(
     show_default=True,
     help="Seconds that the server may take for the snapshot.",
 )
+@AS_JSON
 @click.pass_obj
 def label_pull(
     progress: Progress,
@@ -144,6 +150,7 @@ def label_pull(
     token_file: Path | None,
     out: Path,
     timeout: float,
+    as_json: bool,
 ) -> None:
     """Fetch what was marked in a project, for loco-tools convert.
 
@@ -156,14 +163,15 @@ def label_pull(
     written = pull(
         url=url, project=project, token=token, out=out, timeout_s=timeout, progress=progress
     )
-    click.echo(written)
+    print_paths({"export": written}, as_json=as_json)
 
 
 @label.command("simulate")
 @click.argument("session", type=EXISTING)
 @TAXONOMY
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the annotator's hand.")
-def label_simulate(session: Path, taxonomy: str | None, seed: int) -> None:
+@AS_JSON
+def label_simulate(session: Path, taxonomy: str | None, seed: int, as_json: bool) -> None:
     """Let a simulated annotator mark a simulated session, as a Label Studio export.
 
     Example: loco-tools label simulate captures/angle/session-001
@@ -173,7 +181,8 @@ def label_simulate(session: Path, taxonomy: str | None, seed: int) -> None:
     from loco_tools.capture.session import read_session
 
     name = taxonomy or read_session(session).name
-    click.echo(annotate_session(session, load_taxonomy(name), seed=seed))
+    export = annotate_session(session, load_taxonomy(name), seed=seed)
+    print_paths({"export": export}, as_json=as_json)
 
 
 @click.command()

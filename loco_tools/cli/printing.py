@@ -1,13 +1,15 @@
-"""How outcomes are printed, and the arguments and options that several commands take."""
+"""Printing of outcomes, and the arguments and options that several commands take."""
 
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from loco_tools.cli.output import Output
 from loco_tools.errors import BenchmarkError
 
 if TYPE_CHECKING:
@@ -19,7 +21,26 @@ PATH = click.Path(path_type=Path)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 
 
+def wants_json(words: Sequence[str]) -> bool:
+    """Whether a command line asks for its outcome as JSON, also when it cannot be parsed.
+
+    `--json FILE` of `evaluate` writes a file and prints for people, so it does not count.
+    """
+    if "--json" not in words:
+        return False
+    after = words[words.index("--json") + 1 :][:1]
+    return "evaluate" not in words or not after or after[0].startswith("-")
+
+
 def print_json(content: Any) -> None:
+    """Print the outcome of the command as the one JSON document on standard output."""
+    write_json(content)
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.find_root().ensure_object(Output).answered = True
+
+
+def write_json(content: Any) -> None:
     click.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
@@ -43,7 +64,7 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
 
 
 def print_figures(metrics: dict[str, Any]) -> None:
-    """Print the figures of an evaluation as tables, and its notes."""
+    """Print the metrics of an evaluation as tables, and its notes."""
     from rich.console import Console
 
     from loco_tools.cli.evaluation_table import tables
@@ -53,6 +74,14 @@ def print_figures(metrics: dict[str, Any]) -> None:
         console.print(table)
     for note in metrics["notes"]:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_paths(paths: dict[str, Path], *, as_json: bool) -> None:
+    """Print the files that a command wrote: one a line, or as a JSON object with their names."""
+    if as_json:
+        print_json({name: str(path) for name, path in paths.items()})
+    else:
+        click.echo("\n".join(str(path) for path in paths.values()))
 
 
 def print_plan(plan: "Plan", *, as_json: bool) -> None:
@@ -67,13 +96,26 @@ def print_plan(plan: "Plan", *, as_json: bool) -> None:
     click.echo(f"{len(shots)} shots of {camera.width_px} x {camera.height_px} px")
     minutes = estimated_s(plan) * len(shots) / 60
     took = f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
-    click.echo(f"the twin would render them in about {took} on this machine")
+    click.echo(f"The digital twin would render them in about {took} on this machine.")
     for line in plan.shots:
         condition = line.defect or "good"
         click.echo(f"  {line.split:<11} {line.parts:>3} parts x {len(plan.views)}  {condition}")
 
 
-def print_results(outcome: "RunReport") -> None:
+def print_run(outcome: "RunReport", report: Path, *, as_json: bool) -> None:
+    """Print the results of a run as tables, and where its files lie."""
+    if as_json:
+        print_json(
+            {
+                "results": str(outcome.results_csv),
+                "report": str(report),
+                "cells": len(outcome.records),
+                "reused": outcome.reused,
+                "failed": outcome.failed,
+                "not_repeated": len(outcome.kept),
+            }
+        )
+        return
     from rich.console import Console
 
     from loco_tools.benchmark.run.results_csv import tables
@@ -81,18 +123,20 @@ def print_results(outcome: "RunReport") -> None:
     console = Console()
     for table in tables(outcome.records):
         console.print(table)
+    click.echo(f"Results: {outcome.results_csv}\nReport:  {report}")
 
 
 def end_with(outcome: "RunReport") -> None:
-    """End with exit code 1 and the errors when a cell failed."""
+    """Raise BenchmarkError with the error of each failed cell, when there is one."""
     if outcome.failed:
         lines = [f"  {record.cell}: {record.error}" for record in outcome.failures]
         if outcome.kept:
             lines.append(
-                f"{len(outcome.kept)} of them had failed before and were not repeated; "
-                "next step: mend the cause and add --retry-failed"
+                f"{len(outcome.kept)} of them failed in an earlier run and were not repeated; "
+                "next step: fix the cause, then add --retry-failed"
             )
-        raise BenchmarkError("\n".join([f"{outcome.failed} cells failed:", *lines]))
+        cells = "1 cell" if outcome.failed == 1 else f"{outcome.failed} cells"
+        raise BenchmarkError("\n".join([f"{cells} failed:", *lines]))
 
 
 def command_line() -> str:

@@ -14,9 +14,9 @@ from loco_tools.cli.printing import (
     end_with,
     print_json,
     print_plan,
-    print_results,
+    print_run,
 )
-from loco_tools.progress import SILENT, Progress, RichProgress
+from loco_tools.progress import Progress, RichProgress
 
 if TYPE_CHECKING:
     from loco_tools.capture.guide import Guide
@@ -27,8 +27,9 @@ CAPTURES = Path("captures")
 @click.command()
 @click.option("--out", type=PATH, default=Path("demo"), show_default=True, help="Its workspace.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the simulated parts.")
+@AS_JSON
 @click.pass_obj
-def demo(progress: Progress, out: Path, seed: int) -> None:
+def demo(progress: Progress, out: Path, seed: int, as_json: bool) -> None:
     """Walk the whole path on the simulated station: capture, annotate, convert, benchmark, report.
 
     Run again, it goes on where it stopped.
@@ -38,8 +39,7 @@ def demo(progress: Progress, out: Path, seed: int) -> None:
     from loco_tools.demo import run_demo
 
     outcome = run_demo(out, seed=seed, progress=progress)
-    print_results(outcome.run)
-    click.echo(f"Report: {outcome.report}")
+    print_run(outcome.run, outcome.report, as_json=as_json)
     end_with(outcome.run)
 
 
@@ -148,7 +148,7 @@ def _serve(guide: "Guide", host: str, port: int, progress: Progress) -> None:
 
     token = os.environ.get("LOCO_TOOLS_STATION_TOKEN") or None
     # also with --quiet: without the address nobody gets in
-    told = RichProgress() if progress is SILENT else progress
+    told = RichProgress() if click.get_current_context().find_root().obj.quiet else progress
     serve(guide, host=host, port=port, token=token, progress=told)
 
 

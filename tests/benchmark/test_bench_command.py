@@ -46,7 +46,7 @@ def test_a_failed_cell_is_listed_with_1_and_how_to_repeat_it(
     assert cli.run([*failing, "--json"]) == 1
     said = capsys.readouterr()
     assert json.loads(said.out)["not_repeated"] == 1
-    assert "1 of them had failed before and were not repeated" in said.err
+    assert "1 of them failed in an earlier run and were not repeated" in said.err
     assert "--retry-failed" in said.err
     assert cli.run([*failing, "--retry-failed"]) == 0
 
