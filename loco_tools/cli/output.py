@@ -44,7 +44,7 @@ class Output:
         """
         if name == "quiet":
             self.quiet = True
-        elif name == "log_file":
+        elif isinstance(value, Path):
             self._add_handler(logging.FileHandler(value, encoding="utf-8"))
         elif not self._verbose:
             self._verbose = True
