@@ -1,17 +1,15 @@
-"""Every fault that loco-tools can explain, as one family of exceptions.
+"""The exceptions that loco-tools raises, as one family.
 
 A message says what is wrong, what was expected, what was found, and what to do next. The command
-line prints it in one place (`loco_tools.cli`) and ends with exit code 1.
+line prints the message in one place (`loco_tools.cli`) and ends with exit code 1.
 """
 
 import difflib
 from collections.abc import Iterable
 
-MOST_LISTED = 20
-
 
 class LocoToolsError(Exception):
-    """A fault whose message is meant for the person at the keyboard."""
+    """The base class; the message is written for the person who uses loco-tools."""
 
 
 class DefinitionError(LocoToolsError):
@@ -31,9 +29,9 @@ class AnnotationError(LocoToolsError):
 
 
 class LabelStudioError(LocoToolsError):
-    """A Label Studio server cannot be reached, or does not do what it was asked to.
+    """A Label Studio server cannot be reached or has refused a request.
 
-    `temporary` says whether asking again later may help.
+    `temporary` is true when the same request may succeed later.
     """
 
     def __init__(self, message: str, *, temporary: bool = False) -> None:
@@ -60,14 +58,12 @@ class MissingExtraError(LocoToolsError):
 
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:
-    """A hint that names the nearest known name, and the known ones, at most `MOST_LISTED` of them.
+    """A hint with the nearest known name and all known names; the list is never cut.
 
     >>> did_you_mean("patchore", ["patchcore", "simplenet"])
     'did you mean "patchcore"? (known: patchcore, simplenet)'
     """
     names = sorted(known)
-    shown = names[:MOST_LISTED]
-    more = [f"and {len(names) - MOST_LISTED} more"] if len(names) > MOST_LISTED else []
-    listing = ", ".join([*shown, *more]) if names else "none"
+    listing = ", ".join(names) or "none"
     near = difflib.get_close_matches(got, names, n=1, cutoff=0.5)
     return f'did you mean "{near[0]}"? (known: {listing})' if near else f"known: {listing}"

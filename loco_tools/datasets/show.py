@@ -13,7 +13,7 @@ from loco_tools import files
 from loco_tools.datasets.images import Pixels, encode_png
 from loco_tools.datasets.sample import DatasetClass, Defect, Sample
 from loco_tools.datasets.summary import Summary, saturation_text, summarise
-from loco_tools.datasets.validation.findings import printable
+from loco_tools.wording import plural, printable
 
 COLOURS = {"structural": (255, 140, 0), "logical": (0, 190, 255)}
 """RGB of outlines by kind; chosen to differ for colour-blind eyes, and from grey metal."""
@@ -66,7 +66,7 @@ def rows_of(dataset: DatasetClass, *, examples: int = 3) -> Iterator[Row]:
         if samples:
             by_view = sorted(samples, key=lambda sample: sample.view or "")
             tiles = tuple(_whole(sample, None) for sample in _spread(by_view, 2 * examples))
-            yield Row(f"good, {split}", "good", (_count(len(samples), "image"),), tiles)
+            yield Row(f"good, {split}", "good", (plural(len(samples), "image"),), tiles)
     found: dict[tuple[str, str], dict[Path, tuple[Sample, Defect]]] = {}
     masks: dict[tuple[str, str], int] = {}
     for sample in dataset:
@@ -78,7 +78,7 @@ def rows_of(dataset: DatasetClass, *, examples: int = 3) -> Iterator[Row]:
         pairs = list(found[kind, name].values())
         details = (
             f"{kind} defect",
-            f"{_count(len(pairs), 'image')}, {_count(masks[kind, name], 'mask')}",
+            f"{plural(len(pairs), 'image')}, {plural(masks[kind, name], 'mask')}",
             f"saturates at {saturation_text(pairs[0][1])}".replace("at whole", "at the whole"),
         )
         chosen = _spread(pairs, examples)
@@ -130,11 +130,11 @@ def compose(summary: Summary, rows: Sequence[Row], examples: int) -> Pixels:
         colour=_BLACK,
         width=width,
     )
-    line = f"{images}; {_count(len(summary.defects), 'defect type')}, "
+    line = f"{images}; {plural(len(summary.defects), 'defect type')}, "
     _write(
         draw,
         (_GAP, 44),
-        line + _count(summary.masks, "mask"),
+        line + plural(summary.masks, "mask"),
         size=14,
         colour=_GRAY,
         width=width - 2 * _GAP,
@@ -252,7 +252,3 @@ def _spread(items: Sequence[Item], count: int) -> list[Item]:
     if len(items) <= count:
         return list(items)
     return [items[round(n * (len(items) - 1) / max(1, count - 1))] for n in range(count)]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

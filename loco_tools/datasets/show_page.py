@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from loco_tools.datasets.images import data_url
 from loco_tools.datasets.summary import DEFECT_COLUMNS, Summary
-from loco_tools.datasets.validation.findings import printable
+from loco_tools.wording import printable
 
 if TYPE_CHECKING:
     from loco_tools.datasets.show import Row, Tile

@@ -7,7 +7,7 @@ from typing import Any
 
 from loco_tools.datasets.sample import DatasetClass, Defect, Sample
 from loco_tools.datasets.sidecar import read_records, sidecar_path
-from loco_tools.datasets.validation.findings import printable
+from loco_tools.wording import printable
 
 
 @dataclass(frozen=True)

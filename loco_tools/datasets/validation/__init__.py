@@ -16,7 +16,7 @@ from loco_tools.datasets.validation.class_tree import (
 )
 from loco_tools.datasets.validation.defects_config import check_config, check_use
 from loco_tools.datasets.validation.file_inspection import Inspection, inspect_image, inspect_mask
-from loco_tools.datasets.validation.findings import Findings, Report, listed
+from loco_tools.datasets.validation.findings import Findings, Report
 from loco_tools.datasets.validation.layout_ad import check_ad
 from loco_tools.datasets.validation.layout_loco import check_autovi, check_loco
 from loco_tools.datasets.validation.names import check_clashes
@@ -30,6 +30,7 @@ from loco_tools.datasets.validation.pixels import (
 from loco_tools.datasets.validation.sidecar import check_sidecar, read_sidecar
 from loco_tools.errors import DatasetError
 from loco_tools.progress import SILENT, Progress
+from loco_tools.wording import listed
 
 _CHECKS = {"mvtec_loco": check_loco, "autovi": check_autovi, "mvtec_ad": check_ad}
 

@@ -10,7 +10,8 @@ from typing import Any
 from loco_tools.datasets.mvtec_loco import CONFIG
 from loco_tools.datasets.validation.class_tree import MaskFile
 from loco_tools.datasets.validation.file_inspection import Inspection
-from loco_tools.datasets.validation.findings import Report, listed
+from loco_tools.datasets.validation.findings import Report
+from loco_tools.wording import listed
 
 _KEYS = ("defect_name", "pixel_value", "saturation_threshold", "relative_saturation")
 _HUGE = 1e12  # pixels; also refuses NaN and infinity

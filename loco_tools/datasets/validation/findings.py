@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from loco_tools.datasets.tree import natural_key
+from loco_tools.wording import plural, printable
 
 Severity = Literal["error", "warning"]
 
@@ -132,7 +133,7 @@ class Findings:
             for code, count in shown.items()
             if count > limit_per_code
         ]
-        summary = f"{_count(self.errors, 'error')}, {_count(self.warnings, 'warning')}"
+        summary = f"{plural(self.errors, 'error')}, {plural(self.warnings, 'warning')}"
         verdict = f"sound ({self.layout})" if not self.findings else f"{self.layout}; {summary}"
         return "\n".join([*lines, f"{self.path}: {verdict}"])
 
@@ -166,19 +167,3 @@ class Report:
                 key=lambda f: (f.severity, natural_key(f.file), f.code, f.found),
             )
         )
-
-
-def printable(text: str) -> str:
-    """A name as text that any output can take: bytes that are no UTF-8 and controls are escaped."""
-    safe = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in safe)
-
-
-def listed(names: list[str], limit: int = 5) -> str:
-    """The first few of many names."""
-    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + rest
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

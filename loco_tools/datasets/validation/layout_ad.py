@@ -10,7 +10,7 @@ from loco_tools.datasets.validation.class_tree import (
     name_of,
     stem_of,
 )
-from loco_tools.datasets.validation.findings import Report, listed
+from loco_tools.datasets.validation.findings import Report
 from loco_tools.datasets.validation.names import (
     check_files,
     check_good_masks,
@@ -20,6 +20,7 @@ from loco_tools.datasets.validation.names import (
     require_folder,
     require_good,
 )
+from loco_tools.wording import listed
 
 _SEEN_BY_OFFICIAL_TOOL = re.compile(r"[A-Za-z_]+")
 

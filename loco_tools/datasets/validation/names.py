@@ -15,7 +15,8 @@ from loco_tools.datasets.validation.class_tree import (
     parent_of,
     stem_of,
 )
-from loco_tools.datasets.validation.findings import Report, listed
+from loco_tools.datasets.validation.findings import Report
+from loco_tools.wording import listed
 
 _NUMBER = re.compile(r"\d{3,}", re.ASCII)
 

@@ -7,7 +7,8 @@ from loco_tools.datasets.images import MAX_PIXELS
 from loco_tools.datasets.sample import Layout
 from loco_tools.datasets.validation.class_tree import Contents, ImageFile, MaskFile, parent_of
 from loco_tools.datasets.validation.file_inspection import GRAY, RGB, Inspection
-from loco_tools.datasets.validation.findings import Report, listed
+from loco_tools.datasets.validation.findings import Report
+from loco_tools.wording import listed
 
 Inspections = Mapping[str, Inspection]
 

@@ -10,7 +10,8 @@ from loco_tools.datasets.sample import Kind
 from loco_tools.datasets.sidecar import sidecar_path
 from loco_tools.datasets.validation.class_tree import ImageFile
 from loco_tools.datasets.validation.file_inspection import Inspection
-from loco_tools.datasets.validation.findings import Report, listed
+from loco_tools.datasets.validation.findings import Report
+from loco_tools.wording import listed
 
 Records = Mapping[str, Mapping[str, Any]]
 
