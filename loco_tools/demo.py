@@ -10,6 +10,7 @@ from loco_tools.annotations.taxonomy import load_taxonomy
 from loco_tools.benchmark.report import write_report
 from loco_tools.benchmark.run.runner import RunReport, run
 from loco_tools.benchmark.suite import load_suite
+from loco_tools.capture.session_opening import SessionRequest
 from loco_tools.capture.unattended import capture
 from loco_tools.datasets import load
 from loco_tools.plan import load_plan
@@ -52,7 +53,9 @@ def run_demo(workspace: Path, *, seed: int = 0, progress: Progress = SILENT) -> 
 
 def _make_class(name: str, workspace: Path, seed: int, progress: Progress) -> Path:
     plan, taxonomy = load_plan(name).for_demo(), load_taxonomy(name)
-    session = capture(plan, captures=workspace / "captures", seed=seed, progress=progress)
+    session = capture(
+        SessionRequest(plan, captures=workspace / "captures", seed=seed), progress=progress
+    )
     export = annotate_session(session, taxonomy, seed=seed)
     convert(export, out_root=workspace / "data", taxonomy=taxonomy, progress=progress)
     made = workspace / "data" / name

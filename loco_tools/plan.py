@@ -173,7 +173,7 @@ class View(Schema):
     elevation_deg: Annotated[float, Field(gt=0, le=90)] = 90.0
 
 
-class Camera(Schema):
+class CameraSettings(Schema):
     """The picture that is wanted: its size, and how many millimetres of table it spans.
 
     The optional settings are left as the camera has them when they are not given.
@@ -304,7 +304,7 @@ class Plan(Schema):
     schema_version: Literal[1]
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     part: Part
-    camera: Camera
+    camera: CameraSettings
     views: tuple[View, ...] = Field(min_length=1)
     shots: tuple[Shots, ...] = Field(min_length=1)
     gates: Gates = Gates()

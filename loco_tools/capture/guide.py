@@ -1,13 +1,14 @@
-"""The operator's walk through a plan; the terminal, the station page and scripts drive it.
+"""The operator's way through a plan; the terminal, the station page and scripts use it.
 
-    with open_guide(load_plan("angle"), camera="opencv:0") as guide:
+    request = SessionRequest(load_plan("angle"), camera="opencv:0")
+    with open_guide(request) as guide:
         while guide.current is not None:
             print(guide.instruction())
             candidate = guide.shoot()
             guide.accept() if candidate.passed else guide.discard()
 
-Nothing of a candidate is on the disk until it is accepted; what is accepted stays, whatever
-happens to the process afterwards.
+A candidate is written to the disk only when it is accepted. An accepted photograph stays on the
+disk, whatever happens to the process afterwards.
 """
 
 import contextlib
@@ -27,31 +28,33 @@ from loco_tools.capture.cameras import Camera, Frame, open_camera
 from loco_tools.capture.checks.frame_inspector import Inspector, reference_of
 from loco_tools.capture.checks.gates import Verdict
 from loco_tools.capture.session import (
-    Mark,
     OverriddenBy,
-    Progressed,
     Session,
+    SessionProgress,
     Shot,
-    append,
-    settled,
+    StatusChange,
+    append_to_journal,
+    count_progress,
+    read_journal,
 )
 from loco_tools.capture.session_opening import (
+    SessionRequest,
     choose_session,
-    connect_again,
     open_session,
+    reconnect_camera,
     refuse_drift,
 )
 from loco_tools.datasets.images import Pixels, write_png
 from loco_tools.errors import CaptureError
 from loco_tools.lock import held
-from loco_tools.plan import Plan, PlannedShot
+from loco_tools.plan import PlannedShot
 
 Status = Literal["open", "done", "skipped"]
 
 
 @dataclass(frozen=True)
 class Step:
-    """A planned shot and how far it is."""
+    """A planned shot and its status."""
 
     shot: PlannedShot
     status: Status
@@ -59,77 +62,59 @@ class Step:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A frame that was taken and is neither accepted nor thrown away."""
+    """A photograph that was taken and is neither accepted nor discarded yet."""
 
     shot: PlannedShot
     frame: Frame
     measurements: dict[str, float]
     verdicts: tuple[Verdict, ...]
     taken: str | None = None
-    """When, ISO 8601 with the offset; None when it is simulated."""
+    """When it was taken, ISO 8601 with the offset; None when it is simulated."""
 
     @property
     def failed(self) -> tuple[Verdict, ...]:
-        """The verdicts of the gates that it fails."""
+        """The verdicts of the quality gates that it fails."""
         return tuple(verdict for verdict in self.verdicts if not verdict.passed)
 
     @property
     def passed(self) -> bool:
-        """Whether it passes every gate."""
+        """Whether it passes every quality gate."""
         return not self.failed
+
+    @property
+    def fault(self) -> str:
+        """What the failed gates found and advise, in words; empty if all gates passed."""
+        return "; ".join(verdict.words for verdict in self.failed)
 
 
 @contextlib.contextmanager
-def open_guide(
-    plan: Plan,
-    *,
-    camera: str = "twin",
-    captures: Path = Path("captures"),
-    session: str | None = None,
-    new: bool = False,
-    seed: int = 0,
-    calibration: Path | None = None,
-    skipped: bool = False,
-) -> Iterator["Guide"]:
-    """Begin a session, or go on with one, and hold its lock and its camera for the block.
-
-    Without `session`, the newest unfinished session of the class goes on, and a new one begins
-    when there is none or when `new` is set.
-
-    Args:
-        plan: what to photograph.
-        camera: as `--camera` takes it.
-        captures: folder of all sessions.
-        session: name of the session to begin or to go on with.
-        new: begin a new session even if one is unfinished.
-        seed: of the parts that the twin renders; real cameras ignore it.
-        calibration: what `loco-tools calibrate camera` wrote for this camera; gives the scale. A
-            session that has none yet takes it in, whenever it began.
-        skipped: take up the shots again that were skipped earlier.
+def open_guide(request: SessionRequest) -> Iterator["Guide"]:
+    """Begin or continue a session; hold its lock and its camera for the `with` block.
 
     Raises:
         CaptureError: another process writes the session, the camera cannot be used, or camera,
             plan, seed, settings or calibration are not those that the session began with.
     """
-    scale = None if calibration is None else read_calibration(calibration)
-    device = open_camera(camera, plan, seed=seed)
-    folder = choose_session(plan, captures / plan.name, session, new=new, skipped=skipped)
-    with held(folder, CaptureError, "begin another session with --new"), device:
-        guide = Guide(folder, open_session(folder, plan, device, seed, scale), device)
-        if skipped:
-            guide.take_up_skipped()
+    calibration = None if request.calibration is None else read_calibration(request.calibration)
+    camera = open_camera(request.camera, request.plan, seed=request.seed)
+    folder = choose_session(request)
+    with held(folder, CaptureError, "begin another session with --new"), camera:
+        record = open_session(folder, request.plan, camera, request.seed, calibration)
+        guide = Guide(folder, record, camera)
+        if request.skipped:
+            guide.reopen_skipped()
         yield guide
 
 
 class Guide:
-    """Where a session is and what comes next.
+    """The state of a session: which shots are done, and which one is next.
 
-    Not safe for use by several threads at once. Whoever opens one holds the session's lock: see
+    A guide must not be used by several threads at once. Its user holds the session's lock: see
     `open_guide`.
 
     Attributes:
         folder: of the session.
-        record: under which conditions it is taken.
+        record: the conditions under which the session is taken.
         camera: connected.
     """
 
@@ -138,45 +123,57 @@ class Guide:
         self.record = record
         self.camera = camera
         self._planned = {planned.shot: planned for planned in record.plan.planned_shots()}
-        self._settled = settled(folder)
+        self._journal = read_journal(folder)
         self._candidate: Candidate | None = None
         self._inspector = Inspector(folder, record)
 
     def steps(self) -> list[Step]:
-        """Every planned shot in the order they are taken: all views of a part before the next."""
-        return [Step(shot, self._status(shot)) for shot in self._planned.values()]
+        """Every planned shot in the order of the plan: all views of a part before the next part."""
+        steps = []
+        for name, shot in self._planned.items():
+            entry = self._journal.get(name)
+            status: Status = "done" if isinstance(entry, Shot) else "skipped"
+            steps.append(Step(shot, status if entry else "open"))
+        return steps
 
     @property
     def current(self) -> PlannedShot | None:
-        """The shot to take next: the first that is open; None when there is none left."""
+        """The shot to take next: the first open one, or None if no shot is open."""
         return next((shot for shot in self._planned.values() if self._is_open(shot)), None)
 
     @property
     def candidate(self) -> Candidate | None:
-        """The frame that waits to be accepted or thrown away."""
+        """The photograph that waits to be accepted or discarded."""
         return self._candidate
 
-    def progress(self) -> Progressed:
-        """How many shots are taken and skipped, of how many."""
-        found = [entry for name, entry in self._settled.items() if name in self._planned]
-        done = sum(isinstance(entry, Shot) for entry in found)
-        return Progressed(done, len(self._planned), len(found) - done)
+    def progress(self) -> SessionProgress:
+        """The number of shots that are done, planned and skipped."""
+        return count_progress(self._planned, self._journal)
 
     def instruction(self) -> str:
-        """What the operator is to do now, in a sentence or three."""
+        """What the operator has to do now, in one to three sentences."""
         shot, far = self.current, self.progress()
         if shot is None:
             skipped = f", {far.skipped} skipped" if far.skipped else ""
             return f"Everything is done: {far.done} of {far.planned} shots taken{skipped}."
+        parts = list(dict.fromkeys(planned.part for planned in self._planned.values()))
+        part = f"part {parts.index(shot.part) + 1} of {len(parts)}"
+        condition = (
+            f"a part with: {shot.defect.replace('_', ' ')}" if shot.defect else "a good part"
+        )
+        is_mounted = any(entry.part == shot.part for entry in self._shots())
+        mount = f"Keep {part} ({condition})." if is_mounted else f"Mount {part}: {condition}."
+        views = [view.name for view in self.record.plan.views]
+        view = f"View {views.index(shot.view) + 1} of {len(views)}: {shot.view}."
         left = far.planned - far.done - far.skipped
-        return f"{self._mount(shot)} {self._aim(shot)} {left} shot{'s' * (left != 1)} left."
+        return f"{mount} {view} {left} shot{'s' * (left != 1)} left."
 
     def reference(self, view: str) -> Path | None:
         """The photograph that a view is compared with: its first good one of this session."""
-        first = reference_of(view, self._taken())
+        first = reference_of(view, self._shots())
         return None if first is None else self.folder / first.file
 
-    def live(self) -> Pixels:
+    def live_picture(self) -> Pixels:
         """A picture (H, W, 3) uint8 RGB to aim by. Blocks as `Camera.preview` does.
 
         Raises:
@@ -186,216 +183,180 @@ class Guide:
         return self.camera.preview(self.current or last)
 
     def reconnect(self) -> None:
-        """Connect the camera anew, after it was lost or has drifted; blocks as `connect` does.
+        """Connect the camera again after it was lost or has drifted; blocks as `connect` does.
 
         Raises:
             CaptureError: it does not come back, or not with the settings of the session.
         """
-        connect_again(self.folder, self.record, self.camera)
+        reconnect_camera(self.folder, self.record, self.camera)
 
     def shoot(self) -> Candidate:
-        """Photograph the current shot and judge it; nothing is written. Blocks as the camera does.
+        """Photograph the current shot and check it; nothing is written. Blocks as the camera does.
 
-        A real camera takes a second frame right after, to see whether anything moves.
+        A second frame of a real camera shows whether anything moves.
 
         Raises:
-            CaptureError: nothing is left to shoot, the camera fails, its frame has another size
-                than the plan wants, or its settings are no longer those of the session.
+            CaptureError: no shot is open, the camera fails, its frame has another size than the
+                plan asks for, or its settings are no longer those of the session.
         """
         self._candidate = None
-        shot = self._wanted()
-        taken = None if self.camera.simulated else _now()
-        frame = self._frame(shot)
-        second = None if self.camera.simulated else self._frame(shot).image
+        shot = self._require_current()
+        now = datetime.datetime.now().astimezone().isoformat(timespec="milliseconds")
+        is_real = not self.camera.simulated
+        frame = self._take_frame(shot)
+        second = self._take_frame(shot).image if is_real else None
         refuse_drift(self.folder, self.record, self.camera)
-        measurements, verdicts = self._inspector.inspect(shot, frame.image, second, self._taken())
-        self._candidate = Candidate(shot, frame, measurements, verdicts, taken)
+        measurements, verdicts = self._inspector.inspect(shot, frame.image, second, self._shots())
+        self._candidate = Candidate(shot, frame, measurements, verdicts, now if is_real else None)
         return self._candidate
 
     def accept(self, *, override: bool = False, by: OverriddenBy = "operator") -> Shot:
         """Keep the candidate: its image goes to the disk, then its line into the journal.
 
         Args:
-            override: keep it even if it fails gates; the journal says which, and by whom.
+            override: keep it even if it fails gates; the journal records which, and by whom.
             by: who overrides.
 
         Raises:
             CaptureError: there is no candidate, it fails a gate and `override` is not set, or the
-                disk is full; the candidate is still there then.
+                disk is full; the candidate is kept then.
         """
-        candidate = self._offered()
-        if candidate.failed and not override:
-            words = "; ".join(verdict.words for verdict in candidate.failed)
+        candidate = self._candidate
+        if candidate is None:
             raise CaptureError(
-                f"{candidate.shot.shot}: {words}; next step: do so and retake it, or accept it "
-                "nevertheless"
+                f"{self.folder}: no photograph waits to be accepted; next step: shoot"
             )
-        with self._explained(f"{candidate.shot.shot} cannot be written; it is not taken"):
-            shot = self._store(candidate, by)
-        self._settled[shot.shot] = shot
+        name = candidate.shot.shot
+        if candidate.failed and not override:
+            raise CaptureError(
+                f"{name}: {candidate.fault}; next step: do that and retake it, or accept it anyway"
+            )
+        image = self.folder / "images" / f"{name}.png"
+        overridden = tuple(verdict.gate for verdict in candidate.failed)
+        with self._explain_disk_errors(f"{name} cannot be written; it is not taken"):
+            _write_photograph(image, self.folder / "truth" / name, candidate.frame)
+            shot = Shot(
+                **candidate.shot._asdict(),
+                file=image.relative_to(self.folder).as_posix(),
+                sha256=files.sha256_of(image),
+                simulated=self.camera.simulated,
+                measurements=candidate.measurements,
+                overridden=overridden,
+                overridden_by=by if overridden else None,
+                taken=candidate.taken,
+            )
+            append_to_journal(self.folder, shot)
+        self._journal[name] = shot
         self._candidate = None
         return shot
 
     def retake(self) -> Candidate:
-        """Throw the candidate away, if there is one, and shoot again; see `shoot`."""
+        """Discard the candidate, if there is one, and shoot again; see `shoot`."""
         return self.shoot()
 
     def discard(self) -> None:
-        """Throw the candidate away, if there is one."""
+        """Discard the candidate, if there is one."""
         self._candidate = None
 
     def skip(self, reason: str = "", *, whole_part: bool = False) -> PlannedShot:
-        """Leave out the current shot, or all open shots of its part; `undo` takes it back.
+        """Skip the current shot, or all open shots of its part; `undo` reverts it.
 
         Returns:
             The shot that was skipped.
 
         Raises:
-            CaptureError: nothing is left to skip.
+            CaptureError: no shot is open.
         """
-        current = self._wanted()
+        current = self._require_current()
         shots = [current]
         if whole_part:
-            same = (shot for shot in self._planned.values() if shot.part == current.part)
-            shots = [shot for shot in same if self._is_open(shot)]
-        marks = [Mark(shot=shot.shot, mark="skipped", reason=reason) for shot in shots]
-        self._note(*marks)
+            same_part = (shot for shot in self._planned.values() if shot.part == current.part)
+            shots = [shot for shot in same_part if self._is_open(shot)]
+        self._record(*(StatusChange(shot=s.shot, mark="skipped", reason=reason) for s in shots))
         return current
 
     def undo(self) -> PlannedShot | None:
-        """Open the last shot again that was accepted or skipped; a candidate is thrown away.
+        """Reopen the last shot that was accepted or skipped, and discard the candidate.
 
         Returns:
             The shot, or None when there is none.
         """
         self._candidate = None
-        last = next((name for name in reversed(self._settled) if name in self._planned), None)
+        last = next((name for name in reversed(self._journal) if name in self._planned), None)
         if last is None:
             return None
-        self._note(Mark(shot=last, mark="undone"))
-        # the mark is on the disk: whatever breaks off from here, the shot is open
-        (self.folder / _image_of(last)).unlink(missing_ok=True)
+        self._record(StatusChange(shot=last, mark="undone"))
+        # From here on the shot is open, even if the process is killed: the journal says so.
+        (self.folder / "images" / f"{last}.png").unlink(missing_ok=True)
         shutil.rmtree(self.folder / "truth" / last, ignore_errors=True)
         return self._planned[last]
 
-    def take_up_skipped(self) -> None:
-        """Open every shot again that was skipped."""
-        skipped = [name for name, entry in self._settled.items() if isinstance(entry, Mark)]
-        marks = [Mark(shot=name, mark="undone", reason="taken up again") for name in skipped]
-        self._note(*marks)
+    def reopen_skipped(self) -> None:
+        """Open every skipped shot again."""
+        skipped = [name for name, entry in self._journal.items() if not isinstance(entry, Shot)]
+        self._record(
+            *(StatusChange(shot=s, mark="undone", reason="taken up again") for s in skipped)
+        )
 
-    def _note(self, *marks: Mark) -> None:
-        """Write marks into the journal, then act on them."""
-        if marks:
-            with self._explained("the journal cannot be written; nothing has changed"):
-                append(self.folder, *marks)
+    def _record(self, *changes: StatusChange) -> None:
+        """Write changes of status into the journal, then apply them."""
+        if changes:
+            with self._explain_disk_errors("the journal cannot be written; nothing has changed"):
+                append_to_journal(self.folder, *changes)
         self._candidate = None
-        for mark in marks:
-            if mark.mark == "undone":
-                del self._settled[mark.shot]
+        for change in changes:
+            if change.mark == "undone":
+                del self._journal[change.shot]
             else:
-                self._settled[mark.shot] = mark
+                self._journal[change.shot] = change
 
     @contextlib.contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
+    def _explain_disk_errors(self, consequence: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise CaptureError(
-                f"{self.folder}: {what} ({error.strerror}); next step: make room on the disk, then "
-                "do the same again"
+                f"{self.folder}: {consequence} ({error.strerror}); next step: make room on the "
+                "disk, then do the same again"
             ) from error
 
-    def _store(self, candidate: Candidate, by: OverriddenBy) -> Shot:
-        planned, image = candidate.shot, self.folder / _image_of(candidate.shot.shot)
-        _write_truth(self.folder, planned, candidate.frame)
-        write_png(image, candidate.frame.image)
-        _sync_folder(image.parent)
-        overridden = tuple(verdict.gate for verdict in candidate.failed)
-        shot = Shot(
-            **planned._asdict(),
-            file=image.relative_to(self.folder).as_posix(),
-            sha256=files.sha256_of(image),
-            simulated=self.camera.simulated,
-            measurements=candidate.measurements,
-            overridden=overridden,
-            overridden_by=by if overridden else None,
-            taken=candidate.taken,
-        )
-        append(self.folder, shot)
-        return shot
-
-    def _frame(self, shot: PlannedShot) -> Frame:
+    def _take_frame(self, shot: PlannedShot) -> Frame:
         frame = self.camera.frame(shot)
         camera = self.record.plan.camera
-        wanted = (camera.height_px, camera.width_px, 3)
-        if frame.image.shape != wanted:
+        expected = (camera.height_px, camera.width_px, 3)
+        if frame.image.shape != expected:
             raise CaptureError(
-                f"the camera gave a frame of {frame.image.shape} (height, width, channels), the "
-                f"plan wants {wanted}; next step: set the camera's size, or change the plan"
+                f"camera {self.camera.identity}: expected a frame of {expected} (height, width, "
+                f"channels) as the plan says, got {frame.image.shape}; next step: set the camera's "
+                "picture size, or change the plan"
             )
         return frame
 
-    def _taken(self) -> list[Shot]:
-        return [entry for entry in self._settled.values() if isinstance(entry, Shot)]
-
-    def _status(self, shot: PlannedShot) -> Status:
-        entry = self._settled.get(shot.shot)
-        if entry is None:
-            return "open"
-        return "done" if isinstance(entry, Shot) else "skipped"
+    def _shots(self) -> list[Shot]:
+        return [entry for entry in self._journal.values() if isinstance(entry, Shot)]
 
     def _is_open(self, shot: PlannedShot) -> bool:
-        return shot.shot not in self._settled
+        return shot.shot not in self._journal
 
-    def _wanted(self) -> PlannedShot:
+    def _require_current(self) -> PlannedShot:
         current = self.current
         if current is None:
             raise CaptureError(
                 f"{self.folder}: every shot of the plan is taken or skipped; next step: undo one, "
-                "take up the skipped ones with --skipped, or begin anew with --new"
+                "reopen the skipped ones with --skipped, or begin a new session with --new"
             )
         return current
 
-    def _offered(self) -> Candidate:
-        if self._candidate is None:
-            raise CaptureError(f"{self.folder}: no frame waits to be accepted; next step: shoot")
-        return self._candidate
 
-    def _mount(self, shot: PlannedShot) -> str:
-        parts = list(dict.fromkeys(planned.part for planned in self._planned.values()))
-        number = f"part {parts.index(shot.part) + 1} of {len(parts)}"
-        defect = shot.defect and shot.defect.replace("_", " ")
-        what = "a good part" if defect is None else f"a part with: {defect}"
-        first = not any(entry.part == shot.part for entry in self._taken())
-        return f"Mount {number}: {what}." if first else f"Keep {number} ({what})."
-
-    def _aim(self, shot: PlannedShot) -> str:
-        views = [view.name for view in self.record.plan.views]
-        return f"View {views.index(shot.view) + 1} of {len(views)}: {shot.view}."
-
-
-def _image_of(shot: str) -> Path:
-    return Path("images") / f"{shot}.png"
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the disk keep the new names in a folder, not only what the files hold."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _now() -> str:
-    return datetime.datetime.now().astimezone().isoformat(timespec="milliseconds")
-
-
-def _write_truth(folder: Path, shot: PlannedShot, frame: Frame) -> None:
-    target = folder / "truth" / shot.shot
-    shutil.rmtree(target, ignore_errors=True)
+def _write_photograph(image: Path, truth: Path, frame: Frame) -> None:
+    """Write the image and the true masks of a frame, so that they survive a power cut."""
+    shutil.rmtree(truth, ignore_errors=True)
     for number, defect in enumerate(frame.truth):
-        write_png(target / f"{number}_{defect.name}.png", defect.mask.astype(np.uint8) * 255)
+        write_png(truth / f"{number}_{defect.name}.png", defect.mask.astype(np.uint8) * 255)
+    write_png(image, frame.image)
+    if os.name == "posix":  # Sync the folder too: it holds the new file's name.
+        descriptor = os.open(image.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

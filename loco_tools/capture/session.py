@@ -1,18 +1,19 @@
 """A capture session on disk: `captures/<class>/<session>/`.
 
-`session.json` says under which conditions the photographs were taken, `shots.jsonl` is an
-append-only journal, `images/` holds the photographs. A simulated session also has
+`session.json` records the conditions under which the photographs are taken, `shots.jsonl` is an
+append-only journal, and `images/` holds the photographs. A simulated session also has
 `truth/<shot>/<n>_<defect>.png`, one exact mask (0/255) per defect instance.
 
-The journal has one line per accepted shot, and one line (`Mark`) whenever an operator skips a shot
-or takes a shot or a skip back. A shot enters it after its image is safely on the disk, and is taken
-back before its image goes, so a session that was interrupted at any moment lacks at most the shot
-in flight, and whoever opens it again can go on.
+The journal has one line for each accepted photograph (`Shot`), and one line (`StatusChange`)
+whenever an operator skips a shot, or undoes a photograph or a skip. The line of a photograph is
+written after its image is safely on the disk, and an undo is written before the image is deleted.
+A session that is interrupted at any moment therefore lacks at most the shot that was being taken,
+and can be continued.
 """
 
 import datetime
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,7 +21,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from loco_tools import files
-from loco_tools.capture.calibration.record import Calibration
+from loco_tools.capture.calibration.record import CameraCalibration
 from loco_tools.errors import CaptureError, DefinitionError
 from loco_tools.plan import Kind, Plan, Split
 from loco_tools.schema import Schema, read_json
@@ -33,7 +34,7 @@ OverriddenBy = Literal["operator", "unattended"]
 
 
 class CameraRecord(Schema):
-    """Which camera took the photographs, what was asked of it, and what it did."""
+    """The camera of a session, the settings of the plan and the settings that were read back."""
 
     identity: str
     requested: dict[str, float | str]
@@ -41,10 +42,10 @@ class CameraRecord(Schema):
 
 
 class Session(Schema):
-    """What `session.json` holds.
+    """The content of `session.json`.
 
-    `px_per_mm` is the scale in the part's plane, by view: that of the calibration, or the one that
-    a simulated camera has by construction; empty when nobody knows it.
+    `px_per_mm` is the scale in the part's plane for each view. It comes from the calibration, or
+    from a simulated camera, which knows its scale exactly; it is empty if the scale is unknown.
     """
 
     schema_version: Literal[1] = 1
@@ -55,7 +56,7 @@ class Session(Schema):
     seed: int | None
     camera: CameraRecord
     px_per_mm: dict[str, float]
-    calibration: Calibration | None = None
+    calibration: CameraCalibration | None = None
     plan: Plan
 
     @property
@@ -65,7 +66,7 @@ class Session(Schema):
 
 
 class Shot(Schema):
-    """One line of the journal. `file` is relative to the session's folder."""
+    """A line of the journal: one accepted photograph. `file` is relative to the session folder."""
 
     shot: str
     split: Split
@@ -86,20 +87,20 @@ class Shot(Schema):
     """When it was taken, ISO 8601 with the offset; None when it is simulated."""
 
 
-class Mark(Schema):
-    """A line of the journal that is no photograph: the shot was skipped, or is open again."""
+class StatusChange(Schema):
+    """A line of the journal without a photograph: a shot was skipped, or was opened again."""
 
     shot: str
     mark: Literal["skipped", "undone"]
     reason: str = ""
 
 
-Entry = Shot | Mark
+JournalEntry = Shot | StatusChange
 
 
 @dataclass(frozen=True)
-class Progressed:
-    """How far a session is: shots in the journal, shots in the plan, shots skipped."""
+class SessionProgress:
+    """The number of shots that are done (photographed), planned and skipped."""
 
     done: int
     planned: int
@@ -107,16 +108,16 @@ class Progressed:
 
     @property
     def finished(self) -> bool:
-        """Whether every planned shot is in the journal or was skipped."""
+        """Whether every planned shot was photographed or skipped."""
         return self.done + self.skipped >= self.planned
 
 
 def read_session(folder: Path) -> Session:
-    """The record of a session.
+    """Read the record of a session.
 
     Raises:
         CaptureError: the folder holds no session.
-        DefinitionError: its record is damaged.
+        DefinitionError: the record is damaged.
     """
     if not (folder / RECORD).is_file():
         raise CaptureError(
@@ -127,7 +128,7 @@ def read_session(folder: Path) -> Session:
         return read_json(Session, folder / RECORD)
     except DefinitionError as error:
         raise DefinitionError(
-            f"{error}; next step: restore {RECORD} from a copy, or begin anew with --new"
+            f"{error}; next step: restore {RECORD} from a copy, or begin a new session with --new"
         ) from error
 
 
@@ -137,118 +138,108 @@ def write_session(folder: Path, session: Session) -> None:
 
 
 def read_shots(folder: Path) -> list[Shot]:
-    """The accepted shots that still count, in the order they were taken.
+    """The photographs that a session holds, in the order they were taken.
 
-    A last line without its line end is a shot that was in flight when the power went: it is left
-    out. Two lines for one shot are a retake: the later one counts, at the earlier one's place. A
-    shot that was taken back does not count.
-
-    Raises:
-        CaptureError: any other line is damaged; the message names it.
-    """
-    return [entry for entry in settled(folder).values() if isinstance(entry, Shot)]
-
-
-def settled(folder: Path) -> dict[str, Entry]:
-    """What the journal says of each shot that is not open, by its name: taken, or skipped.
+    A last line without a line end was being written when the power went, so it is ignored. If
+    the journal has two lines for one shot, the later line counts and keeps the position of the
+    earlier one. A shot that was undone is left out.
 
     Raises:
-        CaptureError: as for `read_shots`.
+        CaptureError: another line of the journal is damaged; the message gives its number.
     """
-    found: dict[str, Entry] = {}
-    for entry in _entries(folder / JOURNAL):
-        if isinstance(entry, Mark) and entry.mark == "undone":
-            found.pop(entry.shot, None)
-        else:
-            found[entry.shot] = entry
-    return found
+    return [entry for entry in read_journal(folder).values() if isinstance(entry, Shot)]
 
 
-def _entries(journal: Path) -> Iterator[Entry]:
-    if not journal.is_file():
-        return
-    for number, line in enumerate(journal.read_bytes().split(b"\n")[:-1], start=1):
+def read_journal(folder: Path) -> dict[str, JournalEntry]:
+    """The latest journal entry of every shot that is done or skipped, by the shot's name.
+
+    Raises:
+        CaptureError: see `read_shots`.
+    """
+    journal = folder / JOURNAL
+    entries: dict[str, JournalEntry] = {}
+    lines = journal.read_bytes().split(b"\n")[:-1] if journal.is_file() else []
+    for number, line in enumerate(lines, start=1):
+        # A quotation mark inside a text is escaped in JSON, so this finds the key alone.
+        model: type[JournalEntry] = StatusChange if b'"mark":' in line else Shot
         try:
-            yield _entry(line)
+            entry = model.model_validate_json(line)
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
             raise CaptureError(
-                f"{journal}, line {number}: expected a shot or a mark, got a damaged line "
-                f"({fault['msg']}); next step: restore the journal from a copy, or remove that "
-                "line to take the shot again"
+                f"{journal}, line {number}: expected a shot or a change of status, got a damaged "
+                f"line ({fault['msg']}); next step: restore the journal from a copy, or remove "
+                "that line to take the shot again"
             ) from error
+        if isinstance(entry, StatusChange) and entry.mark == "undone":
+            entries.pop(entry.shot, None)
+        else:
+            entries[entry.shot] = entry
+    return entries
 
 
-def _entry(line: bytes) -> Entry:
-    # a quote within a text of the line would be escaped
-    return (Mark if b'"mark":' in line else Shot).model_validate_json(line)
-
-
-def append(folder: Path, *entries: Entry) -> None:
-    """Add lines to the journal and sync them to the disk; on a failure it is as it was."""
+def append_to_journal(folder: Path, *entries: JournalEntry) -> None:
+    """Add lines to the journal and sync them to the disk; a failure leaves it unchanged."""
     lines = "\n".join(entry.model_dump_json() for entry in entries)
     files.append_line(folder / JOURNAL, lines)
 
 
-def append_shot(folder: Path, shot: Shot) -> None:
-    """Add a shot to the journal and sync it to the disk."""
-    append(folder, shot)
-
-
-def mend_journal(folder: Path) -> bool:
-    """Cut off a last line that was being written when the session broke off.
+def repair_journal(folder: Path) -> bool:
+    """Remove a last line that was only partly written when the session was interrupted.
 
     Returns:
-        Whether there was one.
+        Whether there was such a line.
     """
     journal = folder / JOURNAL
     if not journal.is_file():
         return False
     content = journal.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole == len(content):
+    complete = content.rfind(b"\n") + 1
+    if complete == len(content):
         return False
-    files.write_bytes(journal, content[:whole])
+    files.write_bytes(journal, content[:complete])
     return True
 
 
-def clear_unfinished(folder: Path) -> None:
-    """Remove files whose writing broke off; only for whoever holds the session's lock."""
+def remove_temporary_files(folder: Path) -> None:
+    """Remove files that were only partly written; the caller must hold the session's lock."""
     for path in folder.rglob(".*.tmp"):
         path.unlink(missing_ok=True)
 
 
-def progress_of(folder: Path) -> Progressed:
-    """How many of the planned shots a session has, and how many were skipped."""
+def progress_of(folder: Path) -> SessionProgress:
+    """Read how many of the planned shots of a session are done and how many were skipped."""
     planned = {planned.shot for planned in read_session(folder).plan.planned_shots()}
-    found = [entry for name, entry in settled(folder).items() if name in planned]
-    done = sum(isinstance(entry, Shot) for entry in found)
-    return Progressed(done, len(planned), len(found) - done)
+    return count_progress(planned, read_journal(folder))
 
 
-def sessions_of(class_folder: Path) -> list[Path]:
+def count_progress(
+    planned: Collection[str], journal: Mapping[str, JournalEntry]
+) -> SessionProgress:
+    """Count the planned shots that are done or skipped according to `read_journal`."""
+    entries = [entry for shot, entry in journal.items() if shot in planned]
+    done = sum(isinstance(entry, Shot) for entry in entries)
+    return SessionProgress(done, len(planned), len(entries) - done)
+
+
+def list_sessions(class_folder: Path) -> list[Path]:
     """The session folders of a class in the order they were begun; damaged ones come first."""
-    found = [path.parent for path in class_folder.glob(f"*/{RECORD}")]
-    return sorted(found, key=lambda folder: (_begun(folder), folder.name))
 
+    def begun(folder: Path) -> datetime.datetime:
+        try:
+            content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            created = datetime.datetime.fromisoformat(content["created"])
+        except (OSError, ValueError, KeyError, TypeError):
+            created = datetime.datetime.min
+        return created if created.tzinfo else created.replace(tzinfo=datetime.UTC)
 
-def _begun(folder: Path) -> datetime.datetime:
-    try:
-        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        begun = datetime.datetime.fromisoformat(content["created"])
-    except (OSError, ValueError, KeyError, TypeError):
-        begun = datetime.datetime.min
-    return begun if begun.tzinfo else begun.replace(tzinfo=datetime.UTC)
+    folders = [path.parent for path in class_folder.glob(f"*/{RECORD}")]
+    return sorted(folders, key=lambda folder: (begun(folder), folder.name))
 
 
 def truth_files(folder: Path, shot: str) -> list[tuple[str, Path]]:
-    """The defect name and mask file of each defect that a simulated shot is known to show."""
+    """The name and the mask file of each defect that a simulated shot shows."""
     masks = sorted(
         (folder / "truth" / shot).glob("*.png"), key=lambda path: int(path.stem.split("_")[0])
     )
     return [(path.stem.split("_", 1)[1], path) for path in masks]
-
-
-def same_plan(session: Session, plan: Plan) -> bool:
-    """Whether a session was begun with exactly this plan."""
-    return session.plan == plan

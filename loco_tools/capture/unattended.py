@@ -1,44 +1,30 @@
-"""Taking the shots of a plan without anybody watching."""
+"""Taking all shots of a plan without an operator."""
 
 from pathlib import Path
 
-from loco_tools.capture.guide import Candidate, Guide, open_guide
+from loco_tools.capture.guide import Guide, open_guide
+from loco_tools.capture.session_opening import SessionRequest
 from loco_tools.errors import CaptureError
-from loco_tools.plan import Plan
 from loco_tools.progress import SILENT, Progress
 
 
 def capture(
-    plan: Plan,
+    request: SessionRequest,
     *,
-    camera: str = "twin",
-    captures: Path = Path("captures"),
-    session: str | None = None,
-    new: bool = False,
-    seed: int = 0,
-    calibration: Path | None = None,
-    skipped: bool = False,
     keep_failing: bool = False,
     limit: int | None = None,
     progress: Progress = SILENT,
 ) -> Path:
-    """Take every shot of the plan that its session still lacks.
+    """Take every shot of the plan that the session still lacks.
 
-    A simulated shot that fails a quality gate is kept, and the journal says so: nobody can move a
-    part of the twin. A real one stops the session, unless `keep_failing` is set.
+    A simulated shot that fails a quality gate is kept and recorded in the journal, since nobody
+    can move a part of the twin. A real one stops the session unless `keep_failing` is set.
 
     Args:
-        plan: what to photograph.
-        camera: as `--camera` takes it.
-        captures: folder of all sessions.
-        session: name of the session to begin or to go on with.
-        new: begin a new session even if one is unfinished.
-        seed: of the parts that the twin renders; real cameras ignore it.
-        calibration: see `open_guide`.
-        skipped: see `open_guide`.
-        keep_failing: keep the shots of real cameras that fail a gate too.
-        limit: take at most so many shots now; another call goes on after them.
-        progress: where to report to.
+        request: what to photograph, with which camera, into which session.
+        keep_failing: also keep the shots of real cameras that fail a gate.
+        limit: take at most this many shots now; another call continues after them.
+        progress: receives progress and notes.
 
     Returns:
         The session's folder, `captures/<class>/<session>`.
@@ -46,26 +32,17 @@ def capture(
     Raises:
         CaptureError: see `open_guide` and `Guide.shoot`; or a real shot fails a gate.
     """
-    with open_guide(
-        plan,
-        camera=camera,
-        captures=captures,
-        session=session,
-        new=new,
-        seed=seed,
-        calibration=calibration,
-        skipped=skipped,
-    ) as guide:
+    with open_guide(request) as guide:
         announce(guide, progress)
         take_missing_shots(guide, keep_failing=keep_failing, limit=limit, progress=progress)
         return guide.folder
 
 
 def announce(guide: Guide, progress: Progress) -> None:
-    """Say what the session is, who takes it, and where it goes on."""
+    """Report the session, its camera, and how many shots it has already."""
     record, far = guide.record, guide.progress()
     source = "SIMULATED by the digital twin" if record.simulated else record.camera.identity
-    begun = f", going on after {far.done}" if far.done else ""
+    begun = f", continues after {far.done}" if far.done else ""
     progress.note(f"{record.name}: {far.planned} shots, {source}{begun} -> {guide.folder}")
     if guide.camera.caution:
         progress.note(guide.camera.caution)
@@ -78,10 +55,10 @@ def take_missing_shots(
     limit: int | None = None,
     progress: Progress = SILENT,
 ) -> int:
-    """Shoot and accept until nothing is open, or `limit` shots are taken; see `capture`.
+    """Take and accept shots until none is open, or until `limit` shots are taken.
 
     Returns:
-        How many of the shots fail a quality gate.
+        The number of shots that failed a quality gate and were kept.
 
     Raises:
         CaptureError: see `Guide.shoot`; or a real shot fails a gate.
@@ -92,21 +69,15 @@ def take_missing_shots(
         while guide.current is not None and taken != limit:
             candidate = guide.shoot()
             if candidate.failed and not (keep_failing or guide.record.simulated):
-                raise _fails(guide, candidate)
+                raise CaptureError(
+                    f"{guide.folder}: {candidate.shot.shot} fails: {candidate.fault}; next step: "
+                    "do that and run the command again, or keep such shots with --keep-failing"
+                )
             failing += not candidate.passed
             guide.accept(override=True, by="unattended")
             taken += 1
             advance(1)
     if failing:
-        progress.note(
-            f"{failing} shots fail a quality gate and were kept; the journal says which and why"
-        )
+        kept = "1 shot was" if failing == 1 else f"{failing} shots were"
+        progress.note(f"{kept} kept in spite of a failed quality gate; the journal names the gates")
     return failing
-
-
-def _fails(guide: Guide, candidate: Candidate) -> CaptureError:
-    words = "; ".join(verdict.words for verdict in candidate.failed)
-    return CaptureError(
-        f"{guide.folder}: {candidate.shot.shot} fails: {words}; next step: do so and run the "
-        "command again, or keep such shots with --keep-failing"
-    )

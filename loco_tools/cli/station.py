@@ -109,6 +109,7 @@ def capture(
     Example: loco-tools capture --class angle
     """
     from loco_tools.capture.guide import open_guide
+    from loco_tools.capture.session_opening import SessionRequest
     from loco_tools.capture.unattended import announce, take_missing_shots
     from loco_tools.cli.operating import operate
     from loco_tools.plan import load_plan
@@ -122,7 +123,7 @@ def capture(
     if dry_run:
         print_plan(plan, as_json=as_json)
         return
-    with open_guide(
+    request = SessionRequest(
         plan,
         camera=camera,
         captures=out,
@@ -131,7 +132,8 @@ def capture(
         seed=seed,
         calibration=calibration,
         skipped=skipped,
-    ) as guide:
+    )
+    with open_guide(request) as guide:
         announce(guide, progress)
         if station:
             _serve(guide, host, port, progress)

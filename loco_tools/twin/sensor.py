@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from loco_tools.plan import Camera
+from loco_tools.plan import CameraSettings
 from loco_tools.twin.surface import Points
 
 _NOMINAL_EXPOSURE_US = 12000.0
@@ -24,7 +24,10 @@ def white_balance(rng: np.random.Generator) -> Points:
 
 
 def develop(
-    radiance: Points, camera: Camera, rng: np.random.Generator, balance: Points | None = None
+    radiance: Points,
+    camera: CameraSettings,
+    rng: np.random.Generator,
+    balance: Points | None = None,
 ) -> NDArray[np.uint8]:
     """The picture (H, W, 3) uint8 RGB that a camera makes of linear radiance (H, W, 3).
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loco_tools.plan import Camera, View
+from loco_tools.plan import CameraSettings, View
 from loco_tools.twin.surface import Points
 
 _DISTANCE = 6.0
@@ -49,7 +49,7 @@ class Viewpoint:
         return np.stack([x, y], axis=-1)
 
 
-def look(camera: Camera, view: View, centre: Points) -> Viewpoint:
+def look(camera: CameraSettings, view: View, centre: Points) -> Viewpoint:
     """The viewpoint of a view on a part whose middle is at `centre` (3,).
 
     The picture is `camera.field_mm` wide at the distance, along the camera's axis, of the point of

@@ -19,7 +19,7 @@ from annotation_builders import (
 from loco_tools.annotations.convert import convert
 from loco_tools.annotations.taxonomy import AreaMm2, Taxonomy
 from loco_tools.capture.calibration.record import (
-    Calibration,
+    CameraCalibration,
     Lens,
     Sheet,
     UsedFrame,
@@ -28,6 +28,7 @@ from loco_tools.capture.calibration.record import (
 )
 from loco_tools.capture.cameras import open_camera
 from loco_tools.capture.session import read_session
+from loco_tools.capture.session_opening import SessionRequest
 from loco_tools.capture.unattended import capture
 from loco_tools.datasets.images import write_png
 from loco_tools.errors import AnnotationError, CaptureError
@@ -63,7 +64,7 @@ def camera(tmp_path: Path, plan: Plan) -> str:
         return device.identity
 
 
-def make_calibration(plan: Plan, identity: str, **changes: Any) -> Calibration:
+def make_calibration(plan: Plan, identity: str, **changes: Any) -> CameraCalibration:
     lens = Lens(
         focal_px=(900.0, 900.0),
         principal_point_px=(31.5, 23.5),
@@ -95,7 +96,7 @@ def make_calibration(plan: Plan, identity: str, **changes: Any) -> Calibration:
         "frames": (UsedFrame(frame="top.png", corners=40, error_px=0.1),),
         "views": views,
     }
-    return Calibration.model_validate(known | changes)
+    return CameraCalibration.model_validate(known | changes)
 
 
 @pytest.fixture
@@ -120,7 +121,9 @@ def thresholds(data: Path) -> set[float]:
 def test_areas_become_pixels_by_the_calibrated_scale(
     plan: Plan, camera: str, calibration: Path, in_mm2: Taxonomy, tmp_path: Path
 ) -> None:
-    session = capture(plan, camera=camera, captures=tmp_path / "c", calibration=calibration)
+    session = capture(
+        SessionRequest(plan, camera=camera, captures=tmp_path / "c", calibration=calibration)
+    )
     record = read_session(session)
     assert record.px_per_mm == {"top": PX_PER_MM}
     assert record.calibration == make_calibration(plan, camera)
@@ -132,14 +135,16 @@ def test_areas_become_pixels_by_the_calibrated_scale(
 def test_a_session_without_a_scale_can_be_calibrated_afterwards(
     plan: Plan, camera: str, calibration: Path, in_mm2: Taxonomy, tmp_path: Path
 ) -> None:
-    session = capture(plan, camera=camera, captures=tmp_path / "c")
+    session = capture(SessionRequest(plan, camera=camera, captures=tmp_path / "c"))
     assert read_session(session).px_per_mm == {}
     export = exported(session)
     with pytest.raises(AnnotationError, match=r"no scale.*loco-tools calibrate camera.*--cal"):
         convert(export, out_root=tmp_path / "data", taxonomy=in_mm2)
     assert not (tmp_path / "data" / "composite_part").exists()
 
-    again = capture(plan, camera=camera, captures=tmp_path / "c", calibration=calibration)
+    again = capture(
+        SessionRequest(plan, camera=camera, captures=tmp_path / "c", calibration=calibration)
+    )
 
     assert again == session
     convert(export, out_root=tmp_path / "data", taxonomy=in_mm2)
@@ -158,18 +163,28 @@ def test_a_calibration_of_something_else_is_refused_and_nothing_is_written(
 ) -> None:
     write_calibration(tmp_path / "other.json", make_calibration(plan, camera, **changes))
     with pytest.raises(CaptureError, match=rf"{message}.*next step: calibrate this camera"):
-        capture(plan, camera=camera, captures=tmp_path / "c", calibration=tmp_path / "other.json")
+        capture(
+            SessionRequest(
+                plan, camera=camera, captures=tmp_path / "c", calibration=tmp_path / "other.json"
+            )
+        )
     assert not list(tmp_path.glob("c/**/session.json"))
 
 
 def test_a_session_keeps_its_calibration(
     plan: Plan, camera: str, calibration: Path, tmp_path: Path
 ) -> None:
-    session = capture(plan, camera=camera, captures=tmp_path / "c", calibration=calibration)
+    session = capture(
+        SessionRequest(plan, camera=camera, captures=tmp_path / "c", calibration=calibration)
+    )
     before = (session / "session.json").read_bytes()
-    capture(plan, camera=camera, captures=tmp_path / "c")
+    capture(SessionRequest(plan, camera=camera, captures=tmp_path / "c"))
     later = make_calibration(plan, camera, created="2026-02-03T04:05:06+00:00")
     write_calibration(tmp_path / "later.json", later)
     with pytest.raises(CaptureError, match=r"of 2026-01-02.*of 2026-02-03.*--new"):
-        capture(plan, camera=camera, captures=tmp_path / "c", calibration=tmp_path / "later.json")
+        capture(
+            SessionRequest(
+                plan, camera=camera, captures=tmp_path / "c", calibration=tmp_path / "later.json"
+            )
+        )
     assert (session / "session.json").read_bytes() == before

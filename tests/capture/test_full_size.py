@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from loco_tools.capture.session import progress_of, read_session, read_shots
+from loco_tools.capture.session_opening import SessionRequest
 from loco_tools.capture.unattended import capture
 from loco_tools.cli import run
 from loco_tools.errors import CaptureError, DefinitionError
@@ -58,10 +59,10 @@ def test_a_size_that_no_shots_are_planned_for_is_refused() -> None:
 
 def test_three_runs_of_pieces_equal_one_run(tmp_path: Path) -> None:
     pytest.importorskip("mitsuba")
-    whole = capture(tiny_plan(), captures=tmp_path / "whole")
+    whole = capture(SessionRequest(tiny_plan(), captures=tmp_path / "whole"))
     far = []
     for _ in range(3):
-        pieces = capture(tiny_plan(), captures=tmp_path / "pieces", limit=2)
+        pieces = capture(SessionRequest(tiny_plan(), captures=tmp_path / "pieces"), limit=2)
         far.append(progress_of(pieces).done)
     assert far == [2, 4, 5]
     assert read_shots(pieces) == read_shots(whole)
@@ -77,14 +78,14 @@ def test_a_session_names_its_renderer_and_goes_on_with_no_other(
 ) -> None:
     pytest.importorskip("mitsuba")
     monkeypatch.setenv("LOCO_TOOLS_TWIN_VARIANT", "scalar_rgb")
-    folder = capture(tiny_plan(), captures=tmp_path, limit=1)
+    folder = capture(SessionRequest(tiny_plan(), captures=tmp_path), limit=1)
     assert read_session(folder).camera.actual["renderer"] == "scalar_rgb"
     monkeypatch.setenv("LOCO_TOOLS_TWIN_VARIANT", "llvm_ad_rgb")
     with pytest.raises(
         CaptureError,
         match=r"begun with the renderer's variant scalar_rgb, got llvm_ad_rgb.*next step: set",
     ):
-        capture(tiny_plan(), captures=tmp_path)
+        capture(SessionRequest(tiny_plan(), captures=tmp_path))
 
 
 def test_the_dry_run_of_a_full_size_class_tells_count_size_and_time(

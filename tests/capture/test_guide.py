@@ -12,6 +12,7 @@ from session_builders import draw_part, make_plan, part_of, write_photographs
 from loco_tools.capture.cameras.folder import FolderCamera
 from loco_tools.capture.guide import Guide, open_guide
 from loco_tools.capture.session import progress_of, read_session, read_shots
+from loco_tools.capture.session_opening import SessionRequest
 from loco_tools.errors import CaptureError, DefinitionError
 from loco_tools.plan import Plan
 
@@ -34,7 +35,7 @@ def opened(plan: Plan, photographs: Path, tmp_path: Path) -> OpenGuide:
 
     def open_one(**changes: object) -> AbstractContextManager[Guide]:
         options = {"camera": f"folder:{photographs}", "captures": tmp_path, "plan": plan}
-        return open_guide(**(options | changes))
+        return open_guide(SessionRequest(**(options | changes)))
 
     return open_one
 
@@ -93,7 +94,7 @@ def test_nothing_of_a_candidate_is_on_the_disk_until_it_is_accepted(guide: Guide
     guide.discard()
     assert guide.candidate is None
     assert not list(guide.folder.rglob("*.png"))
-    with pytest.raises(CaptureError, match="no frame waits to be accepted; next step: shoot"):
+    with pytest.raises(CaptureError, match="no photograph waits to be accepted; next step: shoot"):
         guide.accept()
 
 
@@ -334,7 +335,7 @@ def test_a_journal_without_its_record_is_not_taken_for_a_new_session(opened: Ope
     with opened() as guide:
         take(guide, 1)
         (guide.folder / "session.json").unlink()
-    with pytest.raises(CaptureError, match="nobody knows which camera and plan"), opened():
+    with pytest.raises(CaptureError, match="so their camera and plan are unknown"), opened():
         pass
     with opened(session="another") as guide:
         assert guide.progress().done == 0
@@ -350,10 +351,10 @@ def test_a_session_whose_images_are_gone_says_so_before_it_goes_on(opened: OpenG
 
 
 def test_live_pictures_go_on_when_everything_is_done(guide: Guide) -> None:
-    assert guide.live().shape == (240, 320, 3)
+    assert guide.live_picture().shape == (240, 320, 3)
     while guide.current is not None:
         guide.skip(whole_part=True)
-    assert guide.live().shape == (240, 320, 3)
+    assert guide.live_picture().shape == (240, 320, 3)
 
 
 def test_a_calibration_that_is_not_there_is_named(opened: OpenGuide) -> None:

@@ -13,6 +13,7 @@ from session_builders import make_plan, write_photographs
 
 from loco_tools.capture.guide import open_guide
 from loco_tools.capture.session import Shot, progress_of, read_shots
+from loco_tools.capture.session_opening import SessionRequest
 from loco_tools.capture.unattended import capture
 from loco_tools.errors import CaptureError
 from loco_tools.files import sha256_of
@@ -24,8 +25,10 @@ import sys
 from pathlib import Path
 from session_builders import make_plan
 from loco_tools.capture.guide import open_guide
+from loco_tools.capture.session_opening import SessionRequest
 folder, captures = sys.argv[1:]
-with open_guide(make_plan(good=14), camera=f"folder:{folder}", captures=Path(captures)) as guide:
+request = SessionRequest(make_plan(good=14), camera=f"folder:{folder}", captures=Path(captures))
+with open_guide(request) as guide:
     print("open", flush=True)
 """
 STRAIGHT = """
@@ -86,7 +89,7 @@ def test_a_session_that_is_killed_again_and_again_equals_an_uninterrupted_one(
     body: str, plan: Plan, photographs: Path, tmp_path: Path
 ) -> None:
     camera = f"folder:{photographs}"
-    whole = capture(plan, camera=camera, captures=tmp_path / "whole")
+    whole = capture(SessionRequest(plan, camera=camera, captures=tmp_path / "whole"))
     moments = random.Random(5)
     folder, killed = tmp_path / "killed" / plan.name / "session-001", 0
     for _ in range(4):
@@ -99,7 +102,7 @@ def test_a_session_that_is_killed_again_and_again_equals_an_uninterrupted_one(
             assert sha256_of(folder / shot.file) == shot.sha256
     assert killed > 0
 
-    resumed = capture(plan, camera=camera, captures=tmp_path / "killed")
+    resumed = capture(SessionRequest(plan, camera=camera, captures=tmp_path / "killed"))
     assert resumed == folder
     assert progress_of(resumed).finished
     assert without_time(read_shots(resumed)) == without_time(read_shots(whole))
@@ -115,15 +118,17 @@ def test_two_stations_cannot_write_one_session(
         said = rf"session-001: is being written by process {first.pid} on .+ since .+; next step: "
         with (
             pytest.raises(CaptureError, match=said + "stop that one, or begin another session"),
-            open_guide(plan, camera=camera, captures=tmp_path),
+            open_guide(SessionRequest(plan, camera=camera, captures=tmp_path)),
         ):
             pass
-        with open_guide(plan, camera=camera, captures=tmp_path, new=True) as other:
+        with open_guide(SessionRequest(plan, camera=camera, captures=tmp_path, new=True)) as other:
             assert other.folder.name == "session-002"
         first.send_signal(signal.SIGKILL)
         first.wait()
         # a lock dies with its process
-        with open_guide(plan, camera=camera, captures=tmp_path, session="session-001") as guide:
+        with open_guide(
+            SessionRequest(plan, camera=camera, captures=tmp_path, session="session-001")
+        ) as guide:
             assert guide.progress().done == 0
 
 
@@ -131,4 +136,4 @@ def test_a_camera_that_fails_leaves_no_lock_behind(plan: Plan, tmp_path: Path) -
     missing = f"folder:{tmp_path / 'nowhere'}"
     for _ in range(2):
         with pytest.raises(CaptureError, match="no such file or folder"):
-            capture(plan, camera=missing, captures=tmp_path)
+            capture(SessionRequest(plan, camera=missing, captures=tmp_path))

@@ -124,7 +124,7 @@ def test_an_operator_walks_through_a_session_with_the_keys(
     terminal.press("p")
     terminal.wait_for("Skipped p0002.")
     terminal.press("a")
-    terminal.wait_for("no frame waits to be accepted; next step: shoot")
+    terminal.wait_for("no photograph waits to be accepted; next step: shoot")
     terminal.press("?")
     terminal.wait_for("Keys: Space shoots")
     terminal.press(" ")
@@ -151,7 +151,7 @@ def test_without_a_terminal_a_failing_real_shot_ends_the_run_and_says_what_to_do
     assert run(photographs, tmp_path / "captures") == 1
     said = capsys.readouterr().err
     assert "p0001-top fails: it is the same picture as p0000-top" in said
-    assert "mount the next part; next step: do so and run the command again" in said
+    assert "mount the next part; next step: do that and run the command again" in said
     assert "or keep such shots with --keep-failing" in said
     folder = tmp_path / "captures" / "flat_connector" / "session-001"
     assert [shot.shot for shot in read_shots(folder)] == ["p0000-top"]

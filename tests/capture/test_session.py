@@ -5,13 +5,13 @@ import pytest
 from loco_tools.capture.checks.frame_inspector import reference_of
 from loco_tools.capture.session import (
     JOURNAL,
-    Mark,
     Shot,
-    append,
-    mend_journal,
+    StatusChange,
+    append_to_journal,
+    list_sessions,
+    read_journal,
     read_shots,
-    sessions_of,
-    settled,
+    repair_journal,
 )
 from loco_tools.errors import CaptureError
 
@@ -37,20 +37,22 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_shot_that_was_taken_back_does_not_count_until_it_is_taken_again(tmp_path: Path) -> None:
-    append(tmp_path, shot("p0-top"), shot("p1-top"), Mark(shot="p0-top", mark="undone"))
+    append_to_journal(
+        tmp_path, shot("p0-top"), shot("p1-top"), StatusChange(shot="p0-top", mark="undone")
+    )
     assert names(tmp_path) == ["p1-top"]
-    append(tmp_path, shot("p0-top", "1"))
+    append_to_journal(tmp_path, shot("p0-top", "1"))
     assert names(tmp_path) == ["p1-top", "p0-top"]
     assert read_shots(tmp_path)[1].sha256 == "1"
 
 
 def test_a_skipped_shot_is_settled_and_no_photograph(tmp_path: Path) -> None:
-    skip = Mark(shot="p0-top", mark="skipped", reason='a "mark": in words')
-    append(tmp_path, skip, shot("p1-top"))
+    skip = StatusChange(shot="p0-top", mark="skipped", reason='a "mark": in words')
+    append_to_journal(tmp_path, skip, shot("p1-top"))
     assert names(tmp_path) == ["p1-top"]
-    assert settled(tmp_path)["p0-top"] == skip
-    append(tmp_path, Mark(shot="p0-top", mark="undone"))
-    assert "p0-top" not in settled(tmp_path)
+    assert read_journal(tmp_path)["p0-top"] == skip
+    append_to_journal(tmp_path, StatusChange(shot="p0-top", mark="undone"))
+    assert "p0-top" not in read_journal(tmp_path)
 
 
 def test_journals_of_the_first_version_are_read(tmp_path: Path) -> None:
@@ -71,11 +73,12 @@ def test_journals_of_the_first_version_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_mark_that_cannot_be_read_is_named(tmp_path: Path, line: str) -> None:
-    append(tmp_path, shot("p0-top"))
+    append_to_journal(tmp_path, shot("p0-top"))
     with (tmp_path / JOURNAL).open("a") as journal:
         journal.write(line + "\n")
     with pytest.raises(
-        CaptureError, match=r"shots\.jsonl, line 2: expected a shot or a mark, got a damaged line"
+        CaptureError,
+        match=r"shots\.jsonl, line 2: expected a shot or a change of status, got a damaged line",
     ):
         read_shots(tmp_path)
 
@@ -91,13 +94,13 @@ def test_a_shot_whose_file_is_no_image_of_its_session_is_refused(tmp_path: Path,
 
 
 def test_a_torn_mark_is_cut_off(tmp_path: Path) -> None:
-    append(tmp_path, shot("p0-top"))
+    append_to_journal(tmp_path, shot("p0-top"))
     with (tmp_path / JOURNAL).open("a") as journal:
         journal.write('{"shot": "p0-top", "mark": "und')
     assert names(tmp_path) == ["p0-top"]
-    assert mend_journal(tmp_path)
-    assert not mend_journal(tmp_path)
-    append(tmp_path, shot("p1-top"))
+    assert repair_journal(tmp_path)
+    assert not repair_journal(tmp_path)
+    append_to_journal(tmp_path, shot("p1-top"))
     assert names(tmp_path) == ["p0-top", "p1-top"]
 
 
@@ -108,7 +111,7 @@ def test_sessions_are_listed_in_the_order_they_were_begun(tmp_path: Path) -> Non
         (tmp_path / name / "session.json").write_text(f'{{"created": "{created}"}}')
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "session.json").write_text("{")
-    assert [folder.name for folder in sessions_of(tmp_path)] == ["torn", "session-001", "evening"]
+    assert [folder.name for folder in list_sessions(tmp_path)] == ["torn", "session-001", "evening"]
 
 
 def test_the_reference_of_a_view_is_its_first_good_photograph_that_passed() -> None:

@@ -12,6 +12,7 @@ from loco_tools.capture.session import (
     read_shots,
     truth_files,
 )
+from loco_tools.capture.session_opening import SessionRequest
 from loco_tools.capture.unattended import capture
 from loco_tools.errors import CaptureError
 from loco_tools.files import sha256_of
@@ -77,7 +78,7 @@ def test_a_whole_session_has_every_shot_with_its_hash_and_its_truth(
     plan: Plan, tmp_path: Path, use_camera: UseCamera
 ) -> None:
     use_camera(PatternCamera(plan))
-    folder = capture(plan, captures=tmp_path)
+    folder = capture(SessionRequest(plan, captures=tmp_path))
 
     shots = read_shots(folder)
     assert [s.shot for s in shots] == [s.shot for s in plan.planned_shots()]
@@ -92,14 +93,14 @@ def test_an_interrupted_session_goes_on_and_equals_an_uninterrupted_one(
     plan: Plan, tmp_path: Path, use_camera: UseCamera
 ) -> None:
     use_camera(PatternCamera(plan))
-    whole = capture(plan, captures=tmp_path / "whole")
+    whole = capture(SessionRequest(plan, captures=tmp_path / "whole"))
 
     broken = use_camera(PatternCamera(plan, breaks_after=7))
     with pytest.raises(KeyboardInterrupt):
-        capture(plan, captures=tmp_path / "parts")
+        capture(SessionRequest(plan, captures=tmp_path / "parts"))
     assert broken.closed
     use_camera(PatternCamera(plan))
-    resumed = capture(plan, captures=tmp_path / "parts")
+    resumed = capture(SessionRequest(plan, captures=tmp_path / "parts"))
 
     assert read_shots(resumed) == read_shots(whole)
     assert progress_of(resumed).finished
@@ -109,20 +110,20 @@ def test_a_torn_last_line_costs_that_shot_alone(
     plan: Plan, tmp_path: Path, use_camera: UseCamera
 ) -> None:
     use_camera(PatternCamera(plan))
-    folder = capture(plan, captures=tmp_path)
+    folder = capture(SessionRequest(plan, captures=tmp_path))
     journal = folder / "shots.jsonl"
     whole = journal.read_bytes()
     journal.write_bytes(whole[:-40])
     assert len(read_shots(folder)) == len(list(plan.planned_shots())) - 1
 
-    capture(plan, captures=tmp_path)
+    capture(SessionRequest(plan, captures=tmp_path))
 
     assert journal.read_bytes() == whole
 
 
 def test_a_damaged_line_is_named(plan: Plan, tmp_path: Path, use_camera: UseCamera) -> None:
     use_camera(PatternCamera(plan))
-    folder = capture(plan, captures=tmp_path)
+    folder = capture(SessionRequest(plan, captures=tmp_path))
     journal = folder / "shots.jsonl"
     lines = journal.read_bytes().splitlines()
     lines[2] = b"{}"
@@ -135,49 +136,49 @@ def test_another_camera_plan_or_seed_than_the_session_began_with_is_refused(
     plan: Plan, tmp_path: Path, use_camera: UseCamera
 ) -> None:
     use_camera(PatternCamera(plan))
-    capture(plan, captures=tmp_path, session="monday")
+    capture(SessionRequest(plan, captures=tmp_path, session="monday"))
     with pytest.raises(CaptureError, match="begun with --seed 0, got 1"):
-        capture(plan, captures=tmp_path, session="monday", seed=1)
+        capture(SessionRequest(plan, captures=tmp_path, session="monday", seed=1))
     other = plan.model_copy(update={"shots": plan.shots[:1]})
     with pytest.raises(CaptureError, match="begun with another plan"):
-        capture(other, captures=tmp_path, session="monday")
+        capture(SessionRequest(other, captures=tmp_path, session="monday"))
     swapped = PatternCamera(plan)
     swapped.identity = "pattern:2"
     use_camera(swapped)
     with pytest.raises(CaptureError, match="begun with camera 'pattern', got 'pattern:2'"):
-        capture(plan, captures=tmp_path, session="monday")
+        capture(SessionRequest(plan, captures=tmp_path, session="monday"))
 
 
 def test_a_frame_of_another_size_stops_the_session_before_anything_is_written(
     plan: Plan, tmp_path: Path, use_camera: UseCamera
 ) -> None:
     use_camera(PatternCamera(plan, shrink=1))
-    with pytest.raises(CaptureError, match=r"\(23, 32, 3\).*wants \(24, 32, 3\)"):
-        capture(plan, captures=tmp_path)
+    with pytest.raises(CaptureError, match=r"expected a frame of \(24, 32, 3\).*got \(23, 32, 3\)"):
+        capture(SessionRequest(plan, captures=tmp_path))
     assert not list(tmp_path.rglob("*.png"))
 
 
 def test_a_session_name_cannot_leave_its_folder(plan: Plan, tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match="expected letters, digits"):
-        capture(plan, captures=tmp_path, session="../elsewhere")
+        capture(SessionRequest(plan, captures=tmp_path, session="../elsewhere"))
 
 
 def test_an_unknown_camera_is_refused(plan: Plan, tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match='unknown camera "twim"; did you mean "twin"'):
-        capture(plan, camera="twim", captures=tmp_path)
+        capture(SessionRequest(plan, camera="twim", captures=tmp_path))
 
 
 def test_a_full_disk_stops_a_session_and_making_room_lets_it_go_on(
     plan: Plan, tmp_path: Path, tiny_disk: Path, use_camera: UseCamera
 ) -> None:
     use_camera(PatternCamera(plan))
-    whole = capture(plan, captures=tmp_path)
+    whole = capture(SessionRequest(plan, captures=tmp_path))
     few = plan.model_copy(update={"shots": plan.shots[1:3]})
     ballast = tiny_disk / "ballast"
     ballast.write_bytes(bytes(52 * 1024))
 
     with pytest.raises(CaptureError, match=r"cannot be written; .*No space left"):
-        capture(few, captures=tiny_disk)
+        capture(SessionRequest(few, captures=tiny_disk))
     (folder,) = (tiny_disk / plan.name).iterdir()
     held = read_shots(folder)
     assert 0 < len(held) < progress_of(folder).planned
@@ -185,7 +186,7 @@ def test_a_full_disk_stops_a_session_and_making_room_lets_it_go_on(
     assert not list(folder.rglob("*.tmp"))
 
     ballast.unlink()
-    capture(few, captures=tiny_disk)
+    capture(SessionRequest(few, captures=tiny_disk))
     assert progress_of(folder).finished
     assert len(read_shots(whole)) > len(read_shots(folder)) > len(held)
 
@@ -194,7 +195,7 @@ def test_an_unattended_simulated_shot_that_fails_a_gate_is_kept_and_recorded(
     plan: Plan, tmp_path: Path, use_camera: UseCamera
 ) -> None:
     use_camera(PatternCamera(plan))
-    shots = read_shots(capture(plan, captures=tmp_path))
+    shots = read_shots(capture(SessionRequest(plan, captures=tmp_path)))
     failing = [shot for shot in shots if shot.overridden]
     assert failing
     assert {shot.overridden_by for shot in failing} == {"unattended"}
@@ -205,8 +206,8 @@ def test_what_a_killed_session_left_half_written_is_cleared_away(
     plan: Plan, tmp_path: Path, use_camera: UseCamera
 ) -> None:
     use_camera(PatternCamera(plan))
-    folder = capture(plan, captures=tmp_path)
+    folder = capture(SessionRequest(plan, captures=tmp_path))
     half = folder / "images" / ".p0000-top.png.0123abcd.tmp"
     half.write_bytes(b"half")
-    capture(plan, captures=tmp_path)
+    capture(SessionRequest(plan, captures=tmp_path))
     assert not half.exists()

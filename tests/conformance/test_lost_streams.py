@@ -13,6 +13,7 @@ from loco_tools.capture.cameras import open_camera
 from loco_tools.capture.cameras.live_camera import LiveCamera
 from loco_tools.capture.cameras.stream import StreamCamera
 from loco_tools.capture.session import progress_of, read_session, read_shots
+from loco_tools.capture.session_opening import SessionRequest
 from loco_tools.capture.unattended import capture
 from loco_tools.errors import CaptureError
 from loco_tools.plan import PlannedShot
@@ -86,13 +87,16 @@ def test_a_stream_that_stays_away_stops_the_session_which_goes_on_later(
     server, plan = start(), make_plan(parts=4)
     captures = tmp_path / "captures"
     with pytest.raises(CaptureError, match=r"did not come back within 3 tries \(.*goes on where"):
-        capture(plan, camera=server.url, captures=captures, progress=After(2, server.close))
+        capture(
+            SessionRequest(plan, camera=server.url, captures=captures),
+            progress=After(2, server.close),
+        )
     (folder,) = (captures / plan.name).iterdir()
     assert progress_of(folder).done == 2
     before = read_shots(folder)
 
     start(server.port)
-    assert capture(plan, camera=server.url, captures=captures) == folder
+    assert capture(SessionRequest(plan, camera=server.url, captures=captures)) == folder
     assert progress_of(folder).finished
     assert read_shots(folder)[:2] == before
 
@@ -127,7 +131,9 @@ def test_a_stream_whose_size_changes_on_the_way_is_refused(tmp_path: Path) -> No
     with closing(MjpegServer()) as server:
         smaller = After(2, lambda: setattr(server, "size", (64, 64)))
         with pytest.raises(CaptureError, match=r"width_px: expected 128, got 64") as caught:
-            capture(make_plan(), camera=server.url, captures=tmp_path, progress=smaller)
+            capture(
+                SessionRequest(make_plan(), camera=server.url, captures=tmp_path), progress=smaller
+            )
         assert str(caught.value).count("next step: ") == 1
     assert progress_of(tmp_path / "flat_connector" / "session-001").done == 2
 
@@ -158,21 +164,25 @@ def test_a_session_does_not_go_on_with_another_stream_or_film(tmp_path: Path) ->
             *[(f"opencv:{a}", f"opencv:{b}") for a, b in (films, films[::-1])],
         ):
             captures = tmp_path / "captures" / first.rpartition("/")[2]
-            capture(plan, camera=first, captures=captures, session="one")
+            capture(SessionRequest(plan, camera=first, captures=captures, session="one"))
             with pytest.raises(CaptureError, match=r"was begun with camera .*got .*next step"):
-                capture(plan, camera=second, captures=captures, session="one")
+                capture(SessionRequest(plan, camera=second, captures=captures, session="one"))
 
 
 def test_a_film_that_was_swapped_under_its_name_is_refused(tmp_path: Path) -> None:
     plan, film = make_plan(parts=2), write_film(tmp_path / "film.avi", 2)
-    folder = capture(plan, camera=f"opencv:{film}", captures=tmp_path / "captures")
+    folder = capture(SessionRequest(plan, camera=f"opencv:{film}", captures=tmp_path / "captures"))
     identity = read_session(folder).camera.identity
     assert identity.startswith(f"opencv:{film}#")
 
     write_film(film, 2, first=7)
     for camera in (f"opencv:{film}", identity):
         with pytest.raises(CaptureError, match=r"was begun with camera|expected the content"):
-            capture(plan, camera=camera, captures=tmp_path / "captures", session=folder.name)
+            capture(
+                SessionRequest(
+                    plan, camera=camera, captures=tmp_path / "captures", session=folder.name
+                )
+            )
 
 
 def test_a_password_opens_the_camera_and_is_written_nowhere(
@@ -181,9 +191,13 @@ def test_a_password_opens_the_camera_and_is_written_nowhere(
     plan = make_plan(parts=1)
     with closing(MjpegServer(login="admin:pa55word")) as server:
         with pytest.raises(CaptureError, match="no video stream can be opened") as caught:
-            capture(plan, camera=server.url.replace("//", "//admin:wr0ng@"), captures=tmp_path)
+            capture(
+                SessionRequest(
+                    plan, camera=server.url.replace("//", "//admin:wr0ng@"), captures=tmp_path
+                )
+            )
         url = server.url.replace("//", "//admin:pa55word@")
-        folder = capture(plan, camera=url, captures=tmp_path)
+        folder = capture(SessionRequest(plan, camera=url, captures=tmp_path))
     assert read_session(folder).camera.identity == server.url
     printed = "".join(capfd.readouterr()) + str(caught.value)
     texts = [file.read_text() for file in tmp_path.rglob("*.json*")]

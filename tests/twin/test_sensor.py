@@ -1,12 +1,12 @@
 import numpy as np
 
-from loco_tools.plan import Camera
+from loco_tools.plan import CameraSettings
 from loco_tools.twin.sensor import develop, white_balance
 
 
-def make_camera(**changes: float) -> Camera:
+def make_camera(**changes: float) -> CameraSettings:
     settings = {"width_px": 64, "height_px": 48, "field_mm": 100.0, "exposure_us": 12000.0}
-    return Camera.model_validate(settings | changes)
+    return CameraSettings.model_validate(settings | changes)
 
 
 def grey(level: float) -> np.ndarray:

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from loco_tools.plan import Camera, View
+from loco_tools.plan import CameraSettings, View
 from loco_tools.twin.viewpoint import look
 
 
-def make_camera() -> Camera:
-    return Camera(width_px=400, height_px=240, field_mm=100.0, exposure_us=1000.0)
+def make_camera() -> CameraSettings:
+    return CameraSettings(width_px=400, height_px=240, field_mm=100.0, exposure_us=1000.0)
 
 
 def test_from_above_x_runs_right_and_y_up_at_the_stated_scale() -> None:

@@ -11,7 +11,13 @@ from loco_tools.capture.calibration import board_photographs
 from loco_tools.capture.calibration.board import Board, BoardError, check_enough, find
 from loco_tools.capture.calibration.board_photographs import Ask, Photograph
 from loco_tools.capture.calibration.lens_fit import Fit, Pose, Seen, fit_lens, plane_scale
-from loco_tools.capture.calibration.record import Calibration, Lens, Sheet, UsedFrame, ViewScale
+from loco_tools.capture.calibration.record import (
+    CameraCalibration,
+    Lens,
+    Sheet,
+    UsedFrame,
+    ViewScale,
+)
 from loco_tools.capture.cameras import Camera, open_camera
 from loco_tools.datasets.images import write_png
 from loco_tools.errors import CaptureError
@@ -38,7 +44,7 @@ def calibrate(
     ask: Ask | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
-) -> Calibration:
+) -> CameraCalibration:
     """Find a camera's lens, and the scale in the part's plane of every view.
 
     The camera is connected in any case, to know which one it is. Nothing is written but `keep`.
@@ -150,10 +156,10 @@ def _use_all(found: Iterator[Photograph], gathered: _Gathered, progress: Progres
 
 def _calibration(
     plan: Plan, device: Camera, sheet: Sheet, seen: list[Seen], fit: Fit
-) -> Calibration:
+) -> CameraCalibration:
     matrix = fit.matrix
     flat = {frame.view: pose for frame, pose in zip(seen, fit.poses, strict=True) if frame.view}
-    return Calibration(
+    return CameraCalibration(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         loco_tools=version("loco-tools"),
         class_name=plan.name,

@@ -89,7 +89,7 @@ class UsedFrame(Schema):
     error_px: float
 
 
-class Calibration(Schema):
+class CameraCalibration(Schema):
     """What `calibration.json` holds.
 
     Attributes:
@@ -156,7 +156,7 @@ class Calibration(Schema):
             raise _unfit(f"does not know the plan's view {', '.join(changed)} as it is now")
 
 
-def read_calibration(path: Path) -> Calibration:
+def read_calibration(path: Path) -> CameraCalibration:
     """Read what `loco-tools calibrate camera` wrote.
 
     Raises:
@@ -168,10 +168,10 @@ def read_calibration(path: Path) -> Calibration:
             f"{path}: no such calibration; next step: loco-tools calibrate camera --class NAME "
             f"--out {path}"
         )
-    return read_json(Calibration, path)
+    return read_json(CameraCalibration, path)
 
 
-def write_calibration(path: Path, calibration: Calibration) -> None:
+def write_calibration(path: Path, calibration: CameraCalibration) -> None:
     """Write a calibration, atomically."""
     files.write_text(path, calibration.model_dump_json(indent=2) + "\n")
 

@@ -12,7 +12,7 @@ from loco_tools.errors import CaptureError
 from loco_tools.plan import PlannedShot
 
 Settings = dict[str, float | str]
-"""Settings by name, with the unit in the name: see `loco_tools.plan.Camera.requested`."""
+"""Settings by name, with the unit in the name: see `loco_tools.plan.CameraSettings.requested`."""
 
 Device = TypeVar("Device")
 

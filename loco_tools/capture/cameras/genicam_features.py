@@ -11,7 +11,7 @@ from typing import Protocol
 
 from loco_tools.capture.cameras.camera import Settings
 from loco_tools.errors import CaptureError, did_you_mean
-from loco_tools.plan import Camera as Wanted
+from loco_tools.plan import CameraSettings
 
 Value = float | str | bool
 
@@ -73,7 +73,7 @@ class Features(Protocol):
         """The values of an enumeration that can be chosen at present; none when it is absent."""
 
 
-def apply_settings(features: Features, wanted: Wanted) -> None:
+def apply_settings(features: Features, wanted: CameraSettings) -> None:
     """Bring a camera to the settings of a plan: nothing automatic, no trigger, a centred region.
 
     A setting that the camera has no feature for is left out.
@@ -94,7 +94,7 @@ def apply_settings(features: Features, wanted: Wanted) -> None:
 
 
 def read_settings(features: Features) -> Settings:
-    """The settings in effect, by the names of `loco_tools.plan.Camera.requested`.
+    """The settings in effect, by the names of `loco_tools.plan.CameraSettings.requested`.
 
     A camera whose gain has no unit has `gain_raw` instead of `gain_db`. `model` stands among them,
     so that a session's record tells an emulated camera from a real one.
@@ -138,7 +138,7 @@ def _switch_triggers_off(features: Features) -> None:
         _bring(features, "TriggerMode", "Off")
 
 
-def _set_region(features: Features, wanted: Wanted) -> None:
+def _set_region(features: Features, wanted: CameraSettings) -> None:
     # A region off the corner would limit how large it may become.
     for offset in ("OffsetX", "OffsetY"):
         if features.writable(offset):

@@ -17,8 +17,7 @@ from loco_tools.capture.cameras.frame_reader import FrameReader
 from loco_tools.capture.cameras.opencv_capture import retrieved
 from loco_tools.capture.cameras.reconnecting import WAITS_S, refuse_other, with_reconnect
 from loco_tools.datasets.images import Pixels
-from loco_tools.plan import Camera as Wanted
-from loco_tools.plan import Plan, PlannedShot
+from loco_tools.plan import CameraSettings, Plan, PlannedShot
 
 Answer = TypeVar("Answer")
 
@@ -56,7 +55,7 @@ class LiveCamera(Camera):
         """The frame just grabbed, (H, W, 3) uint8 RGB; raises CaptureError when it is damaged."""
         return retrieved(capture)
 
-    def _requested(self, wanted: Wanted) -> Settings:
+    def _requested(self, wanted: CameraSettings) -> Settings:
         return wanted.requested()
 
     def connect(self) -> None:

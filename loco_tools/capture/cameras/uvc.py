@@ -9,8 +9,7 @@ from loco_tools.capture.cameras.live_camera import LiveCamera
 from loco_tools.capture.cameras.opencv_capture import four_characters, opened
 from loco_tools.capture.cameras.usb_names import find_usb_camera
 from loco_tools.errors import CaptureError
-from loco_tools.plan import Camera as Wanted
-from loco_tools.plan import Plan
+from loco_tools.plan import CameraSettings, Plan
 
 _MANUAL_EXPOSURE = {cv2.CAP_V4L2: 1, cv2.CAP_MSMF: 0}
 """What switches automatic exposure off. A driver that is not here lets nobody set the exposure."""
@@ -57,7 +56,7 @@ class UvcCamera(LiveCamera):
             raise
         return capture
 
-    def _apply(self, capture: cv2.VideoCapture, wanted: Wanted) -> None:
+    def _apply(self, capture: cv2.VideoCapture, wanted: CameraSettings) -> None:
         if wanted.gain_db:
             raise CaptureError(
                 f"camera {self.identity}: the plan wants gain_db = {wanted.gain_db}, but the gain "
@@ -75,7 +74,7 @@ class UvcCamera(LiveCamera):
         if wanted.white_balance_k:
             capture.set(cv2.CAP_PROP_WB_TEMPERATURE, wanted.white_balance_k)
 
-    def _requested(self, wanted: Wanted) -> Settings:
+    def _requested(self, wanted: CameraSettings) -> Settings:
         off: Settings = {"auto_exposure": "off", "auto_white_balance": "off"}
         return {**wanted.requested(), **off}
 

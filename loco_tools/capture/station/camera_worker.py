@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, Self, TypeVar
 
 from loco_tools.capture.guide import Guide
-from loco_tools.capture.session import Entry, Shot, settled
+from loco_tools.capture.session import JournalEntry, Shot, read_journal
 from loco_tools.capture.session_opening import DriftError
 from loco_tools.capture.station.live_view import LiveFrame, Look, look_at, sharpness_of, to_jpeg
 from loco_tools.capture.station.state import Fault, State, fault_of, make_state
@@ -67,7 +67,7 @@ class Desk:
         self._lost = False
         self._action_fault: Fault | None = None
         self._camera_fault: Fault | None = None
-        self._journal: Mapping[str, Entry] = settled(guide.folder)
+        self._journal: Mapping[str, JournalEntry] = read_journal(guide.folder)
         self._references: dict[str, float | None] = {}
         self._shown: str | None = None
         self._watched = 0.0
@@ -159,7 +159,7 @@ class Desk:
         self.state = self.state.model_copy(update={"busy": True, "version": self.state.version + 1})
         try:
             self._act(action, wish)
-            self._journal = settled(self.guide.folder)
+            self._journal = read_journal(self.guide.folder)
             self._action_fault = None
         except LocoToolsError as error:
             self._action_fault = fault_of(error)
@@ -178,7 +178,7 @@ class Desk:
             "discard": guide.discard,
             "skip": lambda: guide.skip("at the station", whole_part=wish.whole_part),
             "undo": guide.undo,
-            "take_up": guide.take_up_skipped,
+            "take_up": guide.reopen_skipped,
             "reconnect": self._reconnect,
         }
         actions[action]()
@@ -257,7 +257,7 @@ class Desk:
         if self.guide.camera.simulated and self._shown == shot.shot:
             return
         try:
-            image = self._with_camera(self.guide.live)
+            image = self._with_camera(self.guide.live_picture)
         except LocoToolsError as error:
             self.look = None
             self._see_camera(fault_of(error))

@@ -5,7 +5,7 @@ from typing import Literal
 
 from loco_tools.capture.checks.gates import Verdict
 from loco_tools.capture.guide import Candidate, Guide, Step
-from loco_tools.capture.session import Entry, Shot
+from loco_tools.capture.session import JournalEntry, Shot
 from loco_tools.capture.session_opening import DriftError
 from loco_tools.errors import LocoToolsError
 from loco_tools.plan import PlannedShot, View
@@ -102,7 +102,7 @@ class State(Schema):
 
 def make_state(
     guide: Guide,
-    journal: Mapping[str, Entry],
+    journal: Mapping[str, JournalEntry],
     *,
     version: int,
     turn: int,
@@ -140,7 +140,7 @@ def _phase(guide: Guide) -> Phase:
     return "finished" if guide.current is None else "aim"
 
 
-def _parts(steps: Sequence[Step], journal: Mapping[str, Entry]) -> tuple[PartState, ...]:
+def _parts(steps: Sequence[Step], journal: Mapping[str, JournalEntry]) -> tuple[PartState, ...]:
     grouped: dict[str, list[Step]] = {}
     for step in steps:
         grouped.setdefault(step.shot.part, []).append(step)
@@ -155,7 +155,7 @@ def _parts(steps: Sequence[Step], journal: Mapping[str, Entry]) -> tuple[PartSta
     )
 
 
-def _shot(step: Step, entry: Entry | None) -> ShotState:
+def _shot(step: Step, entry: JournalEntry | None) -> ShotState:
     taken = entry if isinstance(entry, Shot) else None
     return ShotState(
         shot=step.shot.shot,
@@ -167,7 +167,7 @@ def _shot(step: Step, entry: Entry | None) -> ShotState:
 
 
 def _current(
-    guide: Guide, steps: Sequence[Step], shot: PlannedShot, journal: Mapping[str, Entry]
+    guide: Guide, steps: Sequence[Step], shot: PlannedShot, journal: Mapping[str, JournalEntry]
 ) -> CurrentState:
     parts = list(dict.fromkeys(step.shot.part for step in steps))
     views = [view.name for view in guide.record.plan.views]
@@ -186,7 +186,7 @@ def _current(
     )
 
 
-def _picture_of(entry: Entry | None) -> str | None:
+def _picture_of(entry: JournalEntry | None) -> str | None:
     if not isinstance(entry, Shot):
         return None
     return f"shots/{entry.shot}/picture?content={entry.sha256[:12]}"

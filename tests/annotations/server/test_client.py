@@ -27,7 +27,7 @@ from loco_tools.annotations.server.pre_annotations import proposals_of
 from loco_tools.annotations.server.pull import pull
 from loco_tools.annotations.server.push import push
 from loco_tools.annotations.taxonomy import load_taxonomy
-from loco_tools.capture.session import append_shot, read_session, read_shots
+from loco_tools.capture.session import append_to_journal, read_session, read_shots
 from loco_tools.datasets import load
 from loco_tools.datasets.images import write_png
 from loco_tools.datasets.maps import write_map
@@ -246,7 +246,7 @@ def test_a_photograph_taken_again_is_replaced_until_it_is_annotated(
     for shot in [s for s in read_shots(session) if s.shot in {"p0004-top", "p0005-top"}]:
         write_png(session / shot.file, np.full((HEIGHT, WIDTH, 3), 9, dtype=np.uint8))
         again = sha256_of(session / shot.file)
-        append_shot(session, shot.model_copy(update={"sha256": again}))
+        append_to_journal(session, shot.model_copy(update={"sha256": again}))
     report = push(session, **settings)
     assert (report.added, report.replaced, report.unchanged) == (0, 1, 3)
     assert report.notes == ("p0005-top: taken again, but already annotated; left alone",)

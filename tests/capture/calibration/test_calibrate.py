@@ -20,7 +20,7 @@ from loco_tools.capture.calibration import calibrate as calibrate_module
 from loco_tools.capture.calibration.board import Board, board_of, draw
 from loco_tools.capture.calibration.calibrate import calibrate
 from loco_tools.capture.calibration.record import (
-    Calibration,
+    CameraCalibration,
     Sheet,
     read_calibration,
     write_calibration,
@@ -42,7 +42,7 @@ FOCAL_PX = 6 * WIDTH
 MARGIN = 40
 """The boards are rendered wider by this many pixels all round, for the lens to pull in."""
 
-CalibratePlan = Callable[..., Calibration]
+CalibratePlan = Callable[..., CameraCalibration]
 
 
 def plan_of(width: int, height: int) -> Plan:
@@ -118,7 +118,7 @@ def use_camera(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Pixels]], None
     return use
 
 
-def check_scales(calibration: Calibration) -> None:
+def check_scales(calibration: CameraCalibration) -> None:
     """Straight and oblique views alike have the scale that the twin states, within 0.5 %."""
     assert list(calibration.px_per_mm()) == ["top", "inside", "outside"]
     for scale in calibration.px_per_mm().values():
@@ -285,11 +285,13 @@ def test_photographs_are_kept_in_a_folder_of_their_own(plan: Plan, boards: Path)
 
 
 @pytest.fixture
-def calibration(plan: Plan, boards: Path) -> Calibration:
+def calibration(plan: Plan, boards: Path) -> CameraCalibration:
     return calibrate(plan, images=boards)
 
 
-def test_a_calibration_file_comes_back_as_it_was(calibration: Calibration, tmp_path: Path) -> None:
+def test_a_calibration_file_comes_back_as_it_was(
+    calibration: CameraCalibration, tmp_path: Path
+) -> None:
     write_calibration(tmp_path / "c.json", calibration)
     assert read_calibration(tmp_path / "c.json") == calibration
     with pytest.raises(CaptureError, match=r"d\.json: no such calibration; next step"):
@@ -297,7 +299,7 @@ def test_a_calibration_file_comes_back_as_it_was(calibration: Calibration, tmp_p
 
 
 def test_a_calibration_does_not_fit_another_camera_size_or_view(
-    calibration: Calibration, plan: Plan
+    calibration: CameraCalibration, plan: Plan
 ) -> None:
     calibration.check_fits(plan, "twin")
     with pytest.raises(CaptureError, match="is of camera 'twin', the session's is 'basler:1'"):

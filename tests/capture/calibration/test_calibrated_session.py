@@ -6,7 +6,7 @@ import pytest
 from session_builders import make_plan, write_photographs
 
 from loco_tools.capture.calibration.record import (
-    Calibration,
+    CameraCalibration,
     Lens,
     Sheet,
     UsedFrame,
@@ -15,6 +15,7 @@ from loco_tools.capture.calibration.record import (
 )
 from loco_tools.capture.guide import Guide, open_guide
 from loco_tools.capture.session import read_session
+from loco_tools.capture.session_opening import SessionRequest
 from loco_tools.errors import CaptureError
 
 Opened = Callable[..., AbstractContextManager[Guide]]
@@ -29,7 +30,9 @@ def opened(tmp_path: Path) -> Opened:
 
     def open_one(calibration: Path | None = None) -> AbstractContextManager[Guide]:
         return open_guide(
-            PLAN, camera=camera, captures=tmp_path / "captures", calibration=calibration
+            SessionRequest(
+                PLAN, camera=camera, captures=tmp_path / "captures", calibration=calibration
+            )
         )
 
     return open_one
@@ -46,7 +49,7 @@ def write(folder: Path, camera: str, *, px_per_mm: float = 2.5, created: str = "
         )
         for view in PLAN.views
     ]
-    calibration = Calibration(
+    calibration = CameraCalibration(
         created=created,
         loco_tools="0",
         class_name=PLAN.name,

@@ -16,6 +16,7 @@ from loco_tools.capture.cameras import Frame
 from loco_tools.capture.cameras.basler import BaslerCamera, PylonFeatures
 from loco_tools.capture.cameras.genicam_features import apply_settings
 from loco_tools.capture.session import progress_of, read_session, read_shots
+from loco_tools.capture.session_opening import SessionRequest
 from loco_tools.capture.unattended import capture
 from loco_tools.datasets.images import Pixels, read_image, write_png
 from loco_tools.errors import CaptureError, MissingExtraError
@@ -311,8 +312,9 @@ def test_a_closed_camera_says_so_and_closing_again_does_nothing() -> None:
         camera.settings()
 
 
-def take(captures: Path, camera: str = "basler:0815-0000", **options: Any) -> Path:
-    return capture(make_plan(), camera=camera, captures=captures, session="s", **options)
+def take(captures: Path, camera: str = "basler:0815-0000", *, keep_failing: bool = False) -> Path:
+    request = SessionRequest(make_plan(), camera=camera, captures=captures, session="s")
+    return capture(request, keep_failing=keep_failing)
 
 
 def test_a_whole_session_of_rendered_parts_passes_every_gate_and_keeps_every_pixel(

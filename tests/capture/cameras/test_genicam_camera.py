@@ -18,6 +18,7 @@ import pytest
 
 from loco_tools.capture.cameras.genicam import PATH_VARIABLE, GenicamCamera, producers, rgb
 from loco_tools.capture.session import progress_of, read_session, read_shots
+from loco_tools.capture.session_opening import SessionRequest
 from loco_tools.capture.unattended import capture
 from loco_tools.datasets.images import read_image
 from loco_tools.errors import CaptureError, MissingExtraError
@@ -304,7 +305,8 @@ def test_a_format_with_other_than_8_bits_per_channel_is_refused(pixel_format: st
 def test_a_whole_session_goes_on_with_its_camera_alone(tmp_path: Path) -> None:
     def go_on(camera: str) -> Path:
         return capture(
-            make_plan(), camera=camera, captures=tmp_path, session="s", keep_failing=True
+            SessionRequest(make_plan(), camera=camera, captures=tmp_path, session="s"),
+            keep_failing=True,
         )
 
     folder = go_on(f"genicam:{VIKY}#0")

@@ -11,6 +11,7 @@ from loco_tools.capture.checks.frame_inspector import Inspector
 from loco_tools.capture.checks.quality import find_part, to_grey
 from loco_tools.capture.guide import Guide, open_guide
 from loco_tools.capture.session import Shot
+from loco_tools.capture.session_opening import SessionRequest
 from loco_tools.datasets.images import Pixels, read_image
 from loco_tools.plan import Plan, PlannedShot, Shots, load_plan
 
@@ -37,7 +38,7 @@ def small_plan(name: str) -> Plan:
 def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole session of rendered parts; its journal says which gates failed."""
     captures = tmp_path_factory.mktemp("captures")
-    with open_guide(small_plan(request.param), captures=captures) as guide:
+    with open_guide(SessionRequest(small_plan(request.param), captures=captures)) as guide:
         while guide.current is not None:
             guide.shoot()
             guide.accept(override=True, by="unattended")
@@ -47,7 +48,9 @@ def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="module")
 def guide(session: Path) -> Iterator[Guide]:
     plan = small_plan(session.parent.name)
-    with open_guide(plan, captures=session.parent.parent, session=session.name) as one:
+    with open_guide(
+        SessionRequest(plan, captures=session.parent.parent, session=session.name)
+    ) as one:
         yield one
 
 

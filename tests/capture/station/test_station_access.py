@@ -15,6 +15,7 @@ from station_builders import PATIENCE_S, Page, Rig, rig, until
 
 from loco_tools.capture.guide import open_guide
 from loco_tools.capture.session import progress_of
+from loco_tools.capture.session_opening import SessionRequest
 from loco_tools.capture.station import access
 from loco_tools.cli import run
 from loco_tools.datasets.images import write_png
@@ -291,7 +292,7 @@ def test_a_station_that_is_told_to_end_ends_cleanly_and_its_session_goes_on(
     # gone only when the lock and the camera before it were let go, not when the process died
     assert not (folder / ".holder").exists()
     small = load_plan("flat_connector").for_demo()
-    with open_guide(small, camera=camera, captures=tmp_path / "out") as guide:
+    with open_guide(SessionRequest(small, camera=camera, captures=tmp_path / "out")) as guide:
         assert guide.folder == folder
         assert guide.progress().done == 1
     assert progress_of(folder).done == 1

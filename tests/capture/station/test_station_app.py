@@ -16,6 +16,7 @@ from station_builders import PATIENCE_S, Page, Rig, rig, serving, until
 from loco_tools.capture.cameras.camera import Frame
 from loco_tools.capture.guide import open_guide
 from loco_tools.capture.session import progress_of, read_shots
+from loco_tools.capture.session_opening import SessionRequest
 from loco_tools.datasets.images import Pixels, read_image
 from loco_tools.plan import PlannedShot
 
@@ -296,7 +297,7 @@ def test_a_damaged_journal_is_a_fault_and_the_page_is_not_left_busy(one: Rig) ->
     journal.write_bytes(b"scribbles\n" + whole)
     answer = one.page.wish("accept")
     assert words(answer)[:2] == (422, "fault")
-    assert "line 1: expected a shot or a mark, got a damaged line" in words(answer)[2]
+    assert "line 1: expected a shot or a change of status, got a damaged line" in words(answer)[2]
     state = one.page.see()
     assert not state["busy"]
     assert state["fault"]["words"] == answer.json()["words"]
@@ -456,7 +457,7 @@ def test_a_whole_session_with_an_emulated_basler_camera(
         return frame(camera, shot)
 
     monkeypatch.setattr(BaslerCamera, "frame", mount_and_frame)
-    with open_guide(plan, camera="basler:0815-0001", captures=tmp_path) as guide:
+    with open_guide(SessionRequest(plan, camera="basler:0815-0001", captures=tmp_path)) as guide:
         with serving(guide) as (_, page):
             until(lambda: page.client.get("/look").json()["look"], "a live frame")
             while page.state["phase"] != "finished":
@@ -477,7 +478,7 @@ def test_a_basler_camera_that_drifts_or_is_unplugged_is_brought_back_from_the_pa
     monkeypatch.setenv("PYLON_CAMEMU", "2")
     monkeypatch.setattr(BaslerCamera, "waits_s", (0.0, 0.0, 0.0))
     plan = make_plan(pixel_format="RGB8Packed")
-    with open_guide(plan, camera="basler:0815-0001", captures=tmp_path) as guide:
+    with open_guide(SessionRequest(plan, camera="basler:0815-0001", captures=tmp_path)) as guide:
         camera = guide.camera
         assert isinstance(camera, BaslerCamera)
         with serving(guide) as (_, page):
@@ -511,7 +512,7 @@ def test_aiming_and_shooting_render_a_shot_of_the_twin_once(
 
     monkeypatch.setattr(twin, "render", count)
     plan = make_plan(width_px=64, height_px=48)
-    with open_guide(plan, captures=tmp_path) as guide, serving(guide) as (_, page):
+    with open_guide(SessionRequest(plan, captures=tmp_path)) as guide, serving(guide) as (_, page):
         until(lambda: page.client.get("/look").json()["look"], "a live frame")
         page.do("shoot", "retake")
         assert rendered == ["top"]

@@ -15,6 +15,7 @@ from station_page import LANDSCAPE, PORTRAIT, Page, Table
 from loco_tools.capture.cameras.basler import BaslerCamera
 from loco_tools.capture.guide import open_guide
 from loco_tools.capture.session import progress_of, read_shots
+from loco_tools.capture.session_opening import SessionRequest
 from loco_tools.capture.station import running
 from loco_tools.datasets.images import Pixels, read_image
 from loco_tools.plan import Plan
@@ -59,7 +60,9 @@ def station(browser: Any, plan: Plan, table: Table, tmp_path: Path, folder: Path
     def open_page() -> Iterator[Page]:
         camera = "basler:0815-0000"
         with (
-            open_guide(plan, camera=camera, captures=tmp_path, session=SESSION) as guide,
+            open_guide(
+                SessionRequest(plan, camera=camera, captures=tmp_path, session=SESSION)
+            ) as guide,
             running(guide) as served,
         ):
             page = Page(browser, folder)
@@ -312,7 +315,9 @@ def test_a_station_that_ended_is_said_to_be_gone(
 ) -> None:
     page = Page(browser, folder)
     with (
-        open_guide(plan, camera="basler:0815-0000", captures=tmp_path, session=SESSION) as guide,
+        open_guide(
+            SessionRequest(plan, camera="basler:0815-0000", captures=tmp_path, session=SESSION)
+        ) as guide,
         running(guide) as served,
     ):
         page.open(served.url)
