@@ -12,7 +12,7 @@ from loco_tools.capture.cameras.genicam_features import (
     read_settings,
 )
 from loco_tools.errors import CaptureError
-from loco_tools.plan import Camera
+from loco_tools.plan import CameraSettings
 
 genapi = pytest.importorskip("genicam.genapi", reason="needs the extra 'genicam'")
 
@@ -74,9 +74,9 @@ def make_features() -> MakeFeatures:
     return make
 
 
-def make_wanted(**settings: Any) -> Camera:
+def make_wanted(**settings: Any) -> CameraSettings:
     wanted = {"width_px": 320, "height_px": 240, "field_mm": 100, "exposure_us": 5000}
-    return Camera(**{**wanted, **settings})
+    return CameraSettings(**{**wanted, **settings})
 
 
 def test_the_region_has_the_size_of_the_plan_and_lies_in_the_middle(
