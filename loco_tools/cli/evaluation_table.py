@@ -6,15 +6,10 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from loco_tools.evaluation.metric_table import METRICS
+
 Metrics = Mapping[str, Any]
 """What `loco_tools.evaluation.Evaluation.metrics` holds."""
-
-_PIXEL_FIGURES = (
-    ("pixel_auroc", "pixel AUROC"),
-    ("pixel_average_precision", "pixel average precision"),
-    ("pixel_f1_max", "best pixel F1 (oracle threshold)"),
-    ("pixel_iou_max", "best pixel IoU (oracle threshold)"),
-)
 
 
 def tables(metrics: Metrics) -> Iterator[Table]:
@@ -35,8 +30,9 @@ def _images(metrics: Metrics) -> Table:
     table = _auroc(
         "Is the image defective?", found["image_auroc"], intervals.get("image_auroc", {})
     )
-    table.add_row("average precision", _number(found["average_precision"]), "")
-    table.add_row("best F1 (oracle threshold)", _number(found["f1_max"]), "")
+    for metric in METRICS.values():
+        if metric.of_images is not None:
+            table.add_row(metric.title, _number(metric.read(metrics)), "")
     at = found["at_threshold"]
     if at["threshold"] is not None:
         label = f"F1 at {at['validation_fpr']:.0%} false positives on validation"
@@ -72,8 +68,9 @@ def _pixels(metrics: Metrics) -> Table:
     for limit, value in found.get("au_pro", {}).items():
         between = intervals.get("au_pro", {})
         table.add_row(f"AU-PRO {limit}", _number(value), _interval(between.get(limit)))
-    for key, label in _PIXEL_FIGURES:
-        table.add_row(label, _number(found[key]), "")
+    for metric in METRICS.values():
+        if metric.of_pixels is not None:
+            table.add_row(metric.title, _number(metric.read(metrics)), "")
     return table
 
 

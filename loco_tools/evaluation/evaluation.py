@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from loco_tools.evaluation import thresholds
 from loco_tools.evaluation.counts import Counts, FolderCounts
 from loco_tools.evaluation.intervals import intervals_of
+from loco_tools.evaluation.metric_table import METRICS
 from loco_tools.evaluation.parts import part_figures, part_notes, parts_of
 from loco_tools.evaluation.thresholds import Validation
 from loco_tools.metrics import roc, spro
@@ -183,13 +184,12 @@ def _pro(everywhere: Tally, anomalous: Mapping[str, FolderCounts]) -> tuple[Figu
 
 
 def _pixels(negatives: Tally, positives: Tally) -> tuple[Figures, Curve, Curve]:
-    """How well scores tell defect pixels from others, and the ROC and precision-recall curves."""
+    """The metrics over all pixels, and the ROC and precision-recall curves."""
     ranking = roc.rank_tallies(negatives, positives)
     figures = {
-        "pixel_auroc": roc.auroc(ranking),
-        "pixel_average_precision": roc.average_precision(ranking),
-        "pixel_f1_max": roc.f1_max(ranking),
-        "pixel_iou_max": roc.iou_max(ranking),
+        metric.evaluation_key: metric.of_pixels(ranking)
+        for metric in METRICS.values()
+        if metric.of_pixels is not None
     }
     return figures, roc.roc_curve(ranking).thinned(), roc.pr_curve(ranking).thinned()
 
@@ -249,13 +249,16 @@ def _classification(
             "pooled": whole,
         },
         "auc_roc_pooled": whole,
-        "average_precision": roc.average_precision(pooled),
+        **{
+            metric.evaluation_key: metric.of_images(pooled)
+            for metric in METRICS.values()
+            if metric.of_images is not None
+        },
         "average_precision_by_kind": {
             name: roc.average_precision(ranking)
             for name, ranking in rankings.items()
             if name != "pooled"
         },
-        "f1_max": roc.f1_max(pooled),
         "at_threshold": thresholds.image_level(validation, low, high, fpr),
     }
     return _Classification(

@@ -8,7 +8,7 @@ import numpy as np
 
 from loco_tools import files
 from loco_tools.benchmark.analysis.run_data import ReportData, gather
-from loco_tools.benchmark.cell.record import Cell, CellRecord, Cost, Figures, Stamp
+from loco_tools.benchmark.cell.record import Cell, CellRecord, Cost, Stamp
 from loco_tools.benchmark.run.runner import ClassInfo, PlannedCell, Run
 from loco_tools.benchmark.suite import Suite
 from loco_tools.metrics import roc
@@ -86,12 +86,12 @@ def _keep(out: Path, cell: dict[str, Any]) -> CellRecord:
         status="ok",
         layout="mvtec_loco",
         counts={"train": 5, "validation": 21, "test/good": 8},
-        figures=Figures(
-            image_auroc_logical=of_kind["logical"],
-            image_auroc_structural=of_kind["structural"],
-            image_auroc_mean=sum(of_kind.values()) / 2,
-            au_spro=cell.get("au_spro", 0.5),
-        ),
+        figures={
+            "image_auroc_logical": of_kind["logical"],
+            "image_auroc_structural": of_kind["structural"],
+            "image_auroc_mean": sum(of_kind.values()) / 2,
+            "au_spro": cell.get("au_spro", 0.5),
+        },
         cost=Cost(fit_s=1, ms_per_image=10, peak_mb=100, peak_of="process"),
         probabilities=cell.get("probabilities", False),
         separation=cell.get("separation"),

@@ -13,18 +13,15 @@ from loco_tools.benchmark.analysis.paired import Difference, paired_difference
 from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData
 from loco_tools.benchmark.cell.record import Cell, CellRecord
 from loco_tools.benchmark.run.results_csv import inert
+from loco_tools.evaluation.metric_table import HEADLINES
 from loco_tools.metrics.diversity import chosen_by_validation
 
 ENSEMBLES_FILE = "ensembles.csv"
 
 ALL_CLASSES = "all classes"
 
-COMPARED = {
-    "image_auroc_mean": "image AUROC",
-    "au_spro": "AU-sPRO 0.05",
-    "au_pro": "AU-PRO 0.3",
-}
-"""Field of `Figures` -> its name."""
+COMPARED = {metric.name: metric.title for metric in HEADLINES}
+"""The name of each headline metric -> its title."""
 
 Reference = Literal["best", "chosen"]
 
@@ -87,7 +84,7 @@ def comparisons(
     Args:
         data: the run.
         classes: the figure's mean is over them; they have it.
-        field: of `Figures`.
+        field: the name of a metric.
 
     Raises:
         BenchmarkError: scores of a cell are missing or damaged.

@@ -32,7 +32,7 @@ FROM_SCORES = {
     "image_auroc_logical": ("logical",),
     "image_auroc_structural": ("structural",),
 }
-"""Figures that image scores determine -> the kinds of anomalies that they are the mean over."""
+"""Metrics that image scores determine -> the kinds of anomalies that they are the mean over."""
 
 _T = (
     *(12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281),
@@ -126,7 +126,7 @@ def paired_difference(
         ones: finished records of a method, one per class and seed.
         others: the same of the other; they need not all be of one method.
         out: the run's folder, where the scores are.
-        field: of `Figures`.
+        field: the name of a metric.
         redraws: of this run, for those who compare often; by default drawn anew.
 
     Raises:
@@ -178,16 +178,24 @@ def _by_place(records: Iterable[CellRecord], field: str) -> dict[Place, CellReco
             raise BenchmarkError(
                 f"expected one record per class and seed, got {found[place].cell} and {record.cell}"
             )
-        if record.status == "ok" and getattr(record.figures, field) is not None:
+        if record.status == "ok" and record.metric(field) is not None:
             found[place] = record
     return found
+
+
+def _value(record: CellRecord, field: str) -> float:
+    """A metric that the record is known to have."""
+    value = record.metric(field)
+    if value is None:
+        raise BenchmarkError(f"{record.cell}: expected a value of {field}, got none")
+    return value
 
 
 def _mean(records: Mapping[Place, CellRecord], field: str) -> float:
     """Over seeds within each class, then over classes."""
     figures: dict[str, list[float]] = {}
     for (class_name, _seed), record in records.items():
-        figures.setdefault(class_name, []).append(getattr(record.figures, field))
+        figures.setdefault(class_name, []).append(_value(record, field))
     return statistics.fmean(statistics.fmean(of_class) for of_class in figures.values())
 
 
@@ -196,7 +204,7 @@ def _over_seeds(
 ) -> tuple[float | None, float | None, str]:
     by_seed: dict[int, dict[str, float]] = {}
     for (class_name, seed), (one, other) in pairs.items():
-        gap = getattr(one.figures, field) - getattr(other.figures, field)
+        gap = _value(one, field) - _value(other, field)
         by_seed.setdefault(seed, {})[class_name] = gap
     classes = {class_name for class_name, _seed in pairs}
     complete = [gaps for gaps in by_seed.values() if set(gaps) == classes]

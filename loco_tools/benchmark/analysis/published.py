@@ -11,10 +11,10 @@ from typing import Literal
 from pydantic import Field
 
 from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData
-from loco_tools.benchmark.cell.record import Figures
 from loco_tools.benchmark.run.results_csv import Spread
 from loco_tools.definitions import shipped_root
 from loco_tools.errors import DefinitionError
+from loco_tools.evaluation.metric_table import METRICS
 from loco_tools.schema import Schema, read_toml
 
 Dataset = Literal["mvtec_loco", "mvtec_ad"]
@@ -67,9 +67,9 @@ def read_published() -> Published:
     found = read_toml(Published, path)
     for number, one in enumerate(found.figures):
         classes = found.classes.get(one.dataset, {})
-        if one.figure not in Figures.model_fields or (one.class_name not in {"", *classes}):
+        if one.figure not in METRICS or (one.class_name not in {"", *classes}):
             raise DefinitionError(
-                f"{path}: figures.{number}: expected a field of a cell's figures and a class of "
+                f"{path}: figures.{number}: expected the name of a metric and a class of "
                 f"{one.dataset}, got {one.figure!r} and {one.class_name!r}"
             )
     return found

@@ -51,8 +51,8 @@ class ClassResults:
         return [records[0] for records in grouped(self.done, "method").values()]
 
     def has(self, field: str) -> bool:
-        """Whether any method has this field of `Figures` here."""
-        return any(getattr(record.figures, field) is not None for record in self.done)
+        """Whether any method has this metric here."""
+        return any(record.metric(field) is not None for record in self.done)
 
     def of(self, method: str) -> list[CellRecord]:
         """The finished records of a method, one per seed."""
@@ -122,7 +122,7 @@ class ReportData:
             return None
         by_seed: dict[int, list[float]] = {}
         for record in (record for one in classes for record in one.of(method)):
-            value = getattr(record.figures, field)
+            value = record.metric(field)
             if value is not None:
                 by_seed.setdefault(record.stamp.seed, []).append(value)
         of_seeds = spread(

@@ -37,7 +37,7 @@ def standing(data: ReportData, classes: Sequence[ClassResults], field: str) -> S
     Args:
         data: the run.
         classes: the figure's mean is over them.
-        field: of `Figures`.
+        field: the name of a metric.
 
     Returns:
         None where fewer than two methods have it.

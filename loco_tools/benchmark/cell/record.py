@@ -17,7 +17,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from loco_tools import files
 from loco_tools.benchmark.suite import folder_name
 from loco_tools.datasets.sample import Sample
 from loco_tools.errors import BenchmarkError, DefinitionError
+from loco_tools.evaluation.metric_table import METRICS, metrics_by_cell_key
 from loco_tools.schema import Schema, read_json
 
 
@@ -85,21 +86,6 @@ class Stamp(Schema):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-class Figures(Schema):
-    """The headline figures of a cell; None where one does not apply to the class."""
-
-    image_auroc_mean: float | None = None
-    image_auroc_logical: float | None = None
-    image_auroc_structural: float | None = None
-    image_auroc_pooled: float | None = None
-    image_ap: float | None = None
-    """Average precision, the area under the precision-recall curve, of all anomalies pooled."""
-    pixel_ap: float | None = None
-    pixel_auroc: float | None = None
-    au_pro: float | None = None
-    au_spro: float | None = None
-
-
 class Cost(Schema):
     """What a cell took. `ms_per_image` covers predicting alone, reading the image included."""
 
@@ -133,7 +119,8 @@ class CellRecord(Schema):
     """How the method works, see `Detector.category`; nothing that a key depends on."""
     counts: dict[str, int] = Field(default_factory=dict)
     """Images it was fitted on and tested on: train, validation, and each kind folder of test."""
-    figures: Figures = Field(default_factory=Figures)
+    figures: dict[str, float | None] = Field(default_factory=lambda: metrics_by_cell_key({}))
+    """`Metric.cell_key` -> value, None where a metric does not apply to the class."""
     cost: Cost | None = None
     probabilities: bool = False
     """Whether image scores are probabilities of being anomalous."""
@@ -147,6 +134,10 @@ class CellRecord(Schema):
     """(h, w) at which the detector saw the images."""
     hardware: dict[str, str] = Field(default_factory=dict)
     """What it ran on, in words."""
+
+    def metric(self, name: str) -> float | None:
+        """A metric by its name in `METRICS`; None where it does not apply or is not known."""
+        return self.figures.get(METRICS[name].cell_key)
 
     @property
     def test_images(self) -> int:
@@ -247,35 +238,3 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"a score of {text}")
     return value
-
-
-def figures_of(metrics: Mapping[str, Any]) -> Figures:
-    """The headline figures out of an evaluation, whichever layout it is of.
-
-    A class whose anomalies are all of one kind (every MVTec AD class: structural) has that kind's
-    AUROC as its mean.
-    """
-    classification = metrics.get("classification", {})
-    images, pixels = classification.get("auc_roc", {}), metrics.get("localization", {})
-    logical = images.get("logical_anomalies")
-    structural = images.get("structural_anomalies", images.get("all"))
-    spro = {kind: limits.get("0.05") for kind, limits in pixels.get("auc_spro", {}).items()}
-    return Figures(
-        image_auroc_mean=_mean(images.get("mean"), logical, structural),
-        image_auroc_logical=logical,
-        image_auroc_structural=structural,
-        image_auroc_pooled=classification.get("auc_roc_pooled"),
-        image_ap=classification.get("average_precision"),
-        pixel_ap=pixels.get("pixel_average_precision"),
-        pixel_auroc=pixels.get("pixel_auroc"),
-        au_pro=pixels.get("au_pro", {}).get("0.3"),
-        au_spro=_mean(
-            spro.get("mean"), spro.get("logical_anomalies"), spro.get("structural_anomalies")
-        ),
-    )
-
-
-def _mean(official: float | None, *kinds: float | None) -> float | None:
-    """The official mean over kinds, or the only kind that there is."""
-    present = [value for value in kinds if value is not None]
-    return official if official is not None or not present else sum(present) / len(present)

@@ -25,7 +25,6 @@ from loco_tools.benchmark.cell.record import (
     CellRecord,
     Cost,
     Stamp,
-    figures_of,
     read_record,
     write_scores,
 )
@@ -37,6 +36,7 @@ from loco_tools.datasets.splits import hold_out_validation
 from loco_tools.ensembles import ENSEMBLES, create_ensemble, ensemble_class
 from loco_tools.errors import BenchmarkError
 from loco_tools.evaluation import Evaluation, ValidationMaps, evaluate_maps, sample_key
+from loco_tools.evaluation.metric_table import metrics_by_cell_key
 from loco_tools.methods import Resize
 from loco_tools.metrics.roc import Curve, auroc, rank
 from loco_tools.progress import SILENT, Progress
@@ -345,7 +345,7 @@ def _record(
         layout=dataset.layout,
         category=detector.category,
         counts=counts,
-        figures=figures_of(evaluation.metrics),
+        figures=metrics_by_cell_key(evaluation.metrics),
         cost=cost,
         probabilities=bool(getattr(detector, "probabilities", False)),
         metrics=evaluation.metrics,

@@ -5,10 +5,10 @@ import numpy.typing as npt
 
 from loco_tools.benchmark.analysis.run_data import ReportData
 from loco_tools.benchmark.report.html import Markup, element, join
-from loco_tools.benchmark.report.metric_names import HEADLINES, Shown
 from loco_tools.benchmark.report.rank_chart import rank_chart
 from loco_tools.benchmark.report.section import captioned
 from loco_tools.benchmark.report.tables import Column, Row, Table, names, number, text
+from loco_tools.evaluation.metric_table import HEADLINES, Metric
 from loco_tools.metrics import ranks
 
 _FEWEST_METHODS = 3
@@ -16,14 +16,14 @@ _FEWEST_METHODS = 3
 
 def rank_tables(data: ReportData) -> list[Table]:
     """Mean ranks over classes, per figure that there are two classes and three methods for."""
-    return [table for one in HEADLINES if (table := _table(data, one)) is not None]
+    return [table for metric in HEADLINES if (table := _table(data, metric)) is not None]
 
 
 def critical_differences(data: ReportData) -> Markup | None:
     """A plot per figure; a sentence where there is too little; None for a single method."""
     if len(data.methods) < 2 or not any(one.done for one in data.classes):
         return None
-    drawn = [figure for one in HEADLINES if (figure := _figure(data, one)) is not None]
+    drawn = [figure for metric in HEADLINES if (figure := _figure(data, metric)) is not None]
     title = element("h3", "Which methods can be told apart over classes?")
     note = element(
         "p",
@@ -42,18 +42,18 @@ def critical_differences(data: ReportData) -> Markup | None:
     return join(title, element("p", few, class_="quiet"))
 
 
-def _ranked(data: ReportData, one: Shown) -> tuple[list[str], npt.NDArray[np.float64]] | None:
+def _ranked(data: ReportData, metric: Metric) -> tuple[list[str], npt.NDArray[np.float64]] | None:
     """The methods that all classes have the figure of, and (classes, methods) figures."""
-    classes = data.classes_with(one.field)
-    methods = list(data.means(classes, one.field))
+    classes = data.classes_with(metric.name)
+    methods = list(data.means(classes, metric.name))
     if len(classes) < 2 or len(methods) < _FEWEST_METHODS:
         return None
-    figures = [[data.means([each], one.field)[method] for method in methods] for each in classes]
+    figures = [[data.means([each], metric.name)[method] for method in methods] for each in classes]
     return methods, np.array(figures)
 
 
-def _figure(data: ReportData, one: Shown) -> Markup | None:
-    found = _ranked(data, one)
+def _figure(data: ReportData, metric: Metric) -> Markup | None:
+    found = _ranked(data, metric)
     if found is None:
         return None
     methods, figures = found
@@ -62,9 +62,11 @@ def _figure(data: ReportData, one: Shown) -> Markup | None:
     ranked = [(methods[place], float(mean[place])) for place in order]
     difference = ranks.critical_difference(len(methods), len(figures))
     groups = ranks.indistinct_groups([rank for _name, rank in ranked], difference)
-    drawn = rank_chart(ranked, groups, difference, name=f"Critical-difference plot of {one.name}")
+    drawn = rank_chart(
+        ranked, groups, difference, name=f"Critical-difference plot of {metric.title}"
+    )
     says = element("p", _verdict(figures, difference), class_="quiet")
-    return captioned(f"{one.name}, {len(figures)} classes", drawn, says)
+    return captioned(f"{metric.title}, {len(figures)} classes", drawn, says)
 
 
 def _verdict(figures: npt.NDArray[np.float64], difference: float) -> str:
@@ -81,8 +83,8 @@ def _verdict(figures: npt.NDArray[np.float64], difference: float) -> str:
     return told
 
 
-def _table(data: ReportData, one: Shown) -> Table | None:
-    found = _ranked(data, one)
+def _table(data: ReportData, metric: Metric) -> Table | None:
+    found = _ranked(data, metric)
     if found is None:
         return None
     methods, figures = found
@@ -93,8 +95,8 @@ def _table(data: ReportData, one: Shown) -> Table | None:
     ]
     difference = ranks.critical_difference(len(methods), len(figures))
     return Table(
-        f"ranks_{one.field}",
-        f"Mean ranks over {len(figures)} classes, {one.name}: 1 is best",
+        f"ranks_{metric.name}",
+        f"Mean ranks over {len(figures)} classes, {metric.title}: 1 is best",
         (*names("method"), Column("mean rank")),
         tuple(rows),
         (f"Critical difference {difference:.2f}. {_verdict(figures, difference)}",),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData, counted
 from loco_tools.benchmark.report.html import Markup, element
-from loco_tools.benchmark.report.metric_names import HEADLINES, Shown
+from loco_tools.evaluation.metric_table import HEADLINES, Metric
 
 _ANSWERS = {
     "image_auroc_mean": "Best at finding bad parts",
@@ -41,7 +41,7 @@ def listing(names: Sequence[str]) -> str:
 
 
 def _cards(data: ReportData) -> Markup:
-    cards = [card for shown in HEADLINES if (card := _best(data, shown)) is not None]
+    cards = [card for metric in HEADLINES if (card := _best(data, metric)) is not None]
     speeds = data.speeds()
     if speeds:
         fastest = min(speeds, key=lambda method: speeds[method])
@@ -53,16 +53,16 @@ def _cards(data: ReportData) -> Markup:
     return element("dl", cards, class_="cards")
 
 
-def _best(data: ReportData, shown: Shown) -> Markup | None:
-    of_layout = data.classes_with(shown.field)
-    means = data.means(of_layout, shown.field)
+def _best(data: ReportData, metric: Metric) -> Markup | None:
+    of_layout = data.classes_with(metric.name)
+    means = data.means(of_layout, metric.name)
     if not means:
         return None
     best = max(means, key=lambda method: means[method])
-    words = f"{shown.name} {means[best]:.3f}{_scope(data, of_layout)}"
-    if shown.guess is not None and means[best] <= shown.guess:
+    words = f"{metric.title} {means[best]:.3f}{_scope(data, of_layout)}"
+    if metric.guess is not None and means[best] <= metric.guess:
         best, words = "none", f"No better than guessing: {best}, {words}"
-    return _card(_ANSWERS[shown.field], best, words)
+    return _card(_ANSWERS[metric.name], best, words)
 
 
 def _scope(data: ReportData, classes: Sequence[ClassResults]) -> str:

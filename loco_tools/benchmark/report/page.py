@@ -20,10 +20,10 @@ from loco_tools.benchmark.report.image_sections import (
     gallery_section,
     view_section,
 )
-from loco_tools.benchmark.report.metric_names import BY_FIELD, HEADLINES
 from loco_tools.benchmark.report.published_section import published, published_section
 from loco_tools.benchmark.report.section import section
 from loco_tools.benchmark.report.tables import MARKS, Table, with_distinct_keys
+from loco_tools.evaluation.metric_table import HEADLINES, result_metrics
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -64,7 +64,7 @@ def tables_of(data: ReportData, gains: Sequence[Gains], classes: Sequence[Pictur
     Raises:
         BenchmarkError: a cell is damaged.
     """
-    per_class = [results_tables.per_class(data, one) for one in HEADLINES]
+    per_class = [results_tables.per_class(data, metric) for metric in HEADLINES]
     return Tables(
         results_tables.overview(data),
         tuple(table for table in per_class if table is not None),
@@ -163,11 +163,11 @@ def _results(data: ReportData, tables: Tables) -> Markup:
         "be. A method's name leads to its honesty stamp."
     )
     blocks: list[Child] = [html_table(tables.overview, visible=True), critical_differences(data)]
-    for shown in HEADLINES:
-        found = next((t for t in tables.per_class if t.caption.startswith(shown.name)), None)
+    for metric in HEADLINES:
+        found = next((t for t in tables.per_class if t.caption.startswith(metric.title)), None)
         if found is not None and len(data.classes) > 1:
-            heading = element("h3", f"{shown.question} {shown.name}")
-            blocks += [heading, element("p", shown.meaning), html_table(found)]
+            heading = element("h3", f"{metric.question} {metric.title}")
+            blocks += [heading, element("p", metric.meaning), html_table(found)]
     for title, table in (
         ("Which kinds of methods?", tables.categories),
         ("From AD to LOCO", tables.ad_against_loco),
@@ -192,7 +192,7 @@ def _types(tables: Tables) -> Markup:
 
 
 def _glossary() -> Markup:
-    figures = {shown.name: shown.meaning for shown in BY_FIELD.values()}
+    metrics = {metric.title: metric.meaning for metric in result_metrics()}
     more = {
         "anomaly map": "A picture as large as the image that is high where the detector sees "
         "something unusual.",
@@ -212,7 +212,7 @@ def _glossary() -> Markup:
     }
     entries = [
         element("div", element("dt", name), element("dd", text))
-        for name, text in (figures | more).items()
+        for name, text in (metrics | more).items()
     ]
     return section(
         "reading", "How to read the figures", "", element("dl", entries, class_="glossary")

@@ -12,10 +12,10 @@ from loco_tools.benchmark.analysis.published import (
 from loco_tools.benchmark.analysis.run_data import ReportData
 from loco_tools.benchmark.report.html import Markup
 from loco_tools.benchmark.report.html_table import html_table
-from loco_tools.benchmark.report.metric_names import BY_FIELD
 from loco_tools.benchmark.report.section import section
 from loco_tools.benchmark.report.tables import Column, Row, Table, names, number, text
 from loco_tools.benchmark.run.results_csv import Spread
+from loco_tools.evaluation.metric_table import METRICS
 
 NOTE = (
     "Figures that others have published on the classes of this run, recognised by name, layout and "
@@ -50,8 +50,8 @@ def published_section(table: Table | None) -> Markup | None:
 
 
 def _rows(data: ReportData, one: Beside) -> Sequence[Row]:
-    of, known = one.published, BY_FIELD.get(one.published.figure)
-    figure = known.name if known is not None else of.figure
+    of, known = one.published, METRICS.get(one.published.figure)
+    figure = known.title if known is not None else of.figure
     places = [NAMES[of.dataset], of.class_name or "mean of all", figure, of.method]
     source = f"{of.source}; {of.note}" if of.note else of.source
     ours: list[tuple[str, Spread | None]] = [

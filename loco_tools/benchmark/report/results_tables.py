@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData
 from loco_tools.benchmark.analysis.significance import Standing, standing
 from loco_tools.benchmark.cell.record import CellRecord
-from loco_tools.benchmark.report.metric_names import BY_FIELD, HEADLINES, Shown
 from loco_tools.benchmark.report.tables import (
     Cell,
     Column,
@@ -21,77 +20,78 @@ from loco_tools.benchmark.report.tables import (
 )
 from loco_tools.benchmark.run.results_csv import Spread, figure, spread
 from loco_tools.errors import BenchmarkError
+from loco_tools.evaluation.metric_table import HEADLINES, METRICS, Metric
 
 _Counts = Mapping[str, Mapping[str, int]]
 
 _OVERVIEW = (
     *("image_auroc_mean", "image_auroc_logical", "image_auroc_structural", "au_spro", "au_pro"),
-    *("image_ap", "pixel_auroc"),
+    *("image_average_precision", "pixel_auroc"),
 )
 
 
 def overview(data: ReportData) -> Table | None:
     """One row per method: means over the classes that have a figure; None before any is known."""
-    shown = [(BY_FIELD[field], data.classes_with(field)) for field in _OVERVIEW]
-    shown = [(one, classes) for one, classes in shown if classes]
+    shown = [(METRICS[name], data.classes_with(name)) for name in _OVERVIEW]
+    shown = [(metric, classes) for metric, classes in shown if classes]
     if not shown:
         return None
-    standings = {one.field: standing(data, classes, one.field) for one, classes in shown}
+    standings = {metric.name: standing(data, classes, metric.name) for metric, classes in shown}
     speeds = data.speeds()
     rows = []
     for method in data.methods:
         cells = [
             spread_cell(
-                data.over_classes(classes, method, one.field),
-                mark_of(standings[one.field], method),
+                data.over_classes(classes, method, metric.name),
+                mark_of(standings[metric.name], method),
                 failed=_has_failed(classes, method),
             )
-            for one, classes in shown
+            for metric, classes in shown
         ]
         speed = number(speeds.get(method), 0)
         link = f"stamp-{data.style(method)}"
         rows.append(Row((text(method), *cells, speed), link=link))
     columns = [
-        Column(_scoped(one, classes, data), tip=one.meaning, guess=one.guess)
-        for one, classes in shown
+        Column(_scoped(metric, classes, data), tip=metric.meaning, guess=metric.guess)
+        for metric, classes in shown
     ]
     return Table(
         "overview",
         f"Every method, {_over(data)}",
         (*names("method"), *columns, Column("ms per image", tip="Reading the image included")),
         tuple(rows),
-        _rules({one.name: standings[one.field] for one, _classes in shown}),
+        _rules({metric.title: standings[metric.name] for metric, _classes in shown}),
     )
 
 
-def per_class(data: ReportData, shown: Shown) -> Table | None:
+def per_class(data: ReportData, metric: Metric) -> Table | None:
     """One figure, method by class, the mean over classes last; None where no class has it."""
-    classes = data.classes_with(shown.field)
+    classes = data.classes_with(metric.name)
     if not classes:
         return None
-    standings = [standing(data, [one], shown.field) for one in classes]
-    over_all = standing(data, classes, shown.field) if len(classes) > 1 else None
+    standings = [standing(data, [one], metric.name) for one in classes]
+    over_all = standing(data, classes, metric.name) if len(classes) > 1 else None
     rows = []
     for method in data.methods:
         cells = [
             spread_cell(
-                figure(one.of(method), shown.field),
+                figure(one.of(method), metric.name),
                 mark_of(of_class, method),
                 failed=method in _failed(one),
             )
             for one, of_class in zip(classes, standings, strict=True)
         ]
         if len(classes) > 1:
-            mean = data.over_classes(classes, method, shown.field)
+            mean = data.over_classes(classes, method, metric.name)
             cells.append(spread_cell(mean, mark_of(over_all, method)))
         rows.append(Row((text(method), *cells)))
-    columns = [Column(one.name, guess=shown.guess) for one in classes]
+    columns = [Column(one.name, guess=metric.guess) for one in classes]
     if len(classes) > 1:
-        columns.append(Column("mean", guess=shown.guess))
+        columns.append(Column("mean", guess=metric.guess))
     of_classes = {one.name: found for one, found in zip(classes, standings, strict=True)}
     return Table(
-        key_of(shown.name, "per class"),
-        f"{shown.name} per method and class",
+        key_of(metric.title, "per class"),
+        f"{metric.title} per method and class",
         (*names("method"), *columns),
         tuple(rows),
         _rules({**of_classes, "mean": over_all}),
@@ -100,24 +100,26 @@ def per_class(data: ReportData, shown: Shown) -> Table | None:
 
 def per_category(data: ReportData) -> Table | None:
     """What kinds of methods are good at; None before any is known."""
-    fields = ("image_auroc_logical", "image_auroc_structural", *(one.field for one in HEADLINES))
-    shown = [(BY_FIELD[field], data.classes_with(field)) for field in fields]
-    shown = [(one, classes) for one, classes in shown if classes]
+    by_kind = (METRICS["image_auroc_logical"], METRICS["image_auroc_structural"])
+    shown = [(metric, data.classes_with(metric.name)) for metric in (*by_kind, *HEADLINES)]
+    shown = [(metric, classes) for metric, classes in shown if classes]
     categories = data.categories()
     if not shown or len(categories) < 2:
         return None
     rows = []
     for category, methods in sorted(categories.items()):
         cells = []
-        for one, classes in shown:
-            means = data.means(classes, one.field)
+        for metric, classes in shown:
+            means = data.means(classes, metric.name)
             known = {method: means[method] for method in methods if method in means}
             best = max(known, key=lambda method: known[method]) if known else ""
             value = statistics.fmean(known.values()) if known else None
             words = f"best {known[best]:.3f} {best}" if len(known) > 1 else ""
             cells.append(Cell(value, words=words))
         rows.append(Row((text(category), text(", ".join(methods)), *cells)))
-    columns = [Column(one.name, tip=one.meaning, guess=one.guess) for one, _classes in shown]
+    columns = [
+        Column(metric.title, tip=metric.meaning, guess=metric.guess) for metric, _classes in shown
+    ]
     return Table(
         "categories",
         "Per category of methods: the mean over its methods, and the best of them",
@@ -178,13 +180,13 @@ def defect_types(data: ReportData, results: ClassResults) -> list[Table]:
         )
     ]
     for field, of in (("au_spro_0.05", "au_spro"), ("au_pro_0.3", "au_pro")):
-        rows, shown = _localised(data, results, counts, field), BY_FIELD[of]
+        rows, metric = _localised(data, results, counts, field), METRICS[of]
         if rows:
             tables.append(
                 Table(
-                    key_of("defect types", results.name, shown.name),
-                    f"{results.name}, {shown.name} of each defect type",
-                    _type_columns(data, shown.guess),
+                    key_of("defect types", results.name, metric.title),
+                    f"{results.name}, {metric.title} of each defect type",
+                    _type_columns(data, metric.guess),
                     tuple(rows),
                 )
             )
@@ -281,12 +283,12 @@ def _over(data: ReportData) -> str:
     return ("means over classes" if classes > 1 else "on one class") + spread_of
 
 
-def _scoped(one: Shown, classes: Sequence[ClassResults], data: ReportData) -> str:
+def _scoped(metric: Metric, classes: Sequence[ClassResults], data: ReportData) -> str:
     """A figure's name, with the number of classes where it is not of all of them."""
-    done = sum(1 for each in data.classes if each.done)
+    done = sum(1 for one in data.classes if one.done)
     if len(classes) == done:
-        return one.name
-    return f"{one.name} ({len(classes)} of {done} classes)"
+        return metric.title
+    return f"{metric.title} ({len(classes)} of {done} classes)"
 
 
 def _failed(one: ClassResults) -> set[str]:

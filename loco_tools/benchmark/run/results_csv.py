@@ -10,35 +10,34 @@ from typing import TYPE_CHECKING
 
 from loco_tools import files
 from loco_tools.benchmark.cell.record import CellRecord
+from loco_tools.evaluation.metric_table import result_metrics
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 RESULTS_FILE = "results.csv"
 
-FIGURES = {
-    "image_auroc_mean": "image_auroc_mean",
-    "image_auroc_logical": "image_auroc_logical",
-    "image_auroc_structural": "image_auroc_structural",
-    "image_auroc_pooled": "image_auroc_pooled",
-    "pixel_auroc": "pixel_auroc",
-    "au_pro_0.3": "au_pro",
-    "au_spro_0.05": "au_spro",
-}
-"""Column of results.csv -> field of `Figures`."""
-
-PRECISIONS = {"image_average_precision": "image_ap", "pixel_average_precision": "pixel_ap"}
-"""The same, after the costs."""
+LEADING_METRICS = (
+    *("image_auroc_mean", "image_auroc_logical", "image_auroc_structural", "image_auroc_pooled"),
+    *("pixel_auroc", "au_pro", "au_spro"),
+)
+"""Metrics whose columns come before those of the costs; the columns of the others follow them."""
 
 COSTS = ("fit_s", "ms_per_image", "peak_mb", "images_per_s")
 
-COLUMNS = (
-    *("method", "class", "seed", "backbone", "preset", "status", *FIGURES, *COSTS, *PRECISIONS),
-    *("parameters", "peak_of", "layout", "category", "weights", "input_size_px", "resize"),
-    *("device", "members", "overrides", "selection", "score_rule", "level", "train_images"),
-    *("validation_images", "test_images", "data_hash", "code_hash", "key", "versions", "error"),
-)
-"""Of results.csv: figures and cost first, then the honesty stamp."""
+
+def columns() -> tuple[str, ...]:
+    """The columns of results.csv: metrics and costs first, then the honesty stamp."""
+    metrics = result_metrics()
+    return (
+        *("method", "class", "seed", "backbone", "preset", "status"),
+        *(metric.column for metric in metrics if metric.name in LEADING_METRICS),
+        *COSTS,
+        *(metric.column for metric in metrics if metric.name not in LEADING_METRICS),
+        *("parameters", "peak_of", "layout", "category", "weights", "input_size_px", "resize"),
+        *("device", "members", "overrides", "selection", "score_rule", "level", "train_images"),
+        *("validation_images", "test_images", "data_hash", "code_hash", "key", "versions", "error"),
+    )
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,8 @@ def spread(values: Iterable[float | None]) -> Spread | None:
 
 
 def figure(records: Iterable[CellRecord], field: str) -> Spread | None:
-    """A field of `Figures` over the records of one method on one class."""
-    return spread(getattr(record.figures, field) for record in records)
+    """A metric by its name in `METRICS`, over the records of one method on one class."""
+    return spread(record.metric(field) for record in records)
 
 
 def row_of(record: CellRecord) -> dict[str, str]:
@@ -82,8 +81,7 @@ def row_of(record: CellRecord) -> dict[str, str]:
         "preset": stamp.preset,
         "status": record.status,
     }
-    figures = (FIGURES | PRECISIONS).items()
-    row |= {column: _text(getattr(record.figures, field), 6) for column, field in figures}
+    row |= {m.column: _text(record.metric(m.name), 6) for m in result_metrics()}
     row |= {name: _text(None if cost is None else getattr(cost, name), 3) for name in COSTS}
     row |= {
         "parameters": "" if cost is None or cost.parameters is None else str(cost.parameters),
@@ -114,7 +112,7 @@ def row_of(record: CellRecord) -> dict[str, str]:
 def write_results(out: Path, records: Sequence[CellRecord]) -> Path:
     """Write `results.csv` atomically and return its path."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=columns(), lineterminator="\n")
     writer.writeheader()
     for record in records:
         writer.writerow({name: inert(value) for name, value in row_of(record).items()})
@@ -130,20 +128,20 @@ def tables(records: Sequence[CellRecord]) -> list["Table"]:
 
     found = []
     for class_name, of_class in grouped(records, "class_name").items():
-        columns = _columns(of_class)
+        shown = _shown_metrics(of_class)
         table = Table(title=Text(class_name), title_justify="left", title_style="bold")
         table.add_column("method", no_wrap=True)
-        for name, _field in columns:
+        for name, _field in shown:
             table.add_column(name, justify="right")
         for name in ("ms per\nimage", "fit\ns", "peak\nMB"):
             table.add_column(name, justify="right")
         by_method = grouped(of_class, "method")
-        best = {field: best_method(by_method, field) for _name, field in columns}
+        best = {field: best_method(by_method, field) for _name, field in shown}
         for method, cells in by_method.items():
             done = [cell for cell in cells if cell.status == "ok"]
             row = [
                 Text(str(figure(done, field) or ""), style="bold" if best[field] == method else "")
-                for _name, field in columns
+                for _name, field in shown
             ]
             title = method if len(done) == len(cells) else f"{method} (failed)"
             table.add_row(Text(title), *row, *_costs(done))
@@ -178,7 +176,7 @@ _TERMINAL = (
 )
 
 
-def _columns(records: Sequence[CellRecord]) -> list[tuple[str, str]]:
+def _shown_metrics(records: Sequence[CellRecord]) -> list[tuple[str, str]]:
     """The figures of a class that the terminal shows: its own localisation figure, few others."""
     shown = [(name, field) for name, field in _TERMINAL if _applies(records, field)]
     fields = {field for _name, field in shown}
@@ -188,7 +186,7 @@ def _columns(records: Sequence[CellRecord]) -> list[tuple[str, str]]:
 
 
 def _applies(records: Iterable[CellRecord], field: str) -> bool:
-    return any(getattr(record.figures, field) is not None for record in records)
+    return any(record.metric(field) is not None for record in records)
 
 
 def _costs(records: Sequence[CellRecord]) -> list[str]:

@@ -17,6 +17,7 @@ from loco_tools.benchmark.run.scheduling import work_through
 from loco_tools.benchmark.suite import Suite
 from loco_tools.datasets.sidecar import sidecar_path
 from loco_tools.errors import BenchmarkError
+from loco_tools.evaluation.metric_table import HEADLINES
 from loco_tools.lock import held
 from loco_tools.progress import SILENT, Progress
 from loco_tools.schema import Schema, read_json
@@ -259,11 +260,7 @@ def _simulated(class_path: Path) -> bool:
 def _summary(record: CellRecord) -> str:
     if record.status == "failed":
         return f"failed: {record.error}"
-    shown = [
-        ("image AUROC", record.figures.image_auroc_mean),
-        ("AU-sPRO 0.05", record.figures.au_spro),
-        ("AU-PRO 0.3", record.figures.au_pro),
-    ]
+    shown = [(metric.title, record.metric(metric.name)) for metric in HEADLINES]
     parts = [f"{name} {value:.3f}" for name, value in shown if value is not None]
     return ", ".join(parts) or "done"
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from loco_tools.benchmark.cell.record import CellRecord
 from loco_tools.benchmark.cell.training_log import TRAINING_FILE, TrainingCurve, read_curves
-from loco_tools.benchmark.run.results_csv import COSTS, FIGURES
+from loco_tools.benchmark.run.results_csv import COSTS, LEADING_METRICS
 from loco_tools.benchmark.run.runner import Run
+from loco_tools.evaluation.metric_table import METRICS
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class KeptCell:
     def figures(self) -> dict[str, float]:
         """Figures and cost under their names in results.csv; those that do not apply are absent."""
         record = self.record
-        found = {name: getattr(record.figures, field) for name, field in FIGURES.items()}
+        found = {METRICS[name].column: record.metric(name) for name in LEADING_METRICS}
         found |= {"separation": record.separation}
         found |= {name: getattr(record.cost, name, None) for name in COSTS}
         return {name: float(value) for name, value in found.items() if value is not None}

@@ -9,7 +9,7 @@ import pytest
 from loco_tools import files
 from loco_tools.benchmark.analysis import paired
 from loco_tools.benchmark.analysis.paired import paired_difference
-from loco_tools.benchmark.cell.record import CellRecord, Figures, Score, Stamp
+from loco_tools.benchmark.cell.record import CellRecord, Score, Stamp
 from loco_tools.errors import BenchmarkError
 from loco_tools.metrics import roc
 
@@ -58,7 +58,7 @@ def keep(tmp_path: Path) -> Keep:
                 "versions": {},
             }
         )
-        record = CellRecord(key=stamp.key, stamp=stamp, status="ok", figures=Figures(**figures))
+        record = CellRecord(key=stamp.key, stamp=stamp, status="ok", figures=dict(figures))
         lines = ["id,kind,kind_folder,defects,score,part"]
         lines += [f"{s.id},{s.kind},{s.kind_folder},[],{s.score},{s.part or ''}" for s in scores]
         files.write_text(record.cell.folder(tmp_path) / "scores.csv", "\n".join(lines) + "\n")
@@ -87,7 +87,7 @@ def test_the_difference_is_that_of_the_figures_and_inside_its_interval(
     one, other = keep("a", noisy(1, 2.0)), keep("b", noisy(2, 0.3))
     found = paired_difference([one], [other], tmp_path)
     assert found is not None
-    assert found.one == one.figures.image_auroc_mean
+    assert found.one == one.metric("image_auroc_mean")
     assert found.mean == pytest.approx(found.one - found.other)
     assert found.low is not None
     assert found.high is not None

@@ -87,5 +87,5 @@ def test_a_figure_that_does_not_exist_is_refused(
         'value = 99, source = "s" }]\n[classes.mvtec_ad]\nbottle = [20, 63]\n'
     )
     monkeypatch.setattr(published, "shipped_root", lambda: tmp_path)
-    with pytest.raises(DefinitionError, match="expected a field of a cell's figures"):
+    with pytest.raises(DefinitionError, match="expected the name of a metric"):
         read_published()

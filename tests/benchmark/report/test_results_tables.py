@@ -9,7 +9,6 @@ from finished_runs import make_run
 from loco_tools.benchmark.analysis.run_data import ReportData, gather
 from loco_tools.benchmark.report import write_report
 from loco_tools.benchmark.report.critical_difference import critical_differences, rank_tables
-from loco_tools.benchmark.report.metric_names import BY_FIELD
 from loco_tools.benchmark.report.results_tables import (
     ad_against_loco,
     overview,
@@ -19,6 +18,7 @@ from loco_tools.benchmark.report.results_tables import (
 from loco_tools.benchmark.report.tables import Table
 from loco_tools.benchmark.run.runner import run
 from loco_tools.benchmark.suite import Suite
+from loco_tools.evaluation.metric_table import METRICS
 
 PERFECT = [0.1] * 8 + [0.9] * 8
 BLIND = [0.5] * 16
@@ -82,7 +82,7 @@ def test_each_class_has_its_own_best_and_a_missing_figure_is_a_dash(
     tmp_path: Path, data: ReportData
 ) -> None:
     change(tmp_path, "flow", "loco", status="failed", error="boom")
-    table = per_class(gather(tmp_path), BY_FIELD["image_auroc_mean"])
+    table = per_class(gather(tmp_path), METRICS["image_auroc_mean"])
     rows = figures_of(table)
     assert rows["bank"] == ["1.000", "0.750", "0.875"]
     assert rows["flow"] == ["0.500", "failed", "–"]

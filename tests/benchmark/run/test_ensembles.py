@@ -72,8 +72,8 @@ def test_only_seeds_that_the_ensemble_has_finished_count(tmp_path: Path) -> None
     found = comparisons(data, data.classes, "image_auroc_mean")["both", "best"]
     (own,) = data.classes[0].of("both")
     assert found.members == {"strong": 1}
-    assert found.difference.one == own.figures.image_auroc_mean
-    assert found.difference.other == data.classes[0].of("strong")[0].figures.image_auroc_mean
+    assert found.difference.one == own.metric("image_auroc_mean")
+    assert found.difference.other == data.classes[0].of("strong")[0].metric("image_auroc_mean")
 
 
 def test_without_figures_of_validation_nothing_is_chosen_by_it(tmp_path: Path) -> None:

@@ -3,11 +3,11 @@ import io
 from pathlib import Path
 from typing import Any
 
-import pytest
 from rich.console import Console
 
-from loco_tools.benchmark.cell.record import CellRecord, Cost, Figures, Stamp, figures_of
+from loco_tools.benchmark.cell.record import CellRecord, Cost, Stamp
 from loco_tools.benchmark.run.results_csv import spread, tables, write_results
+from loco_tools.evaluation.metric_table import metrics_by_cell_key
 
 
 def make_record(**changes: Any) -> CellRecord:
@@ -29,7 +29,7 @@ def make_record(**changes: Any) -> CellRecord:
         }
         | changes.pop("stamp", {})
     )
-    figures = Figures(image_auroc_mean=0.75, au_spro=0.5)
+    figures = {"image_auroc_mean": 0.75, "au_spro": 0.5}
     cost = Cost(fit_s=1, ms_per_image=20, peak_mb=300, peak_of="process", parameters=1500)
     fields = {"key": stamp.key, "stamp": stamp, "status": "ok", "figures": figures, "cost": cost}
     return CellRecord.model_validate(fields | changes)
@@ -69,7 +69,9 @@ def test_a_mean_comes_with_its_spread_when_there_are_several_seeds() -> None:
 
 def test_the_terminal_table_fits_80_columns_and_shows_names_as_they_are() -> None:
     records = [
-        make_record(stamp={"class_name": "[red]x"}, figures=Figures(**dict.fromkeys(FIELDS, 0.5))),
+        make_record(
+            stamp={"class_name": "[red]x"}, figures=dict.fromkeys(metrics_by_cell_key({}), 0.5)
+        ),
         make_record(stamp={"class_name": "[red]x", "method": "b"}, status="failed"),
     ]
     console = Console(width=80, record=True, file=io.StringIO())
@@ -79,41 +81,3 @@ def test_the_terminal_table_fits_80_columns_and_shows_names_as_they_are() -> Non
     assert "[red]x" in text
     assert "b (failed)" in text
     assert "…" not in text
-
-
-FIELDS = tuple(Figures.model_fields)
-
-
-def test_figures_come_from_the_official_keys_of_a_loco_class() -> None:
-    figures = figures_of(
-        {
-            "classification": {
-                "auc_roc": {"logical_anomalies": 0.5, "structural_anomalies": 1.0, "mean": 0.75},
-                "auc_roc_pooled": 0.8,
-            },
-            "localization": {"auc_spro": {"mean": {"0.05": 0.3}}, "pixel_auroc": 0.9},
-        }
-    )
-    assert figures == Figures(
-        image_auroc_mean=0.75,
-        image_auroc_logical=0.5,
-        image_auroc_structural=1.0,
-        image_auroc_pooled=0.8,
-        pixel_auroc=0.9,
-        au_spro=0.3,
-    )
-
-
-@pytest.mark.parametrize(
-    ("images", "mean"),
-    [
-        ({"all": 0.9}, 0.9),
-        ({"structural_anomalies": 0.6, "mean": None}, 0.6),
-        ({"logical_anomalies": 0.7, "mean": None}, 0.7),
-        ({}, None),
-    ],
-)
-def test_a_class_of_one_kind_has_that_kind_as_its_mean(
-    images: dict[str, float | None], mean: float | None
-) -> None:
-    assert figures_of({"classification": {"auc_roc": images}}).image_auroc_mean == mean

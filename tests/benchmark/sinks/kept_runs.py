@@ -43,6 +43,6 @@ def change(out: Path, cell: Cell, au_spro: float) -> None:
     """Work on a cell again, with another figure."""
     record = read_record(cell, out)
     assert record is not None
-    figures = record.figures.model_copy(update={"au_spro": au_spro})
+    figures = record.figures | {"au_spro": au_spro}
     again = record.model_copy(update={"figures": figures})
     files.write_json(cell.folder(out) / "result.json", again.model_dump(mode="json"))

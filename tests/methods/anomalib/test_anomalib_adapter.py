@@ -370,6 +370,6 @@ def test_the_benchmark_runs_it_and_knows_a_finished_cell_again(
     report = run(suite, [data], tmp_path / "out")
     record = report.records[0]
     assert (record.status, record.error, record.stamp.backbone) == ("ok", "", "none")
-    assert record.figures.au_spro is not None
+    assert record.metric("au_spro") is not None
     assert (tmp_path / "out" / "cells" / "anomalib_Padim").is_dir()
     assert run(suite, [data], tmp_path / "out").reused == 2
