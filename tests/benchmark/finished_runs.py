@@ -11,6 +11,7 @@ from loco_tools.benchmark.analysis.run_data import ReportData, gather
 from loco_tools.benchmark.cell.record import Cell, CellRecord, Cost, Stamp
 from loco_tools.benchmark.run.runner import ClassInfo, PlannedCell, Run
 from loco_tools.benchmark.suite import Suite
+from loco_tools.evaluation.metric_table import metrics_by_cell_key
 from loco_tools.metrics import roc
 
 KINDS = ("good",) * 8 + ("logical",) * 4 + ("structural",) * 4
@@ -86,7 +87,8 @@ def _keep(out: Path, cell: dict[str, Any]) -> CellRecord:
         status="ok",
         layout="mvtec_loco",
         counts={"train": 5, "validation": 21, "test/good": 8},
-        figures={
+        figures=metrics_by_cell_key({})
+        | {
             "image_auroc_logical": of_kind["logical"],
             "image_auroc_structural": of_kind["structural"],
             "image_auroc_mean": sum(of_kind.values()) / 2,
