@@ -16,7 +16,7 @@ import torch
 
 from loco_tools.methods import nearest
 from loco_tools.methods.backbones import STRIDES, random_backbone
-from loco_tools.methods.backbones.batchnorm_folding import for_running, layout
+from loco_tools.methods.backbones.batchnorm_folding import memory_layout, optimise_for_inference
 from loco_tools.methods.nearest import NearestNeighbours
 from loco_tools.synthesis.families import synthetic_anomalies
 
@@ -41,12 +41,12 @@ def main() -> None:
 def _backbones(names: list[str]) -> None:
     cpu = torch.device("cpu")
     pixels = torch.randn(4, 3, 256, 336, generator=torch.Generator().manual_seed(0))
-    laid_out = pixels.to(memory_format=layout(cpu))
+    laid_out = pixels.to(memory_format=memory_layout(cpu))
     print("\n| backbone | as cut, ms/image | as it runs | times as fast | largest difference |")
     print("|---|---|---|---|---|")
     for name in names:
         net = random_backbone(name).net
-        swift = for_running(net, cpu)
+        swift = optimise_for_inference(net, cpu)
         one, other = _best(lambda net=net: net(pixels), lambda net=swift: net(laid_out))
         plain, same = net(pixels), swift(laid_out)
         off = max(float((same[k] - plain[k]).abs().max() / plain[k].abs().max()) for k in plain)

@@ -1,10 +1,16 @@
 """Anomaly detectors by name.
 
-Adding one: its file, its line in `METHODS`, its row in `tests/conformance/test_detectors.py`.
-Importing this module imports no torch; `method_class` imports the one file it needs.
+To add one, write its file, its line in `METHODS` and its row in
+`tests/conformance/test_detectors.py`. Importing this module imports no torch; `method_class`
+imports the one file it needs.
+
+>>> dict(describe_methods())["patchcore"]
+'PatchCore: distance to the nearest patch of good training images.'
 """
 
+import ast
 import importlib
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,8 +38,27 @@ ANOMALIB = "anomalib:"
 """Opens the names of anomalib's models: "anomalib:Padim"."""
 
 
-def method_place(name: str) -> str:
-    """Where a method's code is, "package.module:Class"; a name alone when it is unknown."""
+def describe_methods() -> list[tuple[str, str]]:
+    """(name, one line) of every method in `METHODS`: the first line of the class's docstring.
+
+    The sources are parsed, not imported.
+    """
+    described = []
+    for name, import_path in METHODS.items():
+        module, _, class_name = import_path.partition(":")
+        spec = importlib.util.find_spec(module)
+        source = Path(spec.origin).read_text("utf-8") if spec and spec.origin else ""
+        docstrings = {
+            node.name: ast.get_docstring(node)
+            for node in ast.parse(source).body
+            if isinstance(node, ast.ClassDef)
+        }
+        described.append((name, (docstrings.get(class_name) or "").partition("\n")[0]))
+    return described
+
+
+def import_path_of(name: str) -> str:
+    """The import path "package.module:Class" of a method; the name itself when it is unknown."""
     if name.startswith(ANOMALIB):
         return f"loco_tools.methods.anomalib.adapter:{name.removeprefix(ANOMALIB)}"
     return METHODS.get(name, name)
@@ -50,7 +75,7 @@ def method_class(name: str) -> "type[SingleDetector]":
         from loco_tools.methods.anomalib.adapter import adapter
 
         return adapter(name)
-    place = method_place(name)
+    place = import_path_of(name)
     if ":" not in place:
         raise MethodError(
             f'unknown method "{name}"; {did_you_mean(name, METHODS)}; '

@@ -1,8 +1,8 @@
-"""AST: a plain network imitates a normalising flow, and fails where images are anomalous.
+"""AST: a plain network imitates a normalising flow, and fails to where images are anomalous.
 
 Rudolph et al. 2023, "Asymmetric Student-Teacher Networks for Industrial Anomaly Detection", WACV;
-github.com/marco-rudolph/AST, RGB mode. The teacher is an invertible flow, the student is not:
-being so unlike, they part where neither has been taught. On the command line it is `ast`.
+github.com/marco-rudolph/AST, RGB mode. The teacher is an invertible flow, the student is not: two
+networks so different disagree on inputs that neither was trained on.
 """
 
 import math
@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from loco_tools.datasets.images import Pixels, Size
 from loco_tools.methods.backbones import Backbone
-from loco_tools.methods.batch import Batch, image_sizes, input_size
-from loco_tools.methods.deep_features import DeepFeatures, in_turn
+from loco_tools.methods.batch import Batch, image_sizes, input_size, memo
+from loco_tools.methods.deep_features import DeepFeatures
 from loco_tools.methods.detector import CutShape, PatchScores, SingleConfig, SingleDetector
 from loco_tools.methods.flows import Flow
 from loco_tools.methods.memory_check import trained_mb
@@ -36,8 +36,6 @@ from loco_tools.progress import Progress
 
 POSITION_CHANNELS = 32
 POSITION_BASE = 1e4
-
-_PLACE = ("epoch", "step")
 
 
 class ASTConfig(SingleConfig):
@@ -61,15 +59,18 @@ class ASTConfig(SingleConfig):
     lr: float = Field(default=2e-4, gt=0)
     weight_decay: float = Field(default=1e-5, ge=0)
     image_score: Literal["mean", "max"] = "mean"
-    """Over the map; as published, the mean without and the maximum with depth images."""
+    """How the map becomes the image's score; the paper takes the mean without depth images."""
     standardise: bool | None = None
-    """Channels to zero mean and unit deviation; None: only with a weight-free backbone."""
+    """Scale channels to zero mean and unit deviation; None: only with a weight-free backbone."""
     cache_mb: int = Field(default=3000, ge=0)
-    """Features of the training images are kept in memory when they fit, else made every pass."""
+    """Features of the training images are kept in memory when they fit, else computed every epoch.
+    """
 
 
 class AST(SingleDetector):
-    """Asymmetric student and teacher, without depth images.
+    """AST: disagreement of a student with a teacher that is a normalising flow.
+
+    Depth images are not supported.
 
     Deviation: maps are upsampled bilinearly, where the original's are bicubic: no overshoot at
     steep places. A factor that the original's student has and never uses is left out. Which
@@ -108,7 +109,7 @@ class AST(SingleDetector):
         super().__init__(config, backbone, device=device)
         self.source = DeepFeatures(self.backbone, stride=self.config.stride).to(self.device)
         self.strides = (self.source.stride,)
-        with torch.device("meta"):  # made when they are needed
+        with torch.device("meta"):  # allocated when they are needed
             self.teacher, self.student = self._networks()
 
     def _networks(self) -> tuple[Flow, "Student"]:
@@ -126,14 +127,6 @@ class AST(SingleDetector):
         student = Student(self.source.channels, self.config.student_dim, self.config.student_blocks)
         return teacher, student
 
-    def _build(self, seed: int) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            teacher, student = self._networks()
-        self.teacher, self.student = teacher.to(self.device), student.to(self.device)
-        self.teacher.eval()
-        self.student.eval()
-
     def _choose_input_size(self, train: Sequence[Pixels]) -> Size:
         config = self.config
         return input_size(image_sizes(train), config.size_px, config.resize, self.source.stride)
@@ -148,9 +141,12 @@ class AST(SingleDetector):
     ) -> None:
         features, held_out = self._kept_features(train), self._kept_features(validation)
         self.source.reset()
-        if self.source.wants(self.config.standardise):
+        if self.source.should_standardise(self.config.standardise):
             self.source.measure(features, progress)
-        self._build(seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            teacher, student = self._networks()
+        self.teacher, self.student = teacher.to(self.device).eval(), student.to(self.device).eval()
         size = self.config.batch_size
         indices = epoch_batches(len(train), size, seed, drop_last=True)
         per_epoch = steps_per_epoch(len(train), size, drop_last=True)
@@ -159,9 +155,11 @@ class AST(SingleDetector):
         learner = "teacher"
 
         def loss(of: TrainingFeatures, chosen: Sequence[int]) -> Loss:
-            flat = self.source.standardise(of.of(chosen).clone())  # out of inference mode
+            flat = self.source.standardise(of.get(chosen).clone())  # out of inference mode
             (maps,) = self.source.maps(flat, self.input_size)
-            return self._teacher_loss(maps) if learner == "teacher" else self._student_loss(maps)
+            if learner == "teacher":
+                return teacher_loss(self.teacher, maps)
+            return student_loss(self.teacher, self.student, maps)
 
         def step(number: int, _generator: torch.Generator) -> Loss:
             nonlocal learner
@@ -169,9 +167,7 @@ class AST(SingleDetector):
             return loss(features, indices(number))
 
         def validate() -> float:
-            parts = in_turn(held_out)
-            found = [float(total(loss(held_out, part))) * len(part) for part in parts]
-            return sum(found) / len(held_out)
+            return held_out.mean_loss(lambda chosen: total(loss(held_out, chosen)))
 
         log = Training(
             title=self.name,
@@ -199,31 +195,17 @@ class AST(SingleDetector):
         decay = self.config.weight_decay
         return torch.optim.Adam(network.parameters(), lr=self.config.lr, weight_decay=decay)
 
-    def _teacher_loss(self, maps: Tensor) -> Loss:
-        (latent,), (log,) = self.teacher([maps])
-        return {"distance": (latent.square().sum(dim=1) / 2).mean(), "volume": -log.mean()}
-
-    def _student_loss(self, maps: Tensor) -> Tensor:
-        with torch.no_grad():
-            (latent,), _ = self.teacher([maps])
-        loss: Tensor = (latent - self.student(maps)).square().mean()
-        return loss
-
-    def _teacher_latent(self, batch: Batch) -> Tensor:
-        maps = self.source.of(batch, self.input_size)
-        (latent,), _ = batch.remember((self, "teacher"), lambda: self.teacher(maps))
-        found: Tensor = latent
-        return found
-
-    def _squares(self, batch: Batch) -> Tensor:
-        """Squared difference of the two, (B, C, h, w)."""
-        (maps,) = self.source.of(batch, self.input_size)
-        student: Tensor = batch.remember((self, "student"), lambda: self.student(maps))
-        return (self._teacher_latent(batch) - student).square()
+    @memo
+    def _latents(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The teacher's latents and the student's imitation, (B, C, h, w) each."""
+        maps = self.source.extract(batch, self.input_size)
+        (latent,), _ = self.teacher(maps)
+        return latent, self.student(*maps)
 
     def score_batch(self, batch: Batch) -> PatchScores:
         """See `Detector`: mean over channels of the squared difference; image: `image_score`."""
-        patches = self._squares(batch).mean(dim=1)
+        teacher, student = self._latents(batch)
+        patches = (teacher - student).square().mean(dim=1)
         flat = patches.flatten(1)
         image = flat.mean(dim=1) if self.config.image_score == "mean" else flat.amax(dim=1)
         return PatchScores(image=image, patches=patches)
@@ -234,18 +216,20 @@ class AST(SingleDetector):
         return CutShape(self.source.channels, self.source.stride)
 
     def cut_batch(self, batch: Batch, cut: str) -> Tensor:
-        """Both cuts are (B, C, h/s, w/s); of the difference per channel the square."""
+        """The teacher's latents or their squared difference to the student's: (B, C, h/s, w/s)."""
         self.check_cut(cut)
-        return self._teacher_latent(batch) if cut == "teacher latent" else self._squares(batch)
+        teacher, student = self._latents(batch)
+        return teacher if cut == "teacher latent" else (teacher - student).square()
 
     def memory_mb(self, count: int) -> float:
         """See `Detector.memory_mb`: both networks with moments, kept features, a step."""
-        places, channels = self.source.places(self.input_size), self.source.channels
-        kept = min(4e-6 * count * places * channels, self.config.cache_mb)
+        locations = self.source.location_count(self.input_size)
+        channels = self.source.channels
+        kept = min(4e-6 * count * locations * channels, self.config.cache_mb)
         config = self.config
         teacher = 2 * len(config.kernels) * (4 * config.teacher_dim + 8 * channels)
         student = config.student_dim * (3 + 7 * config.student_blocks)
-        step = 4e-6 * config.batch_size * places * max(teacher, student)
+        step = 4e-6 * config.batch_size * locations * max(teacher, student)
         return trained_mb(self.teacher, self.student) + kept + step
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -265,10 +249,24 @@ class AST(SingleDetector):
         self.source.std.copy_(tensors["std"])
 
 
-class PositionedSubnet(nn.Module):
-    """Two convolutions with replicated borders, of maps and of where on the grid they are.
+def teacher_loss(teacher: Flow, maps: Tensor) -> Loss:
+    """Negative log likelihood of maps (B, C, h, w), mean over images and locations."""
+    (latent,), (log,) = teacher([maps])
+    return {"distance": (latent.square().sum(dim=1) / 2).mean(), "volume": -log.mean()}
 
-    The output is times a learned factor that is 0 at first: the flow begins as the identity.
+
+def student_loss(teacher: Flow, student: nn.Module, maps: Tensor) -> Tensor:
+    """Mean squared difference of the student to the frozen teacher's latents."""
+    with torch.no_grad():
+        (latent,), _ = teacher([maps])
+    loss: Tensor = (latent - student(maps)).square().mean()
+    return loss
+
+
+class PositionedSubnet(nn.Module):
+    """Two convolutions with replicated borders over maps and position encodings.
+
+    The output is scaled by a learned factor that starts at 0: the flow begins as the identity.
     """
 
     def __init__(self, wide_in: int, hidden: int, wide_out: int, kernel: int) -> None:
@@ -294,27 +292,28 @@ class Student(nn.Module):
     def __init__(self, channels: int, width: int, blocks: int) -> None:
         super().__init__()
         self.head = nn.Conv2d(channels + POSITION_CHANNELS, width, 3, padding=1)
-        self.blocks = nn.ModuleList(_residual_body(width) for _ in range(blocks))
+
+        def body() -> nn.Sequential:
+            layers: list[nn.Module] = []
+            for _ in range(2):
+                conv = nn.Conv2d(width, width, 3, padding=1)
+                layers += [conv, nn.BatchNorm2d(width), nn.LeakyReLU()]
+            return nn.Sequential(*layers)
+
+        self.blocks = nn.ModuleList(body() for _ in range(blocks))
         self.tail = nn.Conv2d(width, channels, 3, padding=1)
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C, h, w)."""
-        found = functional.leaky_relu(self.head(with_positions(maps)))
+        hidden = functional.leaky_relu(self.head(with_positions(maps)))
         for body in self.blocks:
-            found = found + body(found)
-        latent: Tensor = self.tail(found)
+            hidden = hidden + body(hidden)
+        latent: Tensor = self.tail(hidden)
         return latent
 
 
-def _residual_body(width: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for _ in range(2):
-        layers += [nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.LeakyReLU()]
-    return nn.Sequential(*layers)
-
-
 def with_positions(maps: Tensor) -> Tensor:
-    """(B, C, h, w) with the positions' channels behind: (B, C + 32, h, w)."""
+    """(B, C, h, w) with the channels of the position encoding appended: (B, C + 32, h, w)."""
     B, _, h, w = maps.shape
     positions = position_encoding(h, w).to(maps)
     return torch.cat([maps, positions.expand(B, -1, -1, -1)], dim=1)
@@ -327,25 +326,25 @@ def position_encoding(height: int, width: int, channels: int = POSITION_CHANNELS
     """
     half = channels // 2
     rates = POSITION_BASE ** -(torch.arange(0, half, 2) / half)
-    of_x, of_y = (_waves(torch.arange(length), rates) for length in (width, height))
+
+    def waves(length: int) -> Tensor:
+        angles = rates[:, None] * torch.arange(length)
+        return torch.stack([angles.sin(), angles.cos()], dim=1).flatten(0, 1)  # (2 rates, length)
+
+    of_x, of_y = waves(width), waves(height)
     return torch.cat([of_x[:, None].expand(-1, height, -1), of_y[:, :, None].expand(-1, -1, width)])
 
 
-def _waves(places: Tensor, rates: Tensor) -> Tensor:
-    angles = rates[:, None] * places
-    return torch.stack([angles.sin(), angles.cos()], dim=1).flatten(0, 1)  # (2 rates, places)
-
-
 def side_by_side(log: Sequence[LogEntry]) -> list[LogEntry]:
-    """One entry per epoch of a log that has all of the teacher's first, then the student's.
+    """Merge a log that has the teacher's epochs first, then the student's, epoch by epoch.
 
-    The student's figures keep their names; the teacher's are "teacher_loss" and
-    "teacher_validation". Epochs and steps count from where each of the two began.
+    The student's values keep their names; the teacher's are "teacher_loss" and
+    "teacher_validation". Epochs and steps count from the start of each training.
     """
     half = len(log) // 2
     merged = []
     for teacher, student in zip(log[:half], log[half:], strict=True):
-        place = {key: teacher[key] for key in _PLACE}
-        of_teacher = {f"teacher_{key}": value for key, value in teacher.items() if key not in place}
-        merged.append({**student, **place, **of_teacher})
+        count = {key: teacher[key] for key in ("epoch", "step")}
+        of_teacher = {f"teacher_{key}": value for key, value in teacher.items() if key not in count}
+        merged.append({**student, **count, **of_teacher})
     return merged

@@ -1,8 +1,8 @@
-"""CS-Flow: a normalising flow over the features of three scales that see each other.
+"""CS-Flow: a normalising flow over features at three scales that exchange information.
 
 Rudolph et al. 2022, "Fully Convolutional Cross-Scale-Flows for Image-based Defect Detection",
-WACV; github.com/marco-rudolph/cs-flow. Good features are mapped to a standard normal; what lands
-far from its centre is anomalous.
+WACV; github.com/marco-rudolph/cs-flow. Good features are mapped to a standard normal distribution;
+features that land far from its centre are anomalous.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from loco_tools.datasets.images import Pixels, Size
 from loco_tools.methods.backbones import Backbone
-from loco_tools.methods.batch import Batch, image_sizes, input_size
-from loco_tools.methods.deep_features import DeepFeatures, in_turn
+from loco_tools.methods.batch import Batch, image_sizes, input_size, memo
+from loco_tools.methods.deep_features import DeepFeatures
 from loco_tools.methods.detector import CutShape, PatchScores, SingleConfig, SingleDetector
 from loco_tools.methods.flows import Flow
 from loco_tools.methods.memory_check import trained_mb
@@ -57,18 +57,19 @@ class CSFlowConfig(SingleConfig):
     weight_decay: float = Field(default=1e-5, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)
     standardise: bool | None = None
-    """Channels to zero mean and unit deviation; None: only with a weight-free backbone."""
+    """Scale channels to zero mean and unit deviation; None: only with a weight-free backbone."""
     cache_mb: int = Field(default=3000, ge=0)
-    """Features of the training images are kept in memory when they fit, else made every pass."""
+    """Features of the training images are kept in memory when they fit, else computed every epoch.
+    """
 
 
 class CSFlow(SingleDetector):
-    """CS-Flow.
+    """CS-Flow: likelihood of features at three scales under a normalising flow.
 
     Channels are split into halves; an odd one goes to the second.
 
-    Deviation: the lower scales are taken from the resized input as in the original, but what
-    resizes to the input averages areas. Which permutations follow from a block's index is ours.
+    Deviation: the lower scales are taken from the resized input as in the original, but images are
+    resized to the input by averaging areas. Which permutations follow from a block's index is ours.
     """
 
     name = "csflow"
@@ -105,7 +106,7 @@ class CSFlow(SingleDetector):
         self.source = DeepFeatures(self.backbone, stride=self.config.stride, scales=SCALES)
         self.strides = (self.source.stride,)
         self.source.to(self.device)
-        with torch.device("meta"):  # 1.1 GB in the paper preset: made when it is needed
+        with torch.device("meta"):  # 1.1 GB in the paper preset: allocated when needed
             self.flow = self._network()
 
     def _network(self) -> Flow:
@@ -122,11 +123,6 @@ class CSFlow(SingleDetector):
             bound=BOUND,
         )
 
-    def _new_flow(self, seed: int) -> Flow:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return self._network().to(self.device).eval()
-
     def _choose_input_size(self, train: Sequence[Pixels]) -> Size:
         multiple = self.source.stride * 2 ** (SCALES - 1)
         return input_size(image_sizes(train), self.config.size_px, self.config.resize, multiple)
@@ -141,31 +137,44 @@ class CSFlow(SingleDetector):
     ) -> None:
         features, held_out = self._kept_features(train), self._kept_features(validation)
         self.source.reset()
-        if self.source.wants(self.config.standardise):
+        if self.source.should_standardise(self.config.standardise):
             self.source.measure(features, progress)
-        self.flow = self._new_flow(seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.flow = self._network().to(self.device).eval()
         size = self.config.batch_size
         indices = epoch_batches(len(train), size, seed)
         per_epoch = steps_per_epoch(len(train), size)
 
-        def step(number: int, _generator: torch.Generator) -> Loss:
-            return self._loss(features, indices(number))
+        adam = torch.optim.Adam(
+            self.flow.parameters(),
+            lr=self.config.lr,
+            eps=self.config.eps,
+            weight_decay=self.config.weight_decay,
+        )
+
+        def loss(of: TrainingFeatures, chosen: Sequence[int]) -> Loss:
+            flat = self.source.standardise(of.get(chosen).clone())  # out of inference mode
+            latents, logs = self.flow(self.source.maps(flat, self.input_size))
+            return negative_log_likelihood(latents, logs)
 
         def validate() -> float:
-            parts = in_turn(held_out)
-            found = [float(total(self._loss(held_out, part))) * len(part) for part in parts]
-            return sum(found) / len(held_out)
+            return held_out.mean_loss(lambda chosen: total(loss(held_out, chosen)))
 
         self.training_log = Training(
             title=self.name,
             modules={"flow": self.flow},
-            optimisers={"adam": self._optimiser()},
+            optimisers={"adam": adam},
             steps=self.config.steps or self.config.epochs * per_epoch,
             steps_per_epoch=per_epoch,
             seed=seed,
             validate=validate if len(validation) else None,
             clip_norm=self.config.clip_norm,
-        ).run(step, progress=progress, keep=self._keep)
+        ).run(
+            lambda number, _generator: loss(features, indices(number)),
+            progress=progress,
+            keep=self._keep,
+        )
 
     def _kept_features(self, images: Sequence[Pixels]) -> TrainingFeatures:
         return TrainingFeatures(
@@ -176,25 +185,12 @@ class CSFlow(SingleDetector):
             cache_mb=self.config.cache_mb,
         )
 
-    def _optimiser(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
-            self.flow.parameters(),
-            lr=self.config.lr,
-            eps=self.config.eps,
-            weight_decay=self.config.weight_decay,
-        )
-
-    def _loss(self, features: TrainingFeatures, indices: Sequence[int]) -> Loss:
-        flat = self.source.standardise(features.of(indices).clone())  # out of inference mode
-        latents, logs = self.flow(self.source.maps(flat, self.input_size))
-        return negative_log_likelihood(latents, logs)
-
+    @memo
     def _latents(self, batch: Batch) -> list[Tensor]:
         """Per scale, finest first: (B, C, h_k, w_k)."""
-        maps = self.source.of(batch, self.input_size)
-        latents, _ = batch.remember((self, "latents"), lambda: self.flow(maps))
-        found: list[Tensor] = latents
-        return found
+        latents: list[Tensor]
+        latents, _ = self.flow(self.source.extract(batch, self.input_size))
+        return latents
 
     def score_batch(self, batch: Batch) -> PatchScores:
         """See `Detector`: mean of z^2 over the channels of the finest scale.
@@ -222,10 +218,11 @@ class CSFlow(SingleDetector):
 
     def memory_mb(self, count: int) -> float:
         """See `Detector.memory_mb`: the flow in training, kept features, a step."""
-        places, channels = self.source.places(self.input_size), self.source.channels
-        kept = min(4e-6 * count * places * channels, self.config.cache_mb)
+        locations = self.source.location_count(self.input_size)
+        channels = self.source.channels
+        kept = min(4e-6 * count * locations * channels, self.config.cache_mb)
         inner = 2 * len(self.config.kernels) * (4 * self.config.hidden_dim + 8 * channels)
-        return trained_mb(self.flow) + kept + 4e-6 * self.config.batch_size * places * inner
+        return trained_mb(self.flow) + kept + 4e-6 * self.config.batch_size * locations * inner
 
     def _tensors(self) -> dict[str, Tensor]:
         return {
@@ -242,10 +239,10 @@ class CSFlow(SingleDetector):
 
 
 class CrossScaleSubnet(nn.Module):
-    """Two convolutions per scale; the second ones also see the neighbouring scales.
+    """Two convolutions per scale; the second ones also take the neighbouring scales.
 
-    What a coarser scale gives is upsampled by 2 first, what a finer one gives is convolved with
-    stride 2. Outputs are times a learned factor per scale that is 0 at first, so that the flow
+    Maps of the coarser scale are upsampled by 2 first, those of the finer scale are convolved with
+    stride 2. Outputs are scaled by a learned factor per scale that starts at 0, so that the flow
     begins as the identity.
     """
 
@@ -282,7 +279,7 @@ class CrossScaleSubnet(nn.Module):
 def negative_log_likelihood(latents: Sequence[Tensor], logs: Sequence[Tensor]) -> Loss:
     """Mean over the batch of (sum of z^2 / 2 - log |det J|) / dimensions; constants left out.
 
-    In two parts: "distance" from the centre, and what "volume" the flow gives up for it.
+    It has two parts: "distance" from the centre, and "volume", the Jacobian's share.
     """
     dimensions = sum(one[0].numel() for one in latents)
     squares = torch.stack([one.square().flatten(1).sum(dim=1) for one in latents]).sum(dim=0)

@@ -1,6 +1,4 @@
-"""The backbone's deepest map, of the input at one or several scales: what the flows learn from."""
-
-from collections.abc import Sequence
+"""The backbone's deepest map at one or several scales of the input, for normalising flows."""
 
 import torch
 from torch import Tensor, nn
@@ -8,15 +6,15 @@ from torch.nn import functional
 
 from loco_tools.datasets.images import Size
 from loco_tools.methods.backbones import Backbone
-from loco_tools.methods.batch import Batch
+from loco_tools.methods.batch import Batch, memo
 from loco_tools.methods.training_features import TrainingFeatures
 from loco_tools.progress import Progress
 
 
 class DeepFeatures(nn.Module):
-    """Maps at one stride, all scales flat in one tensor: (B, C, sum of h_k * w_k).
+    """Maps at one stride, all scales flattened into one tensor: (B, C, sum of h_k * w_k).
 
-    Scale k is the input halved k times, by nearest interpolation of its pixels as in CS-Flow.
+    Scale k is the input halved k times by nearest-neighbour interpolation, as in CS-Flow.
 
     Deviation: standardising is ours (off for learned backbones, on for weight-free ones, whose
     channels differ in scale by orders of magnitude: a flow would spend its training on that).
@@ -26,7 +24,7 @@ class DeepFeatures(nn.Module):
     std: Tensor
 
     def __init__(self, backbone: Backbone, *, stride: int | None, scales: int = 1) -> None:
-        """`stride` None: the deepest of the backbone; MethodError when it has no such map."""
+        """`stride` None: the backbone's deepest; MethodError when it has no such map."""
         super().__init__()
         self.backbone = (backbone,)  # the tuple keeps it out of our state
         self.stride = stride or max(backbone.strides)
@@ -40,25 +38,33 @@ class DeepFeatures(nn.Module):
         sides = [2**k * self.stride for k in range(self.scales)]
         return [(size[0] // side, size[1] // side) for side in sides]
 
-    def places(self, size: Size) -> int:
-        """Locations of all scales together."""
+    def location_count(self, size: Size) -> int:
+        """Number of locations of all scales together."""
         return sum(h * w for h, w in self.grids(size))
 
-    def of(self, batch: Batch, size: Size) -> list[Tensor]:
-        """The standardised maps of a batch, (B, C, h_k, w_k) per scale; kept with the batch."""
-        return batch.remember(
-            (self, size), lambda: self.maps(self.standardise(self.raw(batch, size)), size)
-        )
+    @memo
+    def extract(self, batch: Batch, size: Size) -> list[Tensor]:
+        """The standardised maps of a batch, (B, C, h_k, w_k) per scale."""
+        return self.maps(self.standardise(self.raw(batch, size)), size)
 
     def raw(self, batch: Batch, size: Size) -> Tensor:
-        """Flat maps as the backbone gives them."""
-        flat = [
-            self._map(batch, size, k, grid).flatten(2) for k, grid in enumerate(self.grids(size))
-        ]
-        return torch.cat(flat, dim=2)  # (B, C, places)
+        """The backbone's maps before standardising, flattened: (B, C, locations)."""
+        backbone = self.backbone[0]
+        flat = []
+        for scale, grid in enumerate(self.grids(size)):
+            if scale == 0:
+                (maps,) = batch.relative_maps(backbone, size, (self.stride,))
+            else:
+                smaller = (size[0] // 2**scale, size[1] // 2**scale)
+                pixels = functional.interpolate(batch.pixels(size), size=smaller, mode="nearest")
+                (maps,) = map(backbone.relative, backbone.maps(pixels, (self.stride,)))
+            if maps.shape[-2:] != grid:
+                maps = functional.interpolate(maps, size=grid, mode="bilinear", align_corners=False)
+            flat.append(maps.flatten(2))
+        return torch.cat(flat, dim=2)
 
     def standardise(self, flat: Tensor) -> Tensor:
-        """Flat maps with the measured mean and deviation per channel taken out."""
+        """Flat maps less the measured mean of each channel, over its deviation."""
         return (flat - self.mean) / self.std
 
     def maps(self, flat: Tensor, size: Size) -> list[Tensor]:
@@ -70,23 +76,23 @@ class DeepFeatures(nn.Module):
         ]
 
     def reset(self) -> None:
-        """Back to the maps as they are."""
+        """Back to maps that are not standardised."""
         self.mean.zero_()
         self.std.fill_(1)
 
-    def wants(self, standardise: bool | None) -> bool:
-        """What the configuration's `standardise` means with this backbone."""
-        return self.backbone[0].weight_free if standardise is None else standardise
+    def should_standardise(self, setting: bool | None) -> bool:
+        """Whether to standardise; a setting of None means only with a weight-free backbone."""
+        return self.backbone[0].weight_free if setting is None else setting
 
     @torch.inference_mode()
     def measure(self, features: TrainingFeatures, progress: Progress) -> None:
-        """Take mean and deviation per channel from all places of the training images' raw maps."""
+        """Set mean and deviation per channel to those of the training images' raw maps."""
         count = 0
         total = torch.zeros_like(self.mean, dtype=torch.float64)
         squares = torch.zeros_like(total)
         with progress.task("statistics of the features", len(features)) as advance:
-            for indices in in_turn(features):
-                flat = features.of(indices).double()
+            for indices in features.index_batches():
+                flat = features.get(indices).double()
                 count += len(flat) * flat.shape[2]
                 total += flat.sum(dim=(0, 2))[:, None]
                 squares += flat.square().sum(dim=(0, 2))[:, None]
@@ -94,21 +100,3 @@ class DeepFeatures(nn.Module):
         variance = squares / count - (total / count).square()
         self.mean.copy_(total / count)
         self.std.copy_(variance.clamp_min(0).sqrt().clamp_min(1e-6))
-
-    def _map(self, batch: Batch, size: Size, scale: int, grid: Size) -> Tensor:
-        backbone = self.backbone[0]
-        if scale == 0:
-            (found,) = batch.relative_maps(backbone, size, (self.stride,))
-        else:
-            smaller = (size[0] // 2**scale, size[1] // 2**scale)
-            pixels = functional.interpolate(batch.pixels(size), size=smaller, mode="nearest")
-            (found,) = map(backbone.relative, backbone.maps(pixels, (self.stride,)))
-        if found.shape[-2:] == grid:
-            return found
-        return functional.interpolate(found, size=grid, mode="bilinear", align_corners=False)
-
-
-def in_turn(features: TrainingFeatures) -> Sequence[range]:
-    """Indices of all images, a batch at a time."""
-    size, count = features.batch_size, len(features)
-    return [range(start, min(start + size, count)) for start in range(0, count, size)]

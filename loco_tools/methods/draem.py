@@ -1,7 +1,8 @@
-"""DRAEM: repair the image, then compare it with its repair; learned on synthetic anomalies.
+"""DRAEM: one network repairs the image, another segments where the repair differs.
 
 Zavrtanik, Kristan and Skocaj 2021, "DRAEM - A Discriminatively Trained Reconstruction Embedding for
-Surface Anomaly Detection", ICCV; github.com/VitjanZ/DRAEM. It needs no pretrained weights.
+Surface Anomaly Detection", ICCV; github.com/VitjanZ/DRAEM. Both are trained on
+synthetic anomalies, without pretrained weights.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,30 +46,30 @@ class DRAEMConfig(SingleConfig):
     """Defaults are the published ones, but for `resize`, which keeps the aspect ratio."""
 
     epochs: int = Field(default=700, ge=1)
-    """As many steps as make that many passes; the images of a step are drawn with replacement."""
+    """Sets the number of steps; the images of a step are drawn with replacement."""
     steps: int | None = Field(default=None, ge=1)
     """Training steps in all, instead of `epochs`."""
     lr: float = Field(default=1e-4, gt=0)
-    """A fifth of it from 80 % of the training on, a twenty-fifth from 90 % on."""
+    """Divided by 5 after 80 % of the training, and by 5 again after 90 %."""
     reconstructive_width: int = Field(default=128, ge=1)
     discriminative_width: int = Field(default=64, ge=1)
     """Channels of the nets' first level; deeper levels have up to eight times as many."""
     textures: str | None = None
-    """Folder of texture images (as published: the Describable Textures Dataset), also in folders
-    within it; None: drawn ones, see `loco_tools.synthesis.textures`."""
+    """Folder of texture images (as published: the Describable Textures Dataset), searched with its
+    subfolders; None: generated ones, see `loco_tools.synthesis.textures`."""
     anomalous_share: float = Field(default=0.5, ge=0, le=1)
     rotated_share: float = Field(default=0.3, ge=0, le=1)
-    """Of the training images, turned by up to 90 degrees either way."""
+    """Share of the training images that are rotated by up to 90 degrees either way."""
     cache_mb: int = Field(default=3000, ge=0)
-    """Resized training images are kept in memory when they fit, else decoded in every pass."""
+    """Resized training images are kept in memory when they fit, else decoded in every epoch."""
 
 
 class DRAEM(SingleDetector):
-    """DRAEM.
+    """DRAEM: segmentation of differences between an image and its repair.
 
-    Deviation: without a folder of textures they are drawn; what that changes was not measured.
-    Channels are in the order RGB, where the
-    original has BGR: with nothing pretrained that changes the initial draw alone.
+    Deviation: without a folder of textures they are generated; the effect was not measured.
+    Channels are in the order RGB, where the original has BGR: without pretrained weights this only
+    changes the initial weights.
     """
 
     name = "draem"
@@ -129,8 +130,8 @@ class DRAEM(SingleDetector):
 
         def step(_number: int, generator: torch.Generator) -> Loss:
             drawn = torch.randint(len(train), (size,), generator=generator).tolist()
-            rng = _arrays_generator(generator)
-            images = _pixels(of_train.of(drawn))
+            rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+            images = _to_images(of_train.get(drawn))
             return self._loss([self._example(image, textures, rng) for image in images])
 
         def validate() -> float:
@@ -139,7 +140,7 @@ class DRAEM(SingleDetector):
             for start in range(0, len(validation), size):
                 rng = np.random.default_rng((seed, start))
                 part = range(start, min(start + size, len(validation)))
-                images = _pixels(of_validation.of(part))
+                images = _to_images(of_validation.get(part))
                 examples = [self._example(image, textures, rng) for image in images]
                 found += float(total(self._loss(examples))) * len(part)
             return found / len(validation)
@@ -165,7 +166,7 @@ class DRAEM(SingleDetector):
         )
 
     def _example(self, image: Pixels, textures: TextureSource, rng: np.random.Generator) -> Example:
-        """A good image, turned or not, with a synthetic anomaly or without."""
+        """A good image, perhaps rotated, perhaps with a synthetic anomaly."""
         if rng.random() < self.config.rotated_share:
             image = rotated(image, 90, rng)
         if rng.random() < self.config.anomalous_share:
@@ -201,7 +202,7 @@ class DRAEM(SingleDetector):
         return PatchScores(image=means.flatten(1).amax(dim=1), patches=patches)
 
     def _parts(self, batch: Batch) -> tuple[Tensor, ...]:
-        """The images, as many at a time as one forward pass takes."""
+        """The images in parts small enough for one forward pass."""
         height, width = self.input_size
         return torch.split(batch.rgb(self.input_size), max(1, _PIXELS_AT_ONCE // (height * width)))
 
@@ -216,17 +217,19 @@ class DRAEM(SingleDetector):
     def cut_batch(self, batch: Batch, cut: str) -> Tensor:
         """The feature map of the discriminative net at a cut.
 
-        "penultimate": (B, 64, h, w), what its last convolution is given. "encoder s": its encoder's
+        "penultimate": (B, 64, h, w), the input of its last convolution. "encoder s": its encoder's
         level of stride s, (B, 64 min(s, 8), h/s, w/s). Channels are those of the paper's width.
         """
         self.check_cut(cut)
-        return torch.cat([self._features(part, cut) for part in self._parts(batch)])
-
-    def _features(self, rgb: Tensor, cut: str) -> Tensor:
-        levels = self.discriminative.encoded(torch.cat([self.reconstructive(rgb), rgb], dim=1))
-        if cut == PENULTIMATE:
-            return self.discriminative.decoded(levels)
-        return levels[ENCODER[cut].bit_length() - 1]
+        features = []
+        for rgb in self._parts(batch):
+            levels = self.discriminative.encoded(torch.cat([self.reconstructive(rgb), rgb], dim=1))
+            features.append(
+                self.discriminative.decoded(levels)
+                if cut == PENULTIMATE
+                else levels[ENCODER[cut].bit_length() - 1]
+            )
+        return torch.cat(features)
 
     def memory_mb(self, count: int) -> float:
         """See `Detector.memory_mb`: the nets in training, a step's activations, kept images."""
@@ -249,7 +252,7 @@ class DRAEM(SingleDetector):
 
 
 class Reconstructive(nn.Module):
-    """Encoder and decoder without skips: an image (B, 3, h, w) -> as it would be if good."""
+    """Encoder and decoder without skips: an image (B, 3, h, w) -> the image without anomalies."""
 
     def __init__(self, width: int = 128) -> None:
         super().__init__()
@@ -274,7 +277,7 @@ class Reconstructive(nn.Module):
 
 
 class Discriminative(nn.Module):
-    """U-Net with skips: repaired and seen image (B, 6, h, w) -> logits (B, 2, h, w)."""
+    """U-Net with skips: repaired and original image (B, 6, h, w) -> logits (B, 2, h, w)."""
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
@@ -305,7 +308,7 @@ class Discriminative(nn.Module):
         return levels
 
     def decoded(self, levels: Sequence[Tensor]) -> Tensor:
-        """What the last convolution is given: (B, width, h, w)."""
+        """The input of the last convolution: (B, width, h, w)."""
         *skips, features = levels
         for up, stage, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
             features = stage(torch.cat([up(features), skip], dim=1))
@@ -378,11 +381,7 @@ def _initialise(net: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _arrays_generator(generator: torch.Generator) -> np.random.Generator:
-    return np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
-
-
-def _pixels(rgb: Tensor) -> Sequence[Pixels]:
+def _to_images(rgb: Tensor) -> Sequence[Pixels]:
     """(B, 3, h, w) in 0..1 -> B images (h, w, 3) uint8, exactly as they were."""
     stacked: Pixels = (rgb * 255).round().byte().permute(0, 2, 3, 1).numpy()
     return list(np.ascontiguousarray(stacked))

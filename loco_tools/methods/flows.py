@@ -6,7 +6,7 @@ Networks". CS-Flow and AST differ in the networks inside their blocks.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -20,12 +20,12 @@ _HALF_PI_INVERSE = 0.636
 
 
 def soft_clamp(log_scale: Tensor, clamp: float) -> Tensor:
-    """Keeps a logarithmic scale within about -clamp..clamp, and is about the identity near 0."""
+    """Bound a logarithmic scale to about -clamp..clamp; about the identity near 0."""
     return clamp * _HALF_PI_INVERSE * torch.atan(log_scale / clamp)
 
 
 def permutations(block: int, channels: int, scales: int) -> Tensor:
-    """The order of the channels that a block begins with: (scales, channels), from its index."""
+    """The channel permutations at the start of a block, seeded by its index: (scales, channels)."""
     rng = np.random.default_rng(block)
     return torch.from_numpy(np.stack([rng.permutation(channels) for _ in range(scales)]))
 
@@ -50,7 +50,7 @@ class CouplingBlock(nn.Module):
         self.of_first = make_subnet(block, self.width, 2 * rest)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Maps (B, C, h_k, w_k) per scale -> latents alike, log determinants (B, h_k, w_k)."""
+        """Maps (B, C, h_k, w_k) per scale -> latents like them, log determinants (B, h_k, w_k)."""
         permuted = [one[:, order] for one, order in zip(maps, self.order, strict=True)]
         first, second = self._split(permuted)
         log1, shift1 = self._affine(self.of_second, second)
@@ -58,16 +58,16 @@ class CouplingBlock(nn.Module):
         log2, shift2 = self._affine(self.of_first, first)
         second = [log.exp() * x + t for x, log, t in zip(second, log2, shift2, strict=True)]
         logs = [a.sum(dim=1) + b.sum(dim=1) for a, b in zip(log1, log2, strict=True)]
-        return _joined(first, second), logs
+        return _concatenate(first, second), logs
 
     def inverse(self, latents: Sequence[Tensor]) -> list[Tensor]:
-        """What `forward` made the latents from."""
+        """The maps from which `forward` computes these latents."""
         first, second = self._split(latents)
         log2, shift2 = self._affine(self.of_first, first)
         second = [(y - t) * (-log).exp() for y, log, t in zip(second, log2, shift2, strict=True)]
         log1, shift1 = self._affine(self.of_second, second)
         first = [(y - t) * (-log).exp() for y, log, t in zip(first, log1, shift1, strict=True)]
-        permuted = _joined(first, second)
+        permuted = _concatenate(first, second)
         return [one[:, order.argsort()] for one, order in zip(permuted, self.order, strict=True)]
 
     def _split(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -80,11 +80,11 @@ class CouplingBlock(nn.Module):
 
 
 class Flow(nn.Module):
-    """Coupling blocks one after the other.
+    """Coupling blocks in sequence.
 
     Attributes:
-        bound: latents are cut off at it after every block, so that squares stay finite; below it
-            the flow is invertible.
+        bound: latents are clamped to -bound..bound after every block, so that squares stay finite;
+            within it the flow is invertible.
     """
 
     def __init__(
@@ -104,9 +104,9 @@ class Flow(nn.Module):
         )
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Maps (B, C, h_k, w_k) per scale -> latents alike, log determinants (B, h_k, w_k).
+        """Maps (B, C, h_k, w_k) per scale -> latents of that shape, log determinants (B, h_k, w_k).
 
-        The determinant of the whole flow's Jacobian is the sum over all scales and places.
+        The determinant of the whole flow's Jacobian is the sum over all scales and locations.
         """
         latents = list(maps)
         totals = [torch.zeros_like(one[:, 0]) for one in latents]
@@ -117,16 +117,12 @@ class Flow(nn.Module):
         return latents, totals
 
     def inverse(self, latents: Sequence[Tensor]) -> list[Tensor]:
-        """What `forward` made the latents from."""
+        """The maps from which `forward` computes these latents."""
         maps = list(latents)
-        for block in reversed(list(_couplings(self.blocks))):
+        for block in reversed([b for b in self.blocks if isinstance(b, CouplingBlock)]):
             maps = block.inverse(maps)
         return maps
 
 
-def _couplings(blocks: Iterable[nn.Module]) -> Iterable[CouplingBlock]:
-    return (block for block in blocks if isinstance(block, CouplingBlock))
-
-
-def _joined(first: Sequence[Tensor], second: Sequence[Tensor]) -> list[Tensor]:
+def _concatenate(first: Sequence[Tensor], second: Sequence[Tensor]) -> list[Tensor]:
     return [torch.cat(parts, dim=1) for parts in zip(first, second, strict=True)]

@@ -1,7 +1,8 @@
 """Locally aware patch features, shared by PatchCore and SimpleNet.
 
-Roth et al. 2022, "Towards Total Recall in Industrial Anomaly Detection", section 3.1: each
-location takes in its neighbourhood, levels are brought to one grid and to one number of channels.
+Roth et al. 2022, "Towards Total Recall in Industrial Anomaly Detection", section 3.1: the
+features of each location include its neighbourhood; all levels are resampled to one grid and to one
+number of channels.
 """
 
 import math
@@ -13,7 +14,7 @@ from torch.nn import functional
 
 from loco_tools.datasets.images import Pixels, Size
 from loco_tools.methods.backbones import STRIDES, Backbone
-from loco_tools.methods.batch import Batch, batches
+from loco_tools.methods.batch import Batch, batches, memo
 from loco_tools.progress import Progress
 
 
@@ -40,26 +41,31 @@ class PatchFeatures(nn.Module):
         self.padding = patch_size // 2
         self.groups = [math.gcd(count, pretrain_dim, share) for count in channels]
         for level, (count, groups) in enumerate(zip(channels, self.groups, strict=True)):
-            kernel = _group_kernel(
-                count // groups, pretrain_dim // groups, share // groups, patch_size
+            # The two poolings of a group of channels as a kernel: (share/groups, channels, k, k).
+            entries = count // groups * patch_size**2
+            first = functional.adaptive_avg_pool1d(
+                torch.eye(entries)[:, None], pretrain_dim // groups
             )
+            second = functional.adaptive_avg_pool1d(first, share // groups)[:, 0]
+            kernel = second.T.reshape(-1, count // groups, patch_size, patch_size).contiguous()
             self.register_buffer(f"kernel{level}", kernel.repeat(groups, 1, 1, 1))
 
     def forward(self, taps: Sequence[Tensor]) -> Tensor:
         """(B, C_l, h_l, w_l) per level, shallowest first -> (B, target_dim, h_0, w_0)."""
         grid = taps[0].shape[-2:]
-        levels = [self._level(level, tap, grid) for level, tap in enumerate(taps)]
+        levels = []
+        for level, (tap, groups) in enumerate(zip(taps, self.groups, strict=True)):
+            kernel = self.get_buffer(f"kernel{level}")
+            pooled = functional.conv2d(tap, kernel, padding=self.padding, groups=groups)
+            if pooled.shape[-2:] != grid:
+                pooled = functional.interpolate(
+                    pooled, size=grid, mode="bilinear", align_corners=False
+                )
+            levels.append(pooled)
         return torch.cat(levels, dim=1)  # (B, target_dim, h_0, w_0)
 
-    def _level(self, level: int, tap: Tensor, grid: torch.Size) -> Tensor:
-        kernel = self.get_buffer(f"kernel{level}")
-        pooled = functional.conv2d(tap, kernel, padding=self.padding, groups=self.groups[level])
-        if pooled.shape[-2:] == grid:
-            return pooled
-        return functional.interpolate(pooled, size=grid, mode="bilinear", align_corners=False)
 
-
-class FeatureSource(nn.Module):
+class PatchFeatureExtractor(nn.Module):
     """Patch features of images, optionally standardised with statistics of the training set.
 
     Deviation: standardising is ours (off for learned backbones, where it changes nothing that was
@@ -83,14 +89,12 @@ class FeatureSource(nn.Module):
         self.register_buffer("mean", torch.zeros(target_dim))
         self.register_buffer("std", torch.ones(target_dim))
 
-    def of(self, batch: Batch, size: Size) -> Tensor:
-        """(B, dim, h, w) for a batch seen at input size (h, w); kept with the batch."""
-        return batch.remember((self, size), lambda: self._of(batch, size))
-
-    def _of(self, batch: Batch, size: Size) -> Tensor:
+    @memo
+    def extract(self, batch: Batch, size: Size) -> Tensor:
+        """(B, dim, h, w) for a batch at input size (h, w)."""
         backbone = self.backbone[0]
         features = self.patches(batch.relative_maps(backbone, size, STRIDES))
-        standardised: Tensor = features.sub_(self.mean[:, None, None])  # its own: no copies
+        standardised: Tensor = features.sub_(self.mean[:, None, None])  # in place: no copies
         return standardised.div_(self.std[:, None, None])
 
     def reset(self) -> None:
@@ -98,12 +102,12 @@ class FeatureSource(nn.Module):
         self.mean.zero_()
         self.std.fill_(1)
 
-    def wants(self, standardise: bool | None) -> bool:
-        """What the configuration's `standardise` means with this backbone."""
-        return self.backbone[0].weight_free if standardise is None else standardise
+    def should_standardise(self, setting: bool | None) -> bool:
+        """Whether to standardise; a setting of None means only with a weight-free backbone."""
+        return self.backbone[0].weight_free if setting is None else setting
 
     def standardise(self, rows: Tensor) -> Tensor:
-        """Take mean and deviation per channel from (N, dim) raw rows; the rows, standardised."""
+        """Set mean and deviation per channel to those of (N, dim) raw rows; standardised rows."""
         self.mean.copy_(rows.mean(dim=0))
         self.std.copy_(rows.std(dim=0, correction=0).clamp_min(1e-6))
         return (rows - self.mean) / self.std
@@ -112,13 +116,13 @@ class FeatureSource(nn.Module):
     def measure(
         self, images: Sequence[Pixels], size: Size, batch_size: int, progress: Progress
     ) -> None:
-        """Take mean and deviation per channel from all patches of these images."""
+        """Set mean and deviation per channel to those of all patches of these images."""
         count = 0
         total = torch.zeros_like(self.mean, dtype=torch.float64)
         squares = torch.zeros_like(total)
         with progress.task("statistics of the features", len(images)) as advance:
             for batch in batches(images, batch_size, self.mean.device):
-                rows = to_rows(self.of(batch, size)).double()
+                rows = to_rows(self.extract(batch, size)).double()
                 count += len(rows)
                 total += rows.sum(dim=0)
                 squares += rows.square().sum(dim=0)
@@ -131,11 +135,3 @@ class FeatureSource(nn.Module):
 def to_rows(features: Tensor) -> Tensor:
     """(B, C, h, w) -> (B * h * w, C)."""
     return features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-
-
-def _group_kernel(channels: int, pretrain_dim: int, share: int, patch_size: int) -> Tensor:
-    """The two poolings of one group of channels as a kernel: (share, channels, k, k)."""
-    entries = channels * patch_size**2
-    first = functional.adaptive_avg_pool1d(torch.eye(entries)[:, None], pretrain_dim)
-    second = functional.adaptive_avg_pool1d(first, share)[:, 0]  # (entries, share)
-    return second.T.reshape(share, channels, patch_size, patch_size).contiguous()

@@ -4,7 +4,7 @@ Roth et al. 2022, "Towards Total Recall in Industrial Anomaly Detection", CVPR;
 github.com/amazon-science/patchcore-inspection.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +17,7 @@ from loco_tools.methods.batch import Batch, batches
 from loco_tools.methods.coreset import coreset
 from loco_tools.methods.detector import CutShape, PatchScores, SingleConfig, SingleDetector
 from loco_tools.methods.nearest import NearestNeighbours
-from loco_tools.methods.patch_features import FeatureSource, to_rows
+from loco_tools.methods.patch_features import PatchFeatureExtractor, to_rows
 from loco_tools.progress import Progress
 
 
@@ -34,19 +34,19 @@ class PatchCoreConfig(SingleConfig):
     max_bank: int | None = Field(default=None, ge=1)
     """Upper bound on the bank's rows, whatever the ratio says."""
     max_patches: int = Field(default=400_000, ge=1)
-    """Patches that the coreset is chosen from; more are thinned out at random, and it is said."""
+    """Patches that the coreset is chosen from; of more, random ones are used, after a note."""
     projection_dim: int | None = Field(default=128, ge=1)
-    """Of the rows that the coreset is chosen by; None: no projection."""
+    """Dimensions of the random projection that the coreset is chosen in; None: no projection."""
     neighbours: int = Field(default=1, ge=1)
     reweight: bool = False
     """The paper's re-weighting of the image score, which its published code leaves out."""
     reweight_neighbours: int = Field(default=9, ge=2)
     standardise: bool | None = None
-    """Channels to zero mean and unit deviation; None: only with a weight-free backbone."""
+    """Scale channels to zero mean and unit deviation; None: only with a weight-free backbone."""
 
 
 class PatchCore(SingleDetector):
-    """PatchCore.
+    """PatchCore: distance to the nearest patch of good training images.
 
     Deviation: scores are distances, where the original keeps their squares (same ranking for one
     neighbour, but fit to be averaged with other detectors).
@@ -80,7 +80,7 @@ class PatchCore(SingleDetector):
         self, config: PatchCoreConfig, backbone: Backbone | None, *, device: str = "auto"
     ) -> None:
         super().__init__(config, backbone, device=device)
-        self.source = FeatureSource(
+        self.source = PatchFeatureExtractor(
             self.backbone,
             patch_size=self.config.patch_size,
             pretrain_dim=self.config.pretrain_dim,
@@ -104,8 +104,8 @@ class PatchCore(SingleDetector):
     ) -> None:
         del validation
         self.source.reset()
-        rows = torch.cat(list(self._training_rows(train, seed, progress)))
-        if self.source.wants(self.config.standardise):
+        rows = torch.cat(self._training_rows(train, seed, progress))
+        if self.source.should_standardise(self.config.standardise):
             rows = self.source.standardise(rows)
         count = max(1, int(self.config.coreset_ratio * len(rows)))
         count = min(count, self.config.max_bank or count)
@@ -120,28 +120,28 @@ class PatchCore(SingleDetector):
 
     def _training_rows(
         self, train: Sequence[Pixels], seed: int, progress: Progress
-    ) -> Iterator[Tensor]:
-        """Raw patch features, (N, target_dim) per batch, thinned to the budget as they come."""
+    ) -> list[Tensor]:
+        """Raw patch features, (N, target_dim) per image, a random part of them above the budget."""
         generator = torch.Generator().manual_seed(seed)
         budget = max(1, self.config.max_patches // len(train))
-        told = False
+        rows_per_image = []
         with progress.task(f"{self.name}: features", len(train)) as advance:
             for batch in batches(train, self.config.batch_size, self.device):
-                features = self.source.of(batch, self.input_size)
+                features = self.source.extract(batch, self.input_size)
                 per_image = features.shape[-2] * features.shape[-1]
-                if per_image > budget and not told:
+                if per_image > budget and not rows_per_image:
                     progress.note(
                         f"{self.name}: {per_image * len(train)} patches are above the budget of "
                         f"{self.config.max_patches}; going on with {budget} random ones per image"
                     )
-                    told = True
                 for image in features:
                     rows = to_rows(image[None])
                     if per_image > budget:
                         kept = torch.randperm(per_image, generator=generator)[:budget]
                         rows = rows[kept.to(rows.device)]
-                    yield rows
+                    rows_per_image.append(rows)
                 advance(len(batch))
+        return rows_per_image
 
     def _index(self) -> NearestNeighbours:
         if self._neighbours is None:
@@ -150,7 +150,7 @@ class PatchCore(SingleDetector):
 
     def score_batch(self, batch: Batch) -> PatchScores:
         """See `Detector`: mean distance to the k nearest patches; image: the largest of them."""
-        features = self.source.of(batch, self.input_size)
+        features = self.source.extract(batch, self.input_size)
         B, _, h, w = features.shape
         index = self._index()
         k = min(self.config.neighbours, len(index.bank))
@@ -160,19 +160,12 @@ class PatchCore(SingleDetector):
         if self.config.reweight:
             queries = features.flatten(2)[torch.arange(B), :, where]  # (B, D)
             nearest = rows[:, 0].view(B, -1)[torch.arange(B), where]
-            image = image * self._weights(queries, nearest)
+            # Paper, equation 7: 1 - softmax over the neighbours of the nearest bank row, itself in.
+            count = min(self.config.reweight_neighbours, len(index.bank))
+            _, around = index.search(index.bank[nearest], count)  # (B, b), nearest itself first
+            reach = (queries[:, None] - index.bank[around]).norm(dim=2)  # (B, b)
+            image = image * (1 - torch.softmax(reach, dim=1)[:, 0])
         return PatchScores(image=image, patches=patches)
-
-    def _weights(self, queries: Tensor, nearest: Tensor) -> Tensor:
-        """Paper, equation 7: 1 - softmax over the neighbours of the nearest bank row (itself in).
-
-        Computed as a softmax, which cannot overflow.
-        """
-        bank = self.bank
-        count = min(self.config.reweight_neighbours, len(bank))
-        _, around = self._index().search(bank[nearest], count)  # (B, b), nearest itself first
-        distances = (queries[:, None] - bank[around]).norm(dim=2)  # (B, b)
-        return 1 - torch.softmax(distances, dim=1)[:, 0]
 
     def cut_shape(self, cut: str) -> CutShape:
         """See `Detector.cut_shape`."""
@@ -195,7 +188,7 @@ class PatchCore(SingleDetector):
     def cut_batch(self, batch: Batch, cut: str) -> Tensor:
         """Cut "patch features": (B, target_dim, h/8, w/8), as they are compared with the bank."""
         self.check_cut(cut)
-        return self.source.of(batch, self.input_size)
+        return self.source.extract(batch, self.input_size)
 
     def _tensors(self) -> dict[str, Tensor]:
         return {"bank": self.bank, "mean": self.source.mean, "std": self.source.std}

@@ -1,8 +1,8 @@
-"""Reverse distillation: a student that rebuilds the teacher's features from a narrow code.
+"""Reverse distillation: a student that reconstructs the teacher's features from a narrow code.
 
 Deng and Li 2022, "Anomaly Detection via Reverse Distillation from One-Class Embedding", CVPR;
 github.com/hq-deng/RD4AD. The teacher is the frozen backbone, the bottleneck embeds its maps, and
-the student, a mirrored decoder, gives them back; where it cannot, the image is anomalous.
+the student, a mirrored decoder, reconstructs them; where it fails to, the image is anomalous.
 """
 
 import math
@@ -17,8 +17,7 @@ from torch.nn import functional
 from loco_tools.datasets.images import Pixels, Size
 from loco_tools.methods.anomaly_maps import input_maps
 from loco_tools.methods.backbones import Backbone
-from loco_tools.methods.batch import Batch
-from loco_tools.methods.deep_features import in_turn
+from loco_tools.methods.batch import Batch, memo
 from loco_tools.methods.detector import CutShape, PatchScores, SingleConfig, SingleDetector
 from loco_tools.methods.memory_check import trained_mb
 from loco_tools.methods.training import (
@@ -34,7 +33,7 @@ from loco_tools.methods.training_features import TrainingFeatures
 from loco_tools.progress import Progress
 
 LIFT = 1.0
-"""Of a weight-free backbone's maps, in deviations, see `RD4AD`."""
+"""Constant added to a weight-free backbone's maps, in deviations, see `RD4AD`."""
 
 
 class RD4ADConfig(SingleConfig):
@@ -51,24 +50,24 @@ class RD4ADConfig(SingleConfig):
     decoder_blocks: tuple[int, ...] = Field(default=(3, 4, 6), min_length=1)
     """Blocks of each decoder stage, deepest first; as many are used as the teacher has scales."""
     cache_mb: int = Field(default=3000, ge=0)
-    """The teacher's maps of the training images are kept in memory when they fit, else made in
-    every pass; those of the validation images have a quarter as much."""
+    """The teacher's maps of the training images are kept in memory when they fit, else computed in
+    every epoch; those of the validation images may take a quarter as much."""
 
 
 class RD4AD(SingleDetector):
-    """Reverse distillation.
+    """RD4AD: cosine distance of a student's reconstruction to the teacher's features.
 
-    The teacher's scales are strides 4, 8 and 16, or those of them that the backbone has (8 and 16
-    of a weight-free one). Stages are as wide as the teacher's, inner convolutions half as wide.
-    For WideResNet-50-2 that is the published network.
+    The teacher's scales are strides 4, 8 and 16 as far as the backbone has them (a weight-free one
+    has 8 and 16). Stages are as wide as the teacher's, inner convolutions half as wide. For
+    WideResNet-50-2 that is the published network.
 
     Deviation: a weight-free backbone's features are about zero on smooth surfaces, where cosines
-    say nothing and defects, which are rough, get the lowest scores. Its channels are therefore
+    are meaningless and defects, which are rough, get the lowest scores. Its channels are therefore
     brought to mean zero on the training images, divided by their common deviation, lifted by `LIFT`
-    and cut off at zero, much like a ResNet's. On flat_connector of the twin (scattering, 150 steps,
+    and clipped at zero, much like a ResNet's. On flat_connector of the twin (scattering, 150 steps,
     one draw) image AUROC rises from .44 to .65; lifted by 2 it is .53.
 
-    Deviation: the bottleneck's 1x1 convolution that the original builds and never uses is left
+    Deviation: the 1x1 convolution that the original's bottleneck builds and never uses is left
     out. Maps are upsampled with pixel areas aligned, where the original aligns corners: no more
     than half a cell of the finest scale apart.
     """
@@ -121,7 +120,7 @@ class RD4AD(SingleDetector):
         taught = self._kept_maps(train, self.config.cache_mb)
         held_out = self._kept_maps(validation, self.config.cache_mb // 4)
         if self.backbone.weight_free:
-            self._measure(taught)
+            self._measure_maps(taught)
         self._build(seed)
         size = self.config.batch_size
         indices = epoch_batches(len(train), size, seed)
@@ -130,16 +129,11 @@ class RD4AD(SingleDetector):
         adam = torch.optim.Adam(parameters, lr=self.config.lr, betas=self.config.betas)
 
         def loss(of: TrainingFeatures, chosen: Sequence[int]) -> Loss:
-            kept = self._apart(of.of(chosen).clone())  # out of inference mode
-            return self._loss(self._lifted(kept))
-
-        def step(number: int, _generator: torch.Generator) -> Loss:
-            return loss(taught, indices(number))
+            maps = self._split_scales(of.get(chosen).clone())  # out of inference mode
+            return self.reconstruction_loss(self._lift(maps))
 
         def validate() -> float:
-            parts = in_turn(held_out)
-            found = [float(total(loss(held_out, part))) * len(part) for part in parts]
-            return sum(found) / len(held_out)
+            return held_out.mean_loss(lambda chosen: total(loss(held_out, chosen)))
 
         self.training_log = Training(
             title=self.name,
@@ -149,14 +143,34 @@ class RD4AD(SingleDetector):
             steps_per_epoch=per_epoch,
             seed=seed,
             validate=validate if len(validation) else None,
-        ).run(step, progress=progress, keep=self._keep)
+        ).run(
+            lambda number, _generator: loss(taught, indices(number)),
+            progress=progress,
+            keep=self._keep,
+        )
 
+    def reconstruction_loss(self, teacher: Sequence[Tensor]) -> Loss:
+        """Per scale 1 - cosine of the whole flattened maps, mean over the batch."""
+        student = self.decoder(self.bottleneck(teacher))
+        return {
+            f"stride {stride}": 1
+            - functional.cosine_similarity(t.flatten(1), s.flatten(1), dim=1).mean()
+            for stride, t, s in zip(self.strides, teacher, student, strict=True)
+        }
+
+    @memo
     def _teacher(self, batch: Batch) -> list[Tensor]:
-        """What the student is to give back, finest scale first; kept with the batch."""
-        return batch.remember((self, "teacher"), lambda: self._lifted(self._maps(batch)))
+        """The maps that the student reconstructs, finest scale first."""
+        return self._lift(self._maps(batch))
+
+    @memo
+    def _student(self, batch: Batch) -> list[Tensor]:
+        """The student's reconstruction of the teacher's maps."""
+        reconstruction: list[Tensor] = self.decoder(self.bottleneck(self._teacher(batch)))
+        return reconstruction
 
     def _maps(self, batch: Batch) -> tuple[Tensor, ...]:
-        """The backbone's maps, each on the grid of its stride, where the student's will be."""
+        """The backbone's maps, each resized to the grid of its stride, which the student has."""
         maps = batch.maps(self.backbone, self.input_size, self.strides)
         return tuple(
             one
@@ -171,7 +185,7 @@ class RD4AD(SingleDetector):
         return [(h // stride, w // stride) for stride in self.strides]
 
     def _kept_maps(self, images: Sequence[Pixels], cache_mb: int) -> TrainingFeatures:
-        """The backbone's maps of good images, all scales flat in one: (B, sum of C_k h_k w_k)."""
+        """The backbone's maps of good images, flattened together: (B, sum of C_k h_k w_k)."""
         return TrainingFeatures(
             lambda batch: torch.cat([one.flatten(1) for one in self._maps(batch)], dim=1),
             images,
@@ -180,26 +194,31 @@ class RD4AD(SingleDetector):
             cache_mb=cache_mb,
         )
 
-    def _apart(self, flat: Tensor) -> list[Tensor]:
+    def _split_scales(self, flat: Tensor) -> list[Tensor]:
         """Flat maps -> (B, C_k, h_k, w_k) per scale."""
         shapes = [(c, *grid) for c, grid in zip(self.channels, self._grids(), strict=True)]
         parts = torch.split(flat, [math.prod(shape) for shape in shapes], dim=1)
         return [part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
 
     @torch.inference_mode()
-    def _measure(self, taught: TrainingFeatures) -> None:
-        """Mean of each channel and the deviation of all of them, over the training images."""
+    def _measure_maps(self, taught: TrainingFeatures) -> None:
+        """Set the mean of each channel and the deviation of all over the training images."""
         sums, squares = (torch.zeros_like(self.mean, dtype=torch.float64) for _ in range(2))
-        for part in in_turn(taught):
-            maps = [one.double() for one in self._apart(taught.of(part))]
-            sums += _per_channel(maps)
-            squares += _per_channel([one.square() for one in maps])
+
+        def per_channel(maps: Sequence[Tensor]) -> Tensor:
+            """Mean over locations, summed over images: (sum of C_k,)."""
+            return torch.cat([one.mean(dim=(2, 3)).sum(dim=0) for one in maps])
+
+        for indices in taught.index_batches():
+            maps = [one.double() for one in self._split_scales(taught.get(indices))]
+            sums += per_channel(maps)
+            squares += per_channel([one.square() for one in maps])
         mean = sums / len(taught)
         variance = (squares / len(taught) - mean.square()).mean()
         self.mean, self.deviation = mean.float(), variance.clamp_min(1e-12).sqrt().float()
 
-    def _lifted(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """A learned backbone's maps as they are, a weight-free one's as this class says."""
+    def _lift(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Standardise and clip a weight-free backbone's maps, see the class; others stay."""
         if not self.backbone.weight_free:
             return list(maps)
         means = torch.split(self.mean, list(self.channels))
@@ -208,39 +227,24 @@ class RD4AD(SingleDetector):
             for one, mean in zip(maps, means, strict=True)
         ]
 
-    def _loss(self, teacher: Sequence[Tensor]) -> Loss:
-        """Per scale 1 - cosine of the whole flattened maps, mean over the batch."""
-        student = self.decoder(self.bottleneck(teacher))
-        return {
-            f"stride {stride}": 1
-            - functional.cosine_similarity(t.flatten(1), s.flatten(1), dim=1).mean()
-            for stride, t, s in zip(self.strides, teacher, student, strict=True)
-        }
-
-    def _differences(self, batch: Batch) -> list[Tensor]:
-        """1 - cosine over channels, per scale, finest first: (B, h_k, w_k) each."""
-        teacher = self._teacher(batch)
-        student = batch.remember((self, "student"), lambda: self.decoder(self.bottleneck(teacher)))
-        return [
-            1 - functional.cosine_similarity(t, s, dim=1)
-            for t, s in zip(teacher, student, strict=True)
-        ]
-
     def score_batch(self, batch: Batch) -> PatchScores:
-        """See `Detector`: the sum of the scales; image: the largest value of the smoothed map."""
-        patches = self._stacked(self._differences(batch)).sum(dim=1)
+        """See `Detector`: 1 - cosine over channels, summed over the scales on the finest grid.
+
+        Image: the largest value of the smoothed map.
+        """
+        distances = [
+            1 - functional.cosine_similarity(t, s, dim=1)[:, None]  # (B, 1, h_k, w_k)
+            for t, s in zip(self._teacher(batch), self._student(batch), strict=True)
+        ]
+        grid = distances[0].shape[-2:]
+        resized = [
+            functional.interpolate(one, size=grid, mode="bilinear", align_corners=False)
+            for one in distances
+        ]
+        patches = torch.cat(resized, dim=1).sum(dim=1)
         smooth = input_maps(patches, self.input_size)
         image = torch.tensor([float(one.max()) for one in smooth], device=patches.device)
         return PatchScores(image=image, patches=patches)
-
-    def _stacked(self, differences: Sequence[Tensor]) -> Tensor:
-        """(B, scales, h, w) on the finest grid."""
-        grid = differences[0].shape[-2:]
-        resized = [
-            functional.interpolate(d[:, None], size=grid, mode="bilinear", align_corners=False)
-            for d in differences
-        ]
-        return torch.cat(resized, dim=1)
 
     def cut_shape(self, cut: str) -> CutShape:
         """See `Detector.cut_shape`."""
@@ -262,10 +266,9 @@ class RD4AD(SingleDetector):
         if cut == "bottleneck":
             code: Tensor = self.bottleneck(teacher)
             return code
-        student = batch.remember((self, "student"), lambda: self.decoder(self.bottleneck(teacher)))
         squares = [
             (functional.normalize(t, dim=1) - functional.normalize(s, dim=1)).square()
-            for t, s in zip(teacher, student, strict=True)
+            for t, s in zip(teacher, self._student(batch), strict=True)
         ]
         grid = squares[0].shape[-2:]
         return torch.cat(
@@ -298,15 +301,24 @@ class Bottleneck(nn.Module):
     """Multi-scale fusion and one-class embedding.
 
     Each scale but the deepest goes through 3x3 convolutions of stride 2 down to the deepest grid,
-    as wide as the teacher is at the scales in between; all are stacked, and a residual stage halves
-    the grid: (B, C_k, h_k, w_k) per scale -> (B, 2 C, h/32, w/32), C the deepest scale's channels.
+    with the teacher's widths at the scales in between; all are concatenated, and a residual stage
+    halves the grid: (B, C_k, h_k, w_k) per scale -> (B, 2 C, h/32, w/32) with C the channels of the
+    deepest scale.
     """
 
     def __init__(self, channels: Sequence[int], blocks: int) -> None:
         super().__init__()
+
+        def halving(wide_in: int, wide_out: int) -> nn.Module:
+            return nn.Sequential(
+                nn.Conv2d(wide_in, wide_out, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(wide_out),
+                nn.ReLU(inplace=True),
+            )
+
         self.down = nn.ModuleList(
             nn.Sequential(
-                *[_halving(a, b) for a, b in zip(channels[k:], channels[k + 1 :], strict=False)]
+                *[halving(a, b) for a, b in zip(channels[k:], channels[k + 1 :], strict=False)]
             )
             for k in range(len(channels))
         )
@@ -318,7 +330,7 @@ class Bottleneck(nn.Module):
         _initialise(self)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Teacher's maps, finest first -> the code."""
+        """The teacher's maps, finest first -> the code (B, 2 C, h/32, w/32)."""
         fused = torch.cat([down(one) for down, one in zip(self.down, maps, strict=True)], dim=1)
         code: Tensor = self.stage(fused)
         return code
@@ -360,11 +372,19 @@ class ResidualBlock(nn.Module):
     def __init__(self, wide_in: int, wide_out: int, *, resize: str = "") -> None:
         super().__init__()
         inner = wide_out // 2
+        # Weights are drawn in the order of construction, which seeds depend on.
+        first = nn.Conv2d(wide_in, inner, 1, bias=False)
+        spatial: nn.Module
+        if resize == "up":
+            spatial = nn.ConvTranspose2d(inner, inner, 2, stride=2, bias=False)
+        else:
+            stride = 2 if resize == "down" else 1
+            spatial = nn.Conv2d(inner, inner, 3, stride=stride, padding=1, bias=False)
         self.body = nn.Sequential(
-            nn.Conv2d(wide_in, inner, 1, bias=False),
+            first,
             nn.BatchNorm2d(inner),
             nn.ReLU(inplace=True),
-            _spatial(inner, resize),
+            spatial,
             nn.BatchNorm2d(inner),
             nn.ReLU(inplace=True),
             nn.Conv2d(inner, wide_out, 1, bias=False),
@@ -381,26 +401,6 @@ class ResidualBlock(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """(B, wide_in, h, w) -> (B, wide_out, h or h / 2 or 2 h, ...)."""
         return functional.relu(self.body(maps) + self.shortcut(maps))
-
-
-def _per_channel(maps: Sequence[Tensor]) -> Tensor:
-    """Mean over places, summed over images: (sum of C_k,)."""
-    return torch.cat([one.mean(dim=(2, 3)).sum(dim=0) for one in maps])
-
-
-def _spatial(width: int, resize: str) -> nn.Module:
-    if resize == "up":
-        return nn.ConvTranspose2d(width, width, 2, stride=2, bias=False)
-    stride = 2 if resize == "down" else 1
-    return nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=False)
-
-
-def _halving(wide_in: int, wide_out: int) -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(wide_in, wide_out, 3, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(wide_out),
-        nn.ReLU(inplace=True),
-    )
 
 
 def _initialise(net: nn.Module) -> None:

@@ -1,11 +1,11 @@
-"""SimpleNet: a small discriminator between good patch features and the same with noise.
+"""SimpleNet: a small discriminator between good patch features and the same with added noise.
 
 Liu et al. 2023, "SimpleNet: A Simple Network for Image Anomaly Detection and Localization", CVPR;
-github.com/DonaldRR/SimpleNet. The discriminator also heads our feature-level ensembles.
+github.com/DonaldRR/SimpleNet. The discriminator is also a head of the feature-level ensembles.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from loco_tools.datasets.images import Pixels
 from loco_tools.methods.backbones import Backbone
-from loco_tools.methods.batch import Batch
+from loco_tools.methods.batch import Batch, memo
 from loco_tools.methods.detector import CutShape, PatchScores, SingleConfig, SingleDetector
 from loco_tools.methods.memory_check import trained_mb
-from loco_tools.methods.patch_features import FeatureSource, to_rows
+from loco_tools.methods.patch_features import PatchFeatureExtractor, to_rows
 from loco_tools.methods.training import LogEntry, Loss, Training, epoch_batches, steps_per_epoch
 from loco_tools.methods.training_features import TrainingFeatures
 from loco_tools.progress import Progress
@@ -26,7 +26,7 @@ from loco_tools.schema import Schema
 
 
 class TrainingConfig(Schema):
-    """How the discriminator learns; defaults as published (40 meta-epochs of 4 passes)."""
+    """Settings of the discriminator's training; defaults as published (40 times 4 epochs)."""
 
     hidden_dim: int = Field(default=1024, ge=1)
     epochs: int = Field(default=160, ge=1)
@@ -34,12 +34,12 @@ class TrainingConfig(Schema):
     steps: int | None = Field(default=None, ge=1)
     """Training steps in all, instead of `epochs`."""
     step_patches: int | None = Field(default=None, ge=2)
-    """Patches drawn at random from each step's images; None: all of them."""
+    """Number of patches drawn at random from each step's images; None: all patches."""
     margin: float = Field(default=0.5, gt=0)
     noise_std: float = Field(default=0.015, gt=0)
     noise_scale: Literal["absolute", "relative"] = "absolute"
-    """"relative": times the root mean square of the adapted features before training; the
-    published 0.015 was tuned for the scale of WideResNet-50's."""
+    """With "relative", `noise_std` is multiplied by the root mean square of the adapted features
+    before training; the published 0.015 was tuned for the scale of WideResNet-50's."""
     adaptor_lr: float = Field(default=1e-4, gt=0)
     discriminator_lr: float = Field(default=2e-4, gt=0)
     weight_decay: float = Field(default=1e-5, ge=0)
@@ -57,10 +57,10 @@ class SimpleNetConfig(SingleConfig, TrainingConfig):
     pretrain_dim: int = Field(default=1536, ge=2)
     target_dim: int = Field(default=1536, ge=2, multiple_of=2)
     standardise: bool | None = None
-    """Channels to zero mean and unit deviation; None: only with a weight-free backbone."""
+    """Scale channels to zero mean and unit deviation; None: only with a weight-free backbone."""
     cache_mb: int = Field(default=3000, ge=0)
-    """Features of the training images are kept in memory when they fit, else made every pass; those
-    of the validation images have a quarter as much."""
+    """Features of the training images are kept in memory when they fit, else computed every epoch;
+    those of the validation images may take a quarter as much."""
 
 
 class Discriminator(nn.Module):
@@ -96,7 +96,7 @@ class Discriminator(nn.Module):
 
 
 class SimpleNet(SingleDetector):
-    """SimpleNet.
+    """SimpleNet: a discriminator trained on good patch features with and without noise.
 
     Deviation: the last epoch is kept, where the original keeps the epoch that is best on the test
     set; published figures contain that choice.
@@ -134,7 +134,7 @@ class SimpleNet(SingleDetector):
         self, config: SimpleNetConfig, backbone: Backbone | None, *, device: str = "auto"
     ) -> None:
         super().__init__(config, backbone, device=device)
-        self.source = FeatureSource(
+        self.source = PatchFeatureExtractor(
             self.backbone,
             patch_size=self.config.patch_size,
             pretrain_dim=self.config.pretrain_dim,
@@ -156,22 +156,24 @@ class SimpleNet(SingleDetector):
         progress: Progress,
     ) -> None:
         self.source.reset()
-        if self.source.wants(self.config.standardise):
+        if self.source.should_standardise(self.config.standardise):
             self.source.measure(train, self.input_size, self.config.batch_size, progress)
-        features, held_out = good_features(
-            lambda batch: self.source.of(batch, self.input_size),
-            train,
-            validation,
-            device=self.device,
-            batch_size=self.config.batch_size,
-            cache_mb=self.config.cache_mb,
-        )
+
+        def features_of(images: Sequence[Pixels], cache_mb: int) -> TrainingFeatures:
+            return TrainingFeatures(
+                lambda batch: self.source.extract(batch, self.input_size),
+                images,
+                device=self.device,
+                batch_size=self.config.batch_size,
+                cache_mb=cache_mb,
+            )
+
         self.discriminator = self._new_discriminator(seed)
         self.training_log = train_discriminator(
             self.discriminator,
-            features,
+            features_of(train, self.config.cache_mb),
             self.config,
-            held_out=held_out,
+            held_out=features_of(validation, self.config.cache_mb // 4),
             seed=seed,
             progress=progress,
             title=self.name,
@@ -197,19 +199,16 @@ class SimpleNet(SingleDetector):
         return trained_mb(self.discriminator) + kept + 8 * self.config.batch_size * image_mb
 
     def cut_batch(self, batch: Batch, cut: str) -> Tensor:
-        """Cut "adapted features": (B, target_dim, h/8, w/8), what the discriminator judges."""
+        """Cut "adapted features": (B, target_dim, h/8, w/8), the discriminator's input."""
         self.check_cut(cut)
         return self._adapted(batch).permute(0, 3, 1, 2)
 
+    @memo
     def _adapted(self, batch: Batch) -> Tensor:
-        """(B, h/8, w/8, target_dim), kept with the batch."""
-
-        def adapted() -> Tensor:
-            features = self.source.of(batch, self.input_size).permute(0, 2, 3, 1)
-            found: Tensor = self.discriminator.adaptor(features)
-            return found
-
-        return batch.remember((self, "adapted"), adapted)
+        """The output of the feature adaptor: (B, h/8, w/8, target_dim)."""
+        features = self.source.extract(batch, self.input_size).permute(0, 2, 3, 1)
+        adapted: Tensor = self.discriminator.adaptor(features)
+        return adapted
 
     def _tensors(self) -> dict[str, Tensor]:
         learned = {f"discriminator.{k}": v for k, v in self.discriminator.state_dict().items()}
@@ -224,24 +223,6 @@ class SimpleNet(SingleDetector):
         self.source.std.copy_(tensors["std"])
 
 
-def good_features(
-    make: Callable[[Batch], Tensor],
-    train: Sequence[Pixels],
-    validation: Sequence[Pixels],
-    *,
-    device: torch.device,
-    batch_size: int,
-    cache_mb: int,
-) -> tuple[TrainingFeatures, TrainingFeatures]:
-    """What `train_discriminator` takes: features of the training and of the held-out images."""
-    return (
-        TrainingFeatures(make, train, device=device, batch_size=batch_size, cache_mb=cache_mb),
-        TrainingFeatures(
-            make, validation, device=device, batch_size=batch_size, cache_mb=cache_mb // 4
-        ),
-    )
-
-
 def train_discriminator(
     discriminator: Discriminator,
     features: TrainingFeatures,
@@ -253,95 +234,79 @@ def train_discriminator(
     title: str,
     keep: Path | None = None,
 ) -> list[LogEntry]:
-    """Teach the discriminator good features against the same plus Gaussian noise.
+    """Train the discriminator to separate good features from the same plus Gaussian noise.
 
     Paper, equations 3 to 5: one noise vector per patch, added after the adaptor; the loss is a
-    hinge on both sides, mean max(0, th - D(f)) + mean max(0, th + D(f + noise)). Both halves go
-    through the batch norm together.
+    hinge on both sides, mean max(0, th - D(f)) + mean max(0, th + D(f + noise)). Both halves pass
+    the batch norm together.
 
     Args:
         discriminator: trained in place.
         features: of the good training images.
         config: how to train.
-        held_out: features of good validation images, perhaps of none.
+        held_out: features of good validation images; may be empty.
         seed: of the batches and the noise.
         progress: told about every step.
-        title: whom the progress bar names.
+        title: name in the progress bar.
         keep: see `Detector.fit`.
 
     Returns:
         One entry per epoch, see `Training.run`; the loss has the parts "good" and "noisy", and
         validation is the good side of the loss on `held_out`.
     """
-    noise_std = _noise_std(discriminator, features, config)
+    noise_std = config.noise_std
+    if config.noise_scale == "relative":
+        with torch.no_grad():
+            first = features.get(range(min(len(features), features.batch_size)))
+            noise_std *= float(discriminator.adaptor(to_rows(first)).square().mean().sqrt())
     indices = epoch_batches(len(features), features.batch_size, seed)
     per_epoch = steps_per_epoch(len(features), features.batch_size)
 
     def step(number: int, generator: torch.Generator) -> Loss:
-        rows = _step_rows(features.of(indices(number)), config.step_patches, generator)
-        return _loss(discriminator, rows, noise_std, config.margin, generator)
+        rows = _draw_rows(features.get(indices(number)), config.step_patches, generator)
+        return hinge_loss(discriminator, rows, noise_std, config.margin, generator)
 
-    def validate() -> float:
-        total = 0.0
-        for start in range(0, len(held_out), held_out.batch_size):
-            part = range(start, min(start + held_out.batch_size, len(held_out)))
-            normality = -discriminator.maps(held_out.of(part))
-            total += float((config.margin - normality).clamp_min(0).mean()) * len(part)
-        return total / len(held_out)
+    def good_loss(chosen: Sequence[int]) -> Tensor:
+        normality = -discriminator.maps(held_out.get(chosen))
+        return (config.margin - normality).clamp_min(0).mean()
 
+    adaptor, lr = discriminator.adaptor.parameters(), config.discriminator_lr
+    perceptron = [*discriminator.body.parameters(), *discriminator.head.parameters()]
     return Training(
         title=title,
         modules={"discriminator": discriminator},
-        optimisers=_optimisers(discriminator, config),
+        optimisers={
+            "adaptor": torch.optim.AdamW(adaptor, lr=config.adaptor_lr, weight_decay=0.01),
+            "perceptron": torch.optim.Adam(perceptron, lr=lr, weight_decay=config.weight_decay),
+        },
         steps=config.steps or config.epochs * per_epoch,
         steps_per_epoch=per_epoch,
         seed=seed,
-        validate=validate if len(held_out) else None,
+        validate=(lambda: held_out.mean_loss(good_loss)) if len(held_out) else None,
     ).run(step, progress=progress, keep=keep)
 
 
-def _optimisers(
-    discriminator: Discriminator, config: TrainingConfig
-) -> dict[str, torch.optim.Optimizer]:
-    adaptor, lr = discriminator.adaptor.parameters(), config.discriminator_lr
-    perceptron = [*discriminator.body.parameters(), *discriminator.head.parameters()]
-    return {
-        "adaptor": torch.optim.AdamW(adaptor, lr=config.adaptor_lr, weight_decay=0.01),
-        "perceptron": torch.optim.Adam(perceptron, lr=lr, weight_decay=config.weight_decay),
-    }
-
-
-@torch.no_grad()
-def _noise_std(
-    discriminator: Discriminator, features: TrainingFeatures, config: TrainingConfig
-) -> float:
-    if config.noise_scale == "absolute":
-        return config.noise_std
-    first = features.of(range(min(len(features), features.batch_size)))
-    adapted = discriminator.adaptor(to_rows(first))
-    return config.noise_std * float(adapted.square().mean().sqrt())
-
-
-def _step_rows(features: Tensor, limit: int | None, generator: torch.Generator) -> Tensor:
-    B, _, h, w = features.shape
-    if limit is None or limit >= B * h * w:
-        return to_rows(features).clone()  # (N, dim), out of inference mode
-    drawn = torch.randint(B * h * w, (limit,), generator=generator).to(features.device)
-    return features.flatten(2)[drawn // (h * w), :, drawn % (h * w)].clone()  # (limit, dim)
-
-
-def _loss(
+def hinge_loss(
     discriminator: Discriminator,
     rows: Tensor,
     noise_std: float,
     margin: float,
     generator: torch.Generator,
 ) -> Loss:
+    """The loss of `train_discriminator` on rows of features (N, dim)."""
     adapted = discriminator.adaptor(rows)
     noise = torch.randn(adapted.shape, generator=generator).to(adapted.device) * noise_std
-    normality = discriminator(torch.cat([adapted, adapted + noise]))
-    good, noisy = normality.chunk(2)
+    good, noisy = discriminator(torch.cat([adapted, adapted + noise])).chunk(2)
     return {
         "good": (margin - good).clamp_min(0).mean(),
         "noisy": (margin + noisy).clamp_min(0).mean(),
     }
+
+
+def _draw_rows(features: Tensor, limit: int | None, generator: torch.Generator) -> Tensor:
+    """(B, C, h, w) -> at most `limit` patches drawn at random, (N, C), out of inference mode."""
+    B, _, h, w = features.shape
+    if limit is None or limit >= B * h * w:
+        return to_rows(features).clone()
+    drawn = torch.randint(B * h * w, (limit,), generator=generator).to(features.device)
+    return features.flatten(2)[drawn // (h * w), :, drawn % (h * w)].clone()

@@ -1,4 +1,4 @@
-"""Frozen features of the training images, computed once when they fit into memory."""
+"""Frozen features of training images, computed once when they fit into memory."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,24 +10,24 @@ from loco_tools.methods.batch import Batch
 
 
 class TrainingFeatures:
-    """The feature maps of images by index, the same whether kept or made again.
+    """The feature maps of images by index, from memory or computed again with the same result.
 
-    Without augmentation a frozen backbone gives the same features in every pass, so passes after
-    the first cost no backbone.
+    Without augmentation a frozen backbone gives the same features in every epoch, so only the
+    first epoch has to run it.
     """
 
     def __init__(
         self,
-        make: Callable[[Batch], Tensor],
+        compute: Callable[[Batch], Tensor],
         images: Sequence[Pixels],
         *,
         device: torch.device,
         batch_size: int,
         cache_mb: int,
     ) -> None:
-        """`make` turns a batch into (B, C, h, w); at most `cache_mb` megabytes are kept."""
+        """`compute` turns a batch into (B, C, h, w); at most `cache_mb` megabytes are kept."""
         self.batch_size = batch_size
-        self._make, self._images, self._device = make, images, device
+        self._compute, self._images, self._device = compute, images, device
         self._budget = cache_mb * 1_000_000
         self._kept: dict[int, Tensor] = {}
 
@@ -35,16 +35,26 @@ class TrainingFeatures:
         return len(self._images)
 
     @torch.inference_mode()
-    def of(self, indices: Sequence[int]) -> Tensor:
-        """(B, C, h, w) of the images with these indices."""
+    def get(self, indices: Sequence[int]) -> Tensor:
+        """The features (B, C, h, w) of the images with these indices."""
         missing = [i for i in indices if i not in self._kept]
-        made: dict[int, Tensor] = {}
+        computed: dict[int, Tensor] = {}
         if missing:
             batch = Batch([self._images[i] for i in missing], self._device)
-            made = dict(zip(missing, self._make(batch), strict=True))
-        for index, features in made.items():
+            computed = dict(zip(missing, self._compute(batch), strict=True))
+        for index, features in computed.items():
             size = features.nbytes
             if size <= self._budget:
                 self._kept[index] = features.clone()
                 self._budget -= size
-        return torch.stack([made[i] if i in made else self._kept[i] for i in indices])
+        return torch.stack([computed[i] if i in computed else self._kept[i] for i in indices])
+
+    def index_batches(self) -> list[range]:
+        """The indices of all images in order, `batch_size` at a time."""
+        size, count = self.batch_size, len(self)
+        return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+    def mean_loss(self, loss: Callable[[Sequence[int]], Tensor]) -> float:
+        """The mean over all images of a loss that is given the indices of one batch at a time."""
+        batches = self.index_batches()
+        return sum(float(loss(batch)) * len(batch) for batch in batches) / len(self)

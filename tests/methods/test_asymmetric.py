@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from loco_tools.methods import asymmetric
 from loco_tools.methods.asymmetric import (
     AST,
     ASTConfig,
     position_encoding,
     side_by_side,
+    student_loss,
+    teacher_loss,
     with_positions,
 )
 from loco_tools.methods.backbones import Backbone, named_backbone, random_backbone
@@ -84,25 +87,26 @@ def test_positions_stand_behind_the_channels_of_every_image() -> None:
 
 def test_the_teacher_begins_with_half_the_squares_of_the_features() -> None:
     detector = make()
-    detector._build(seed=0)
+    teacher, _ = detector._networks()
     maps = torch.randn(2, detector.source.channels, 3, 4)
     expected = maps.square().sum(dim=1).mean() / 2
-    torch.testing.assert_close(total(detector._teacher_loss(maps)), expected)
+    torch.testing.assert_close(total(teacher_loss(teacher, maps)), expected)
 
 
 def test_only_the_student_learns_from_the_students_loss() -> None:
     detector = make()
-    detector._build(seed=0)
-    torch.autograd.backward(detector._student_loss(torch.randn(2, detector.source.channels, 3, 4)))
-    assert all(p.grad is None for p in detector.teacher.parameters())
-    assert all(p.grad is not None for p in detector.student.parameters())
+    teacher, student = detector._networks()
+    maps = torch.randn(2, detector.source.channels, 3, 4)
+    torch.autograd.backward(student_loss(teacher, student.eval(), maps))
+    assert all(p.grad is None for p in teacher.parameters())
+    assert all(p.grad is not None for p in student.parameters())
 
 
 def test_scores_are_the_mean_squared_difference_of_student_and_teacher() -> None:
     detector = make(steps=2).fit(IMAGES, [], seed=0)
     batch = Batch(IMAGES[:2])
     with torch.inference_mode():
-        (maps,) = detector.source.of(batch, detector.input_size)
+        (maps,) = detector.source.extract(batch, detector.input_size)
         (latent,), _ = detector.teacher([maps])
         expected = (latent - detector.student(maps)).square().mean(dim=1)
         scores = detector.score_batch(batch)
@@ -143,22 +147,22 @@ def test_a_fit_interrupted_in_either_half_goes_on_as_if_it_had_not_been(
     monkeypatch.setattr("loco_tools.methods.training._SAVE_EVERY_S", 0.0)
     whole = make(steps=4).fit(IMAGES, [], seed=3)
     detector = make(steps=4)
-    teacher_loss, student_loss, calls = detector._teacher_loss, detector._student_loss, []
+    calls = []
 
     def counted(original: Any) -> Any:
-        def stops(maps: torch.Tensor) -> torch.Tensor:
+        def stops(*arguments: Any) -> Any:
             calls.append(1)
             if len(calls) == stop_at:
                 raise StoppedFitError
-            loss: torch.Tensor = original(maps)
-            return loss
+            return original(*arguments)
 
         return stops
 
-    monkeypatch.setattr(detector, "_teacher_loss", counted(teacher_loss))
-    monkeypatch.setattr(detector, "_student_loss", counted(student_loss))
-    with pytest.raises(StoppedFitError):
-        detector.fit(IMAGES, [], seed=3, keep=tmp_path / "kept")
+    with monkeypatch.context() as patched:
+        patched.setattr(asymmetric, "teacher_loss", counted(teacher_loss))
+        patched.setattr(asymmetric, "student_loss", counted(student_loss))
+        with pytest.raises(StoppedFitError):
+            detector.fit(IMAGES, [], seed=3, keep=tmp_path / "kept")
     assert (tmp_path / "kept").exists()
     resumed = make(steps=4).fit(IMAGES, [], seed=3, keep=tmp_path / "kept")
     assert not (tmp_path / "kept").exists()

@@ -6,7 +6,7 @@ from loco_tools.datasets.images import resize_image
 from loco_tools.datasets.sample import Images
 from loco_tools.errors import MethodError
 from loco_tools.methods.backbones import STRIDES, named_backbone, random_backbone
-from loco_tools.methods.batch import Batch, Passes, batches, input_size
+from loco_tools.methods.batch import Batch, CachedBatches, batches, input_size, memo
 
 PICTURES = [np.full((64, 64, 3), 40 * k, np.uint8) for k in range(5)]
 
@@ -84,7 +84,7 @@ def test_what_is_gone_through_twice_is_kept_when_it_is_little(
                 read.append(image)
                 yield image
 
-    twice = Passes(Decoded(PICTURES), 2, "cpu", keep_mb=keep_mb)
+    twice = CachedBatches(Decoded(PICTURES), 2, "cpu", keep_mb=keep_mb)
     first, second = ([batch.maps(backbone, (64, 64), (8,))[0] for batch in twice] for _ in range(2))
     torch.testing.assert_close(first, second, rtol=0, atol=0)
     assert (len(read), len(calls)) == (decoded, passes)
@@ -92,13 +92,19 @@ def test_what_is_gone_through_twice_is_kept_when_it_is_little(
 
 def test_a_kept_batch_lets_go_of_all_but_maps() -> None:
     backbone = random_backbone("squeezenet1_1")
-    twice = Passes(PICTURES[:2], 2, "cpu")
+    twice = CachedBatches(PICTURES[:2], 2, "cpu")
+    values = iter((0, 1))
+
+    @memo
+    def much(batch: Batch) -> torch.Tensor:
+        return torch.full((10**6,), float(next(values)))
+
     for batch in twice:
-        batch.remember("much", lambda: torch.zeros(10**6))
+        assert much(batch) is much(batch)
         batch.maps(backbone, (64, 64), (8,))
     kept = next(iter(twice))
-    assert kept.kept_bytes == 2 * (64 * 64 * 3 + 256 * 7 * 7 * 4)  # a grid of 7 x 7
-    assert float(kept.remember("much", lambda: torch.ones(1))) == 1
+    assert kept.stored_bytes == 2 * (64 * 64 * 3 + 256 * 7 * 7 * 4)  # a grid of 7 x 7
+    assert float(much(kept)[0]) == 1
 
 
 def test_a_part_of_a_batch_takes_the_backbones_maps_along(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +124,7 @@ def test_a_part_of_a_batch_takes_the_backbones_maps_along(monkeypatch: pytest.Mo
 
 
 def test_a_pass_broken_off_keeps_nothing_and_starts_again() -> None:
-    twice = Passes(PICTURES, 2, "cpu")
+    twice = CachedBatches(PICTURES, 2, "cpu")
     next(iter(twice))
     assert [len(batch) for batch in twice] == [2, 2, 1]
 

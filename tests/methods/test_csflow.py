@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from loco_tools.errors import MethodError
+from loco_tools.methods import csflow
 from loco_tools.methods.backbones import Backbone, named_backbone, random_backbone
 from loco_tools.methods.batch import Batch
 from loco_tools.methods.csflow import (
@@ -74,7 +75,7 @@ def test_another_stride_can_be_asked_for_and_a_missing_one_is_an_error() -> None
 def test_lower_scales_are_the_features_of_every_second_pixel() -> None:
     detector = make()
     batch, half = Batch(IMAGES[:2]), Batch(IMAGES[:2])
-    maps = detector.source.of(batch, (128, 192))
+    maps = detector.source.extract(batch, (128, 192))
     pixels = half.pixels((128, 192))[:, :, ::2, ::2]
     (expected,) = detector.backbone.maps(pixels, (16,))
     torch.testing.assert_close(maps[1], detector.backbone.relative(expected))
@@ -135,17 +136,18 @@ def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(
     monkeypatch.setattr("loco_tools.methods.training._SAVE_EVERY_S", 0.0)
     whole = make(steps=6).fit(IMAGES, [], seed=3)
     detector = make(steps=6)
-    original, calls = detector._loss, []
+    calls = []
 
-    def stops(features: Any, indices: Any) -> torch.Tensor:
-        calls.append(indices)
+    def stops(latents: Any, logs: Any) -> Any:
+        calls.append(1)
         if len(calls) == 4:
             raise InterruptedFitError
-        return original(features, indices)
+        return negative_log_likelihood(latents, logs)
 
-    monkeypatch.setattr(detector, "_loss", stops)
-    with pytest.raises(InterruptedFitError):
-        detector.fit(IMAGES, [], seed=3, keep=tmp_path / "kept")
+    with monkeypatch.context() as patched:
+        patched.setattr(csflow, "negative_log_likelihood", stops)
+        with pytest.raises(InterruptedFitError):
+            detector.fit(IMAGES, [], seed=3, keep=tmp_path / "kept")
     resumed = make(steps=6).fit(IMAGES, [], seed=3, keep=tmp_path / "kept")
     assert resumed.training_log == whole.training_log
     for one, other in zip(resumed.predict(IMAGES), whole.predict(IMAGES), strict=True):

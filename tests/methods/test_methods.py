@@ -5,14 +5,30 @@ from pathlib import Path
 import pytest
 
 from loco_tools.errors import DefinitionError, MethodError
-from loco_tools.methods import create, load_detector, method_class
-from loco_tools.methods.backbones import named_backbone
+from loco_tools.methods import METHODS, create, describe_methods, load_detector, method_class
+from loco_tools.methods.backbones import backbone_names, describe_backbones, named_backbone
 from loco_tools.methods.patchcore import PatchCore
 
 
 def test_importing_the_tables_imports_no_torch() -> None:
     code = "import sys, loco_tools.methods, loco_tools.ensembles; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_method_is_described_in_one_line_without_importing_it() -> None:
+    code = "import sys, loco_tools.methods as methods; methods.describe_methods()"
+    code += "; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    described = dict(describe_methods())
+    assert list(described) == list(METHODS)
+    assert all(line.endswith(".") and 20 < len(line) < 100 for line in described.values())
+
+
+def test_every_backbone_is_described_in_one_line() -> None:
+    described = dict(describe_backbones())
+    assert set(described) <= set(backbone_names())
+    assert described["resnet18"] == "torchvision, 11.7 M parameters."
+    assert all(line.endswith(".") and len(line) < 100 for line in described.values())
 
 
 def test_an_unknown_method_names_the_nearest() -> None:

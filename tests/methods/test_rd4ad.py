@@ -68,7 +68,7 @@ def test_the_loss_takes_the_cosine_of_whole_maps_and_sums_the_scales() -> None:
     student[0] = student[0].roll(1, dims=2)
     detector.decoder = _Says(student)
     with torch.inference_mode():
-        loss = total(detector._loss(teacher))
+        loss = total(detector.reconstruction_loss(teacher))
     flat, moved = teacher[0].flatten(1), student[0].flatten(1)
     cosine = (flat * moved).sum(dim=1) / (flat.norm(dim=1) * moved.norm(dim=1))
     torch.testing.assert_close(loss, (1 - cosine).mean())

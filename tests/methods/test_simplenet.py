@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from loco_tools.methods.simplenet import Discriminator, SimpleNet, TrainingConfig, _loss
+from loco_tools.methods.simplenet import Discriminator, SimpleNet, TrainingConfig, hinge_loss
 from loco_tools.methods.training import total
 from loco_tools.methods.training_features import TrainingFeatures
 
@@ -30,7 +30,7 @@ def test_the_loss_of_a_discriminator_that_says_zero_is_twice_the_margin() -> Non
     discriminator = make_discriminator(8, 4)
     torch.nn.init.zeros_(discriminator.head.weight)
     generator = torch.Generator().manual_seed(0)
-    loss = total(_loss(discriminator, torch.randn(16, 8), 0.1, 0.5, generator))
+    loss = total(hinge_loss(discriminator, torch.randn(16, 8), 0.1, 0.5, generator))
     assert loss.item() == 1.0
 
 
@@ -61,12 +61,12 @@ def make_training_features(cache_mb: int) -> tuple[TrainingFeatures, list[int]]:
 def test_features_within_the_budget_are_made_once() -> None:
     features, made = make_training_features(cache_mb=100)
     for indices in ([3, 1], [1, 4], [3, 4]):
-        assert features.of(indices)[:, 0, 0, 0].tolist() == indices
+        assert features.get(indices)[:, 0, 0, 0].tolist() == indices
     assert made == [3, 1, 4]
 
 
 def test_features_above_the_budget_are_made_again_and_are_the_same() -> None:
     features, made = make_training_features(cache_mb=1)  # one map of 4 x 250 x 250 floats
     for indices in ([3, 1], [1, 3], [0, 3]):
-        assert features.of(indices)[:, 0, 0, 0].tolist() == indices
+        assert features.get(indices)[:, 0, 0, 0].tolist() == indices
     assert made == [3, 1, 1, 0]

@@ -257,7 +257,8 @@ def own_rows(detector: Any, images: Images) -> Any:
     with torch.inference_mode():
         size = images.train[0].shape[:2]
         parts = [
-            to_rows(detector.source.of(batch, size)) for batch in batches(images.train, 8, "cpu")
+            to_rows(detector.source.extract(batch, size))
+            for batch in batches(images.train, 8, "cpu")
         ]
         return torch.cat(parts)
 

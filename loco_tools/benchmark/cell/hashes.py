@@ -38,10 +38,10 @@ def code_behind(method: str) -> str:
     Args:
         method: as in `MethodEntry.name`.
     """
-    from loco_tools.methods import method_place
+    from loco_tools.methods import import_path_of
 
     is_ensemble = method in ENSEMBLES
-    place = ensemble_place(method).place if is_ensemble else method_place(method)
+    place = ensemble_place(method).place if is_ensemble else import_path_of(method)
     module = place.partition(":")[0]
     package = module.partition(".")[0] if not module.startswith("loco_tools.") else module
     modules = [module, "loco_tools.synthesis.families"]  # held-out images are judged by it

@@ -40,7 +40,7 @@ from loco_tools.ensembles.feature_level.sampling import (
 from loco_tools.ensembles.feature_level.score_maps import Spoken, Voices
 from loco_tools.ensembles.feature_level.source_weights import source_weights
 from loco_tools.ensembles.feature_level.training import FusedRows, train_on_rows
-from loco_tools.methods.batch import Batch, Passes
+from loco_tools.methods.batch import Batch, CachedBatches
 from loco_tools.methods.detector import CutShape, Detector, PatchScores
 from loco_tools.methods.patch_features import to_rows
 from loco_tools.methods.simplenet import Discriminator
@@ -84,7 +84,7 @@ class _Weighed:
     """Synthetic anomalies that sources or voices are weighed on, and passes over their images."""
 
     anomalies: list[Synthetic]
-    passes: Passes
+    passes: CachedBatches
 
     def with_masks(self) -> Iterator[tuple[Batch, list[Mask]]]:
         """As `anomalous_rows` takes them."""
@@ -198,8 +198,8 @@ class FeatureFusion(Ensemble):
     def _weighed(self, anomalies: list[Synthetic]) -> _Weighed:
         return _Weighed(anomalies, self._passes([one.image for one in anomalies]))
 
-    def _passes(self, images: Sequence[Pixels], *, keep_mb: float = _KEPT_MB) -> Passes:
-        return Passes(images, self.config.batch_size, self.device, keep_mb=keep_mb)
+    def _passes(self, images: Sequence[Pixels], *, keep_mb: float = _KEPT_MB) -> CachedBatches:
+        return CachedBatches(images, self.config.batch_size, self.device, keep_mb=keep_mb)
 
     def _observe(self, train: Sequence[Pixels], seed: int, progress: Progress) -> Tensor:
         """Take note of the training images' features; some of their rows, not yet projected."""
@@ -312,7 +312,7 @@ class FeatureFusion(Ensemble):
         return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
     def _rows(
-        self, make: Make, passes: Passes, seed: int, progress: Progress, title: str
+        self, make: Make, passes: CachedBatches, seed: int, progress: Progress, title: str
     ) -> Tensor:
         per_image, title = self._per_image(passes.images), f"{self.name}: {title}"
         found = good_rows(make, passes, per_image, seed=seed, progress=progress, title=title)
@@ -322,7 +322,7 @@ class FeatureFusion(Ensemble):
         return max(1, self.config.pool_patches // len(images))
 
     @torch.inference_mode()
-    def _heard(self, passes: Sequence[Passes], progress: Progress) -> Iterator[Spoken]:
+    def _heard(self, passes: Sequence[CachedBatches], progress: Progress) -> Iterator[Spoken]:
         count = sum(len(part.images) for part in passes)
         with progress.task(f"{self.name}: calibration", count) as advance:
             for batch in chain.from_iterable(passes):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from loco_tools.datasets.images import Pixels, Size, resize_image
 from loco_tools.ensembles.feature_level.blocks import largest_grid, resized
-from loco_tools.methods.batch import Batch, Passes, in_parts
+from loco_tools.methods.batch import Batch, CachedBatches, chunks
 from loco_tools.progress import Progress
 from loco_tools.synthesis.families import Synthetic
 from loco_tools.synthesis.perlin import Field, Mask
@@ -30,7 +30,7 @@ _LIGHT = 0.07
 
 def good_rows(
     make: Make,
-    passes: Passes,
+    passes: CachedBatches,
     per_image: int,
     *,
     seed: int,
@@ -75,7 +75,7 @@ def with_masks(
     anomalies: Iterable[Synthetic], batch_size: int, device: torch.device
 ) -> Iterator[tuple[Batch, list[Mask]]]:
     """Images with synthetic anomalies as `anomalous_rows` takes them, made as they are needed."""
-    for part in in_parts(anomalies, batch_size):
+    for part in chunks(anomalies, batch_size):
         yield Batch([one.image for one in part], device), [one.mask for one in part]
 
 

@@ -27,7 +27,7 @@ from loco_tools.ensembles.output_level.score_fusion import ScoreFusion
 from loco_tools.errors import MethodError, did_you_mean
 from loco_tools.methods import load_detector
 from loco_tools.methods.backbones import Backbone
-from loco_tools.methods.batch import Batch, batches, in_parts
+from loco_tools.methods.batch import Batch, batches, chunks
 from loco_tools.methods.detector import CutShape, Detector, DetectorConfig, PatchScores
 from loco_tools.progress import Progress
 from loco_tools.synthesis.families import FAMILIES, LEARNED_FROM, synthetic_anomalies
@@ -214,7 +214,7 @@ class OutputFusion(Ensemble):
         )
         scores, patches = [], []
         with progress.task(f"{self.name}: synthetic anomalies", count) as advance:
-            for part in in_parts(made, self.config.batch_size):
+            for part in chunks(made, self.config.batch_size):
                 of_images, maps = self._ask(Batch([one.image for one in part], self.device))
                 scores.append(of_images)
                 for one, rows in zip(part, maps, strict=True):

@@ -29,7 +29,7 @@ from loco_tools.errors import MethodError, did_you_mean
 from loco_tools.methods import ANOMALIB
 from loco_tools.methods.anomalib.transform import transform_of
 from loco_tools.methods.backbones import Backbone, read_state
-from loco_tools.methods.batch import Batch, image_sizes, input_size
+from loco_tools.methods.batch import Batch, image_sizes, input_size, memo
 from loco_tools.methods.detector import (
     Category,
     CutShape,
@@ -217,16 +217,12 @@ class AnomalibDetector(SingleDetector):
         h, w = self.input_size
         return 3 * count * h * w / 1e6
 
+    @memo
     def score_batch(self, batch: Batch) -> PatchScores:
-        """See `Detector`: the model's own image score and map, as they come."""
-        scores: PatchScores = batch.remember(
-            (self, "scores"), lambda: self._scores(self._resized(batch.images).to(batch.device))
-        )
-        return scores
-
-    def _scores(self, pixels: Tensor) -> PatchScores:
+        """See `Detector`: the model's own image score and map, unchanged."""
         from anomalib.data import ImageBatch
 
+        pixels = self._resized(batch.images).to(batch.device)
         rgb = self.module.pre_processor(pixels.float() / 255)
         try:
             found = self.module.predict_step(ImageBatch(image=rgb), 0)

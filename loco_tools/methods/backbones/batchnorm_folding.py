@@ -1,4 +1,4 @@
-"""Frozen networks made ready to run: fewer operations, and memory as the processor likes it."""
+"""Batch norms folded into convolutions: a frozen network with fewer operations, for inference."""
 
 import copy
 from itertools import pairwise
@@ -9,25 +9,26 @@ from torch.fx.experimental.optimization import fuse
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
-def for_running(net: nn.Module, device: torch.device) -> nn.Module:
-    """A copy of a traced network on a device that computes the same, up to rounding, and sooner.
+def optimise_for_inference(net: nn.Module, device: torch.device) -> nn.Module:
+    """A copy of a traced network on a device that gives the same up to rounding, but faster.
 
-    Batch norms are folded into the convolutions before them, and on a CPU its weights lie channels
-    last: a MobileNetV2 is 1.6 times as fast (`benchmark/speed/backbones.py`). Not for training.
+    Batch norms are folded into the convolutions before them, and on a CPU the weights are stored
+    channels last: a MobileNetV2 is 1.6 times as fast (`benchmark/speed/backbones.py`). The copy is
+    not for training.
 
     Args:
-        net: what torchvision's `create_feature_extractor` gives.
-        device: where it is to run; give it input in the `layout` of that.
+        net: a network from torchvision's `create_feature_extractor`.
+        device: where it is to run; give it input in the `memory_layout` of that device.
     """
-    made: nn.Module = fuse(copy.deepcopy(net).eval(), inplace=True, no_trace=True)
-    for module in list(made.modules()):  # what the tracer took for one operation
-        for (at, one), (after, other) in pairwise(list(module.named_children())):
-            if isinstance(one, nn.Conv2d) and isinstance(other, nn.BatchNorm2d):
-                setattr(module, at, fuse_conv_bn_eval(one, other))
-                setattr(module, after, nn.Identity())
-    return made.to(device).to(memory_format=layout(device))
+    copied: nn.Module = fuse(copy.deepcopy(net).eval(), inplace=True, no_trace=True)
+    for module in list(copied.modules()):  # submodules that the tracer took for one operation
+        for (name, first), (next_name, second) in pairwise(list(module.named_children())):
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                setattr(module, name, fuse_conv_bn_eval(first, second))
+                setattr(module, next_name, nn.Identity())
+    return copied.to(device).to(memory_format=memory_layout(device))
 
 
-def layout(device: torch.device) -> torch.memory_format:
-    """How images are to lie in memory there: channels last on a CPU."""
+def memory_layout(device: torch.device) -> torch.memory_format:
+    """The memory format in which images are processed fastest: channels last on a CPU."""
     return torch.channels_last if device.type == "cpu" else torch.contiguous_format

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from loco_tools.errors import MethodError
-from loco_tools.methods.backbones import NO_WEIGHTS, Backbone
+from loco_tools.methods.backbones.base import NO_WEIGHTS, Backbone
 from loco_tools.methods.backbones.scattering import halve, opponents
 
 
@@ -62,6 +62,8 @@ class Dictionary(Backbone):
     logarithm of the local contrast; once per tap the low-passed brightness and colours. Cell i of
     stride s covers pixels s * i to s * (i + 1).
     """
+
+    summary = "A dictionary learned in seconds from the class's own good images; needs no weights."
 
     def __init__(self) -> None:
         super().__init__()

@@ -11,7 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from loco_tools.methods.backbones import NO_WEIGHTS, Backbone
+from loco_tools.methods.backbones.base import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    NO_WEIGHTS,
+    Backbone,
+)
 
 ORIENTATIONS = 8
 LEVELS = 5
@@ -35,6 +40,7 @@ class Scattering(Backbone):
     low-passed brightness and colours join. Cell i of stride s covers pixels s * i to s * (i + 1).
     """
 
+    summary = "Wavelet scattering of brightness and colour; needs no weights."
     wavelets: Tensor
 
     def __init__(self) -> None:
@@ -106,8 +112,6 @@ def opponents(pixels: Tensor) -> Tensor:
     multiplies what it reflects, in logarithms it only adds, and differences between neighbours
     no longer know of it (homomorphic filtering, Oppenheim et al. 1968).
     """
-    from loco_tools.methods.batch import IMAGENET_MEAN, IMAGENET_STD
-
     mean = torch.tensor(IMAGENET_MEAN, device=pixels.device)[:, None, None]
     std = torch.tensor(IMAGENET_STD, device=pixels.device)[:, None, None]
     rgb = (pixels * std + mean).clamp(0, 1)

@@ -10,7 +10,7 @@ from loco_tools.ensembles.feature_level.sampling import (
     rows_at,
     with_masks,
 )
-from loco_tools.methods.batch import Batch, Passes
+from loco_tools.methods.batch import Batch, CachedBatches
 from loco_tools.progress import SILENT
 from loco_tools.synthesis.families import Synthetic
 
@@ -35,7 +35,7 @@ def make_anomaly() -> Synthetic:
 
 
 def test_every_image_gives_as_many_rows_as_wanted() -> None:
-    passes = Passes(make_images(5), 1, CPU)
+    passes = CachedBatches(make_images(5), 1, CPU)
     parts = good_rows(grey, passes, 7, seed=0, progress=SILENT, title="t")
     rows = torch.cat(list(parts))
     assert torch.bincount(rows[:, 0].long() // 10).tolist() == [7] * 5

@@ -16,7 +16,7 @@ from loco_tools.benchmark.run.planning import check_methods
 from loco_tools.benchmark.run.runner import run
 from loco_tools.benchmark.suite import MethodEntry, Suite, folder_name, with_settings
 from loco_tools.errors import DefinitionError, MethodError, MissingExtraError
-from loco_tools.methods import create, load_detector, method_class, method_place
+from loco_tools.methods import create, import_path_of, load_detector, method_class
 from loco_tools.methods.anomalib.adapter import AnomalibDetector, adapter
 from loco_tools.methods.checkpoint import RECORD, TENSORS, Record, write
 from loco_tools.methods.detector import Prediction
@@ -103,7 +103,7 @@ def test_a_saved_model_of_anomalib_asks_for_the_extra_too(
 def test_its_name_is_a_method_a_folder_and_a_place_for_settings() -> None:
     check_methods([MethodEntry(name="anomalib:Dinomaly")])
     assert folder_name("anomalib:Dinomaly") == "anomalib_Dinomaly"
-    assert method_place("anomalib:Dinomaly") == "loco_tools.methods.anomalib.adapter:Dinomaly"
+    assert import_path_of("anomalib:Dinomaly") == "loco_tools.methods.anomalib.adapter:Dinomaly"
     suite = with_settings(
         Suite(methods=["anomalib:Padim"]), {"anomalib:Padim.model": {"layers": ["layer1"]}}
     )

@@ -6,13 +6,13 @@ import torch
 from torch import nn
 
 from loco_tools.errors import MethodError
-from loco_tools.methods import backbones
 from loco_tools.methods.backbones import (
     TorchvisionBackbone,
     backbone_for,
     named_backbone,
     random_backbone,
     resolve_backbone,
+    weight_files,
 )
 
 
@@ -30,7 +30,7 @@ class Notes:
 
 
 def cut_off(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    monkeypatch.setattr(backbones, "_reachable", lambda url: False)
+    monkeypatch.setattr(weight_files, "_server_answers", lambda url: False)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(folder))
 
 
@@ -171,7 +171,7 @@ def test_a_backbone_asked_for_by_name_is_never_replaced(
 
 def test_an_unreachable_server_is_given_up_quickly() -> None:
     start = time.monotonic()
-    assert not backbones._reachable("http://127.0.0.1:9/weights.pth")
+    assert not weight_files._server_answers("http://127.0.0.1:9/weights.pth")
     assert time.monotonic() - start < 5
 
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from loco_tools.methods.backbones import random_backbone
-from loco_tools.methods.backbones.batchnorm_folding import for_running
+from loco_tools.methods.backbones.batchnorm_folding import optimise_for_inference
 
 CPU = torch.device("cpu")
 
@@ -22,7 +22,7 @@ def test_what_runs_computes_the_same_without_batch_norms(name: str, left: int) -
     backbone = random_backbone(name)
     disturb_norms(backbone.net)
     pixels = torch.randn(2, 3, 96, 128, generator=torch.Generator().manual_seed(0))
-    running = for_running(backbone.net, CPU)
+    running = optimise_for_inference(backbone.net, CPU)
     with torch.inference_mode():
         plain, swift = backbone.net(pixels), running(pixels)
     assert sum(isinstance(module, nn.BatchNorm2d) for module in running.modules()) == left
@@ -34,7 +34,7 @@ def test_what_runs_computes_the_same_without_batch_norms(name: str, left: int) -
 def test_the_network_itself_is_left_as_it_was() -> None:
     net = random_backbone("mobilenet_v2").net
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    for_running(net, CPU)
+    optimise_for_inference(net, CPU)
     after = net.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], value) for name, value in before.items())
