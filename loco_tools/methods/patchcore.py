@@ -124,7 +124,7 @@ class PatchCore(SingleDetector):
         """Raw patch features, (N, target_dim) per image, a random part of them above the budget."""
         generator = torch.Generator().manual_seed(seed)
         budget = max(1, self.config.max_patches // len(train))
-        rows_per_image = []
+        rows_per_image: list[Tensor] = []
         with progress.task(f"{self.name}: features", len(train)) as advance:
             for batch in batches(train, self.config.batch_size, self.device):
                 features = self.source.extract(batch, self.input_size)
