@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from loco_tools.annotations.counted_annotations import instances_of, submissions_of
+from loco_tools.annotations.formats import read_export
 from loco_tools.annotations.formats.image_references import Storages
-from loco_tools.annotations.formats.label_studio import read_export
 from loco_tools.annotations.formats.shapes import Mask
 from loco_tools.annotations.grouping import Group
 from loco_tools.annotations.merging import Instance, Submission, counted

@@ -12,8 +12,8 @@ from loco_tools.annotations.audit import audit_path, audit_record, check_unedite
 from loco_tools.annotations.audit_page import AuditPage
 from loco_tools.annotations.class_folder import ClassFolder
 from loco_tools.annotations.counted_annotations import check_marks, marks_of, outcome_of
+from loco_tools.annotations.formats import read_export
 from loco_tools.annotations.formats.image_references import Storages
-from loco_tools.annotations.formats.label_studio import read_export
 from loco_tools.annotations.formats.regions import Skipped
 from loco_tools.annotations.grouping import Group
 from loco_tools.annotations.merging import Merge

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from loco_tools import files
+from loco_tools.annotations.formats import read_export
 from loco_tools.annotations.formats.image_references import ImageFiles, Storages
-from loco_tools.annotations.formats.label_studio import read_export
 from loco_tools.annotations.formats.regions import Region, Skipped
 from loco_tools.annotations.formats.shapes import Mask
 from loco_tools.annotations.orientation import StoredImage, stored_image

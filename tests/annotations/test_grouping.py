@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from annotation_builders import group_number, make_region, make_task, write_export
 
-from loco_tools.annotations.formats.label_studio import read_export
+from loco_tools.annotations.formats import read_export
 from loco_tools.annotations.grouping import Group, grouped, joined
 
 

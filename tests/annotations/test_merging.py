@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from loco_tools.annotations.convert import ConversionReport, convert
-from loco_tools.annotations.formats.label_studio import read_export
+from loco_tools.annotations.formats import read_export
 from loco_tools.annotations.merging import overlaps
 from loco_tools.datasets.images import read_mask
 from loco_tools.errors import AnnotationError

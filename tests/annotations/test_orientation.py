@@ -6,7 +6,7 @@ import pytest
 from annotation_builders import brush_region, make_region, make_task, write_export
 from PIL import Image, ImageOps
 
-from loco_tools.annotations.formats.label_studio import read_export
+from loco_tools.annotations.formats import read_export
 from loco_tools.annotations.formats.regions import Region
 from loco_tools.annotations.masks_only import export_masks
 from loco_tools.annotations.orientation import stored_image

@@ -11,7 +11,7 @@ from annotation_builders import box, brush_region, make_region, make_task, write
 from PIL import Image
 
 from loco_tools.annotations.convert import convert
-from loco_tools.annotations.formats.label_studio import read_export
+from loco_tools.annotations.formats import read_export
 from loco_tools.annotations.photographs import Photographs
 from loco_tools.capture.session import read_shots
 from loco_tools.datasets.images import read_mask
@@ -148,7 +148,7 @@ def test_tags_that_could_be_any_image_are_told_not_guessed(tmp_path: Path) -> No
     task = make_task(make_region(to_name="img1"), make_region(id="b", to_name="img2"), data=data)
     export = read_export(write_export(tmp_path / "export.json", task))
     assert export.regions() == []
-    reason = 'lies on "img1", which is none of the images in the task\'s data (image, image2)'
+    reason = 'lies on "img1", which is not among the images in the task\'s data (image, image2)'
     assert export.all_skipped()[0].reason.startswith(reason)
 
 

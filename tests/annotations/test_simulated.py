@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from annotation_builders import HEIGHT, WIDTH, box, default_truth
 
-from loco_tools.annotations.formats.label_studio import read_export
+from loco_tools.annotations.formats import read_export
 from loco_tools.annotations.formats.mask_to_shape import overlap
 from loco_tools.annotations.formats.shapes import rasterise
 from loco_tools.annotations.simulated import annotate_session

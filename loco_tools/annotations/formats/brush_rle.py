@@ -1,10 +1,11 @@
-"""Label Studio's run-length code of brush and magic-wand masks, both ways.
+"""Label Studio's run-length code of brush and magic-wand masks: decoder and encoder.
 
-The payload is a bit stream, most significant bit first: 32 bits number of values; 5 bits word size
-minus 1 (8 for images); four times 4 bits run-length field sizes minus 1; then runs until every
-value is there. A run is 1 bit flag, 2 bits that choose a field size, that many bits of length
-minus 1, and one word for the whole run (flag 1) or one word per value (flag 0). The values are
-RGBA, row-major; only alpha says what was painted. (The code is that of thi.ng's rle-pack.)
+The payload is a bit stream, most significant bit first: 32 bits for the number of values; 5 bits
+for the word size minus 1 (8 for images); four times 4 bits for the sizes minus 1 of the run-length
+fields; then runs until every value is there. A run has a flag of 1 bit, 2 bits that choose a field
+size, that many bits for the length minus 1, and one word for the whole run (flag 1) or one word per
+value (flag 0). The values are RGBA in row-major order; alpha holds what was painted. (The code is
+that of thi.ng's rle-pack.)
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ _FIELDS = (3, 4, 8, 16)
 
 
 def decode(rle: bytes | Sequence[int], height: int, width: int) -> Alpha:
-    """The alpha plane of one region.
+    """Decode the alpha plane of one region.
 
     The claimed size is checked against the image before anything of that size is allocated; time
     grows with the length of the code, memory with the image alone.
@@ -37,9 +38,14 @@ def decode(rle: bytes | Sequence[int], height: int, width: int) -> Alpha:
         (H, W) uint8, 0 where nothing was painted, 255 where the brush was opaque.
 
     Raises:
-        AnnotationError: the code is no such code, is for another image size, or breaks off.
+        AnnotationError: the code is malformed, is for another image size, or breaks off.
     """
-    data = _as_bytes(rle)
+    try:
+        data = bytes(rle)
+    except (TypeError, ValueError) as error:
+        raise AnnotationError(
+            f"run-length code: expected a list of whole numbers from 0 to 255, got {error}"
+        ) from error
     sizes = _read_header(data, height, width)
     alpha = bytearray(height * width)
     padded = data + bytes(8)
@@ -50,11 +56,21 @@ def decode(rle: bytes | Sequence[int], height: int, width: int) -> Alpha:
         length = (window >> (61 - field) & ((1 << field) - 1)) + 1
         is_run, bit = window >> 63 & 1, bit + 3 + field
         end = bit + 8 * (1 if is_run else length)
-        if end > 8 * len(data) or done + length > values:
-            raise _broken_off(len(data), done, length, values)
+        if done + length > values:
+            raise AnnotationError(
+                f"run-length code: corrupt, a run of {length} values after {done} goes beyond the "
+                f"{values} of the image"
+            )
+        if end > 8 * len(data):
+            raise AnnotationError(
+                f"run-length code: breaks off after {len(data)} bytes with {done} of {values} "
+                "values; next step: export again"
+            )
         first, last = done // 4, (done + length) // 4
         if not is_run:
-            alpha[first:last] = _literal(data, bit, length)[3 - done % 4 :: 4]
+            spanned = int.from_bytes(data[bit >> 3 : (end + 7) >> 3], "big")
+            words = (spanned >> (-end & 7) & ((1 << 8 * length) - 1)).to_bytes(length, "big")
+            alpha[first:last] = words[3 - done % 4 :: 4]
         elif value := window >> (53 - field) & 255:
             alpha[first:last] = bytes((value,)) * (last - first)
         done, bit = done + length, end
@@ -62,7 +78,7 @@ def decode(rle: bytes | Sequence[int], height: int, width: int) -> Alpha:
 
 
 def encode(alpha: Alpha) -> list[int]:
-    """The code of an alpha plane, as Label Studio takes it; `decode` gives the plane back exactly.
+    """Encode an alpha plane as Label Studio does; `decode` gives the plane back exactly.
 
     Red, green and blue repeat alpha, as in Label Studio's own converter.
 
@@ -70,7 +86,7 @@ def encode(alpha: Alpha) -> list[int]:
         alpha: (H, W) uint8.
 
     Raises:
-        AnnotationError: the plane has no pixel or more than an image may have.
+        AnnotationError: the plane has no pixels, or more than an image may have.
     """
     height, width = alpha.shape
     _check_size(height, width)
@@ -81,31 +97,15 @@ def encode(alpha: Alpha) -> list[int]:
     words = np.repeat(flat[starts], pieces)
     counts = np.full(words.size, 2**16, dtype=np.int64)
     counts[np.cumsum(pieces) - 1] = lengths - (pieces - 1) * 2**16
-    header = f"{flat.size * 4:032b}{7:05b}" + "".join(f"{size - 1:04b}" for size in _FIELDS)
-    bits = np.concatenate((np.array(list(header), dtype=np.uint8), _run_bits(counts, words)))
-    code: list[int] = np.packbits(bits).tolist()
-    return code
-
-
-def _run_bits(counts: npt.NDArray[np.int64], words: Alpha) -> Alpha:
-    """The bits of runs of `counts` values each, (number of bits,) uint8 of 0 and 1."""
     choice = np.searchsorted([1 << size for size in _FIELDS], counts)
     field = np.array(_FIELDS)[choice]
-    code = (4 | choice) << field | (counts - 1)
-    used = 3 + field + 8
-    left_aligned = (code << 8 | words) << (32 - used)
-    spread = np.unpackbits(left_aligned.astype(">u4").view(np.uint8)).reshape(-1, 32)
-    chosen: Alpha = spread[np.arange(32) < used[:, None]]
-    return chosen
-
-
-def _as_bytes(rle: bytes | Sequence[int]) -> bytes:
-    try:
-        return bytes(rle)
-    except (TypeError, ValueError) as error:
-        raise AnnotationError(
-            f"run-length code: expected a list of whole numbers from 0 to 255, got {error}"
-        ) from error
+    run_bits = 3 + field + 8
+    runs = (((4 | choice) << field | (counts - 1)) << 8 | words) << (32 - run_bits)
+    unpacked = np.unpackbits(runs.astype(">u4").view(np.uint8)).reshape(-1, 32)  # left-aligned
+    header = f"{flat.size * 4:032b}{7:05b}" + "".join(f"{size - 1:04b}" for size in _FIELDS)
+    bits = (np.array(list(header), dtype=np.uint8), unpacked[np.arange(32) < run_bits[:, None]])
+    code: list[int] = np.packbits(np.concatenate(bits)).tolist()
+    return code
 
 
 def _read_header(data: bytes, height: int, width: int) -> tuple[int, ...]:
@@ -130,22 +130,3 @@ def _check_size(height: int, width: int) -> None:
             f"run-length code: expected an image of 1 to {MAX_PIXELS} pixels, got {width} x "
             f"{height}"
         )
-
-
-def _literal(data: bytes, bit: int, length: int) -> bytes:
-    """The `length` words of 8 bits that begin at any bit."""
-    end = bit + 8 * length
-    spanned = int.from_bytes(data[bit >> 3 : (end + 7) >> 3], "big")
-    return (spanned >> (-end & 7) & ((1 << 8 * length) - 1)).to_bytes(length, "big")
-
-
-def _broken_off(size: int, done: int, length: int, values: int) -> AnnotationError:
-    if done + length > values:
-        return AnnotationError(
-            f"run-length code: corrupt, a run of {length} values after {done} goes beyond the "
-            f"{values} of the image"
-        )
-    return AnnotationError(
-        f"run-length code: breaks off after {size} bytes with {done} of {values} values; "
-        "next step: export again"
-    )

@@ -1,37 +1,37 @@
-"""Single fields of JSON that anybody may have written: taken when they are what they should be."""
+"""Checks of single values from a JSON file that anybody may have written."""
 
 from typing import Any, TypeGuard
 
-_SHOWN = 40
+_LONGEST_SHOWN = 40
 _HUGE = 10**18
 
 
-def text(found: Any) -> str | None:
-    """A name or number as printable text; None for everything else."""
-    if isinstance(found, bool) or not isinstance(found, int | str) or found == "":
+def as_text(value: Any) -> str | None:
+    """A name or number as printable text; None for every other value."""
+    if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
         return None
-    if isinstance(found, str):
-        return clean(found)
-    return str(found) if abs(found) < _HUGE else None
+    if isinstance(value, str):
+        return printable(value)
+    return str(value) if abs(value) < _HUGE else None
 
 
-def clean(found: str) -> str:
-    """Half of a surrogate pair is legal JSON, but can neither be printed nor written as UTF-8."""
-    return found.encode("utf-8", "backslashreplace").decode("utf-8")
+def printable(text: str) -> str:
+    """The text with unpaired surrogates escaped: they are legal JSON, but not legal UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def is_number(found: Any) -> TypeGuard[int | float]:
-    """Whether it is a number; true and false are none."""
-    return isinstance(found, int | float) and not isinstance(found, bool)
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether the value is a number; True and False are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def described(found: Any) -> str:
-    """What was found, short enough for a message."""
-    if isinstance(found, dict | list):
-        return "an object" if isinstance(found, dict) else f"a list of {len(found)}"
-    if found is None:
+def describe(value: Any) -> str:
+    """The value as it appears in an error message, shortened to 40 characters."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else f"a list of {len(value)}"
+    if value is None:
         return "nothing"
-    if isinstance(found, int) and abs(found) > _HUGE:
+    if isinstance(value, int) and abs(value) > _HUGE:
         return "a huge number"
-    shown = repr(found[: 2 * _SHOWN] if isinstance(found, str) else found)
-    return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 3]}..."
+    shown = repr(value[: 2 * _LONGEST_SHOWN] if isinstance(value, str) else value)
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[: _LONGEST_SHOWN - 3]}..."

@@ -1,15 +1,20 @@
-"""JSON-MIN: one flat row per annotation, turned into the words of the full export.
+"""The format JSON-MIN of Label Studio: one flat row per annotation.
 
-Each control has its items under its name, with the geometry, the labels and the original size side
-by side. Items have no ids: what one region says through several controls (a tool, its label, a
-number) has the same geometry, and gets one id here.
+A row has one key per control of the labelling configuration. The items under it hold geometry,
+labels and the original image size side by side, and have no ids. A region that several controls
+describe (a tool, its label, a number) therefore occurs several times with the same geometry, and
+gets one id here. Rows are rewritten as tasks of the full export, which `label_studio` reads.
 """
 
 import hashlib
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
+from loco_tools.annotations.formats.label_studio import is_task, read_tasks
+from loco_tools.annotations.formats.regions import Export
+from loco_tools.annotations.formats.task_file import entries, first_object
 from loco_tools.annotations.formats.task_images import looks_like_image
 
 _OUTSIDE = ("original_width", "original_height", "image_rotation", "item_index")
@@ -17,7 +22,7 @@ _GEOMETRY = (
     *("x", "y", "width", "height", "rotation", "radiusX", "radiusY", "points", "closed"),
     *("vertices", "format", "rle", "imageDataURL"),
 )
-_SAID = {
+_TYPE_BY_KEY = {
     "number": "number",
     "choices": "choices",
     "rating": "rating",
@@ -27,14 +32,33 @@ _SAID = {
 }
 
 
-def from_min(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of JSON-MIN as a task with one annotation."""
+def recognises(path: Path) -> bool:
+    """Whether the first object in the file is a row, not a task of the full export."""
+    first = first_object(path)
+    return first is not None and not is_task(first)
+
+
+def read(path: Path, *, predictions: bool = False) -> Export:
+    """Read a JSON-MIN export; it holds no predictions.
+
+    Raises:
+        AnnotationError: the file cannot be read, or is not JSON.
+    """
+    tasks = (
+        _task_of_row(entry) if isinstance(entry, dict) and not is_task(entry) else entry
+        for entry in entries(path)
+    )
+    return read_tasks(path, tasks, predictions=predictions)
+
+
+def _task_of_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as a task of the full export with one annotation."""
     result = []
     for control, items in row.items():
-        seen: Counter[str] = Counter()
+        repeats: Counter[str] = Counter()
         for item in items if isinstance(items, list) else ():
             if isinstance(item, dict):
-                result.append({**_item(item, seen), "from_name": control})
+                result.append({**_result_item(item, repeats), "from_name": control})
     annotation = {
         "id": row.get("annotation_id"),
         "completed_by": row.get("annotator"),
@@ -43,19 +67,20 @@ def from_min(row: dict[str, Any]) -> dict[str, Any]:
         "result": result,
     }
     data = {key: value for key, value in row.items() if looks_like_image(key, value)}
-    ours = {key: value for key, value in row.items() if key.startswith("loco_")}
-    return {"id": row.get("id"), "data": {**data, **ours}, "annotations": [annotation]}
+    loco_ids = {key: value for key, value in row.items() if key.startswith("loco_")}
+    return {"id": row.get("id"), "data": {**data, **loco_ids}, "annotations": [annotation]}
 
 
-def _item(item: dict[str, Any], seen: Counter[str]) -> dict[str, Any]:
-    value = {key: found for key, found in item.items() if key not in {*_OUTSIDE, "type"}}
+def _result_item(item: dict[str, Any], repeats: Counter[str]) -> dict[str, Any]:
+    """An item as one of the full export; the same shape drawn twice stays two regions."""
+    value = {key: content for key, content in item.items() if key not in {*_OUTSIDE, "type"}}
+    label_keys = [key for key in value if key.endswith("labels")]
+    other_types = [kind for key, kind in _TYPE_BY_KEY.items() if key in value]
+    result = {key: item[key] for key in _OUTSIDE if key in item}
     geometry = {key: value[key] for key in _GEOMETRY if key in value}
-    labelled = [key for key in value if key.endswith("labels")]
-    said = [kind for key, kind in _SAID.items() if key in value]
-    made = {key: item[key] for key in _OUTSIDE if key in item}
     if geometry:
-        where = json.dumps([geometry, made.get("item_index")], sort_keys=True)
-        digest = hashlib.sha256(where.encode("utf-8", "replace")).hexdigest()[:10]
-        made["id"] = f"{digest}-{seen[digest]}"  # the same shape drawn twice stays two regions
-        seen[digest] += 1
-    return {**made, "type": [*labelled, *said, ""][0], "value": value}
+        drawn = json.dumps([geometry, result.get("item_index")], sort_keys=True)
+        digest = hashlib.sha256(drawn.encode("utf-8", "replace")).hexdigest()[:10]
+        result["id"] = f"{digest}-{repeats[digest]}"
+        repeats[digest] += 1
+    return {**result, "type": [*label_keys, *other_types, ""][0], "value": value}

@@ -1,31 +1,31 @@
-"""Reading what Label Studio exports: tasks, their annotations, and the regions drawn in them.
+"""The full JSON export of Label Studio: tasks, their annotations, and the regions drawn in them.
 
-Full JSON (a list of tasks, or one task without a list) and JSON-MIN (one flat row per annotation)
-are read, one task at a time; brush codes and polygons are kept packed. Cancelled annotations and
-drafts are left out, predictions too unless they are asked for. Result items that share an id (a
-tool, its label, a number) are one region. Choices, ratings, texts and relations draw nothing and
-are no regions. An item that cannot be understood is skipped with its reason, never fatal; only a
-file that is no export at all is an error.
+The file is a list of tasks, or one task without a list. It is read one task at a time, and what is
+kept of it is packed: a byte per value of a brush, sixteen bytes per point of a polygon. Cancelled
+annotations and drafts do not count, and predictions only count on request. Result items that share
+an id (a tool, its label, a number) are one region. Choices, ratings, texts and relations draw
+nothing and are not regions. An item that cannot be understood is skipped with the reason; only a
+file that is not an export at all is an error.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from loco_tools.annotations.formats.json_checks import clean, described, is_number, text
-from loco_tools.annotations.formats.json_min import from_min
+from loco_tools.annotations.formats.json_checks import as_text, describe, is_number, printable
 from loco_tools.annotations.formats.regions import Annotation, Export, Region, Skipped, Task, TaskId
-from loco_tools.annotations.formats.task_file import entries
+from loco_tools.annotations.formats.task_file import entries, first_object
 from loco_tools.annotations.formats.task_images import TaskImages
 from loco_tools.errors import AnnotationError
 
 GROUP_CONTROL = "group"
 """Name of the per-region number that ties the regions of one defect instance together."""
 
-_NOTHING_DRAWN = ("relation", "choices", "rating", "textarea", "number", "datetime", "taxonomy")
-_SHAPE_OF_TYPE = {"magicwand": "brush"}
+_TYPES_WITHOUT_REGION = (
+    *("relation", "choices", "rating", "textarea", "number", "datetime", "taxonomy"),
+)
 _SHAPE_BY_KEY = (
     ("rle", "brush"),
     ("imageDataURL", "bitmask"),
@@ -38,238 +38,251 @@ _SHAPE_BY_KEY = (
 _VERDICTS = ("good", "anomalous", "unsure")
 
 
-def read_export(path: Path, *, predictions: bool = False) -> Export:
-    """Read a Label Studio export, full JSON or JSON-MIN.
+def recognises(path: Path) -> bool:
+    """Whether the first object in the file is a task."""
+    first = first_object(path)
+    return first is not None and is_task(first)
 
-    A task without a usable id gets its place in the file, counted from 1. The file may be larger
-    than the memory that its objects would take: what is kept is about a byte per value of a brush.
+
+def is_task(entry: dict[str, Any]) -> bool:
+    """Whether an entry is a task of the full export; a row of JSON-MIN has neither of its keys."""
+    return "annotations" in entry or "data" in entry
+
+
+def read(path: Path, *, predictions: bool = False) -> Export:
+    """Read a full JSON export.
 
     Args:
         path: the export.
-        predictions: take predictions for annotations, each by the "annotator"
+        predictions: read predictions as annotations too, each by the annotator
             `prediction <model version>`.
 
     Raises:
-        AnnotationError: the file cannot be read, is no JSON, or holds no tasks.
+        AnnotationError: the file cannot be read, is not JSON, or holds no tasks.
     """
-    tasks, skipped = [], []
-    for number, entry in enumerate(entries(path), start=1):
-        if not isinstance(entry, dict):
-            reason = f"expected a task as an object, got {described(entry)}"
+    return read_tasks(path, entries(path), predictions=predictions)
+
+
+def read_tasks(path: Path, tasks: Iterable[Any], *, predictions: bool) -> Export:
+    """Read the tasks of an export as they come; a task without a usable id gets its number.
+
+    Args:
+        path: the file that the tasks come from.
+        tasks: each as an object of the full export; anything else is skipped.
+        predictions: read predictions as annotations too.
+    """
+    read_so_far, skipped = [], []
+    for number, entry in enumerate(tasks, start=1):
+        if isinstance(entry, dict):
+            task, faults = _read_task(entry, number, predictions)
+            read_so_far.append(task)
+            skipped += faults
+        else:
+            reason = f"expected a task as an object, got {describe(entry)}"
             skipped.append(Skipped(number, None, None, reason))
-            continue
-        task, faults = _read_task(entry, number, predictions)
-        tasks.append(task)
-        skipped.extend(faults)
-    return Export(path, tuple(tasks), tuple(skipped))
+    return Export(path, tuple(read_so_far), tuple(skipped))
 
 
 def _read_task(entry: dict[str, Any], number: int, predictions: bool) -> tuple[Task, list[Skipped]]:
-    if "annotations" not in entry and "data" not in entry:
-        entry = from_min(entry)
+    """One task, and the entries in it that are not annotations."""
     task_id = entry.get("id")
     if isinstance(task_id, bool) or not isinstance(task_id, int | str) or task_id == "":
         task_id = number
-    task_id = clean(task_id) if isinstance(task_id, str) else task_id
+    task_id = printable(task_id) if isinstance(task_id, str) else task_id
     data = entry.get("data")
     data = data if isinstance(data, dict) else {}
-    submitted, skipped = _listed(entry, "annotations", task_id)
-    guessed, faults = _listed(entry, "predictions", task_id)
+    submitted, skipped = _objects_under(entry, "annotations", task_id)
+    predicted, faults = _objects_under(entry, "predictions", task_id)
     skipped += faults if predictions else []
+    drafts, _ = _objects_under(entry, "drafts", task_id)
     cancelled = [item for item in submitted if item.get("was_cancelled")]
     kept = [item for item in submitted if not item.get("was_cancelled")]
-    images = TaskImages(data, {text(i.get("to_name")) for i in _items(kept) if _draws(i)})
+    images = TaskImages(data, {as_text(i.get("to_name")) for i in _drawn_items(kept)})
     annotations = [_read_annotation(item, task_id, images, predicted=False) for item in kept]
     if predictions:
-        annotations += [_read_annotation(item, task_id, images, predicted=True) for item in guessed]
-    drafts, _ = _listed(entry, "drafts", task_id)
-    out = [(cancelled, "its annotation was cancelled"), (drafts, "a draft, not submitted")]
-    out += [] if predictions else [(guessed, "a prediction, not drawn by a person")]
-    left_out = [skip for items, reason in out for skip in _left_out(items, task_id, reason)]
+        annotations += [
+            _read_annotation(item, task_id, images, predicted=True) for item in predicted
+        ]
+    left_out: dict[tuple[str, str | int], Skipped] = {}
+    for items, reason in (
+        (cancelled, "its annotation was cancelled"),
+        (drafts, "a draft, not submitted"),
+        ([] if predictions else predicted, "a prediction, not drawn by a person"),
+    ):
+        for count, item in enumerate(_drawn_items(items)):
+            region = as_text(item.get("id"))
+            skip = Skipped(task_id, region, as_text(item.get("type")), reason)
+            left_out.setdefault((reason, count if region is None else region), skip)
     drawn_on = [r.image for a in annotations for r in a.regions if r.image is not None]
     shown = tuple(dict.fromkeys([*images.shown, *drawn_on]))
-    return Task(task_id, data, shown, tuple(annotations), tuple(left_out)), skipped
+    return Task(task_id, data, shown, tuple(annotations), tuple(left_out.values())), skipped
 
 
-def _listed(
+def _objects_under(
     entry: dict[str, Any], key: str, task: TaskId
 ) -> tuple[list[dict[str, Any]], list[Skipped]]:
-    """The annotations (or drafts, or predictions) of a task, and what is none."""
-    found = entry.get(key)
-    if found is None:
+    """The annotations (or drafts, or predictions) of a task, and what is not an object."""
+    items = entry.get(key)
+    if items is None:
         return [], []
-    if not isinstance(found, list):
-        reason = f"expected {key} as a list, got {described(found)}"
+    if not isinstance(items, list):
+        reason = f"expected {key} as a list, got {describe(items)}"
         return [], [Skipped(task, None, None, reason)]
     faults = [
-        Skipped(task, None, None, f"expected an annotation as an object, got {described(item)}")
-        for item in found
+        Skipped(task, None, None, f"expected an annotation as an object, got {describe(item)}")
+        for item in items
         if not isinstance(item, dict)
     ]
-    return [item for item in found if isinstance(item, dict)], faults
+    return [item for item in items if isinstance(item, dict)], faults
 
 
-def _items(annotations: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _drawn_items(annotations: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The result items that draw something."""
     for annotation in annotations:
         result = annotation.get("result")
-        yield from (i for i in result if isinstance(i, dict)) if isinstance(result, list) else ()
-
-
-def _left_out(annotations: list[dict[str, Any]], task: TaskId, reason: str) -> Iterator[Skipped]:
-    seen: set[str] = set()
-    for item in _items(annotations):
-        name = text(item.get("id"))
-        if _draws(item) and (name is None or name not in seen):
-            yield Skipped(task, name, text(item.get("type")), reason)
-            seen.add(name or "")
+        for item in result if isinstance(result, list) else ():
+            if isinstance(item, dict) and _draws(item):
+                yield item
 
 
 def _draws(item: dict[str, Any]) -> bool:
-    return text(item.get("type")) not in _NOTHING_DRAWN
+    return as_text(item.get("type")) not in _TYPES_WITHOUT_REGION
 
 
 def _read_annotation(
     item: dict[str, Any], task: TaskId, images: TaskImages, *, predicted: bool
 ) -> Annotation:
     result = item.get("result")
-    regions, skipped = [], []
+    skipped = []
     if not isinstance(result, list):
-        reason = f"expected the annotation's result as a list, got {described(result)}"
+        reason = f"expected the annotation's result as a list, got {describe(result)}"
         skipped.append(Skipped(task, None, None, reason))
         result = []
-    for items in _by_id(result):
-        made = _read_region(items, task, images)
-        if isinstance(made, Region):
-            regions.append(made)
-        elif made is not None:
-            skipped.append(made)
+    items_by_id: dict[object, list[Any]] = {}
+    for position, entry in enumerate(result):
+        name = as_text(entry.get("id")) if isinstance(entry, dict) else None
+        items_by_id.setdefault(position if name is None else name, []).append(entry)
+    regions = [_read_region(items, task, images) for items in items_by_id.values()]
+    skipped += [region for region in regions if isinstance(region, Skipped)]
     objects = [entry for entry in result if isinstance(entry, dict)]
+    relations = [
+        (as_text(entry.get("from_id")), as_text(entry.get("to_id")))
+        for entry in objects
+        if entry.get("type") == "relation"
+    ]
+    reviews = item.get("reviews")
+    last_review = reviews[-1] if isinstance(reviews, list) and reviews else None
+    accepted = isinstance(last_review, dict) and last_review.get("accepted") is True
     return Annotation(
-        id=text(item.get("id")),
-        annotator=_model(item) if predicted else _annotator(item.get("completed_by")),
-        time=text(item.get("updated_at")) or text(item.get("created_at")) or "",
-        regions=tuple(regions),
+        id=as_text(item.get("id")),
+        annotator=_annotator(item, predicted),
+        time=as_text(item.get("updated_at")) or as_text(item.get("created_at")) or "",
+        regions=tuple(region for region in regions if isinstance(region, Region)),
         skipped=tuple(skipped),
-        reviewed=not predicted and _is_reviewed(item),
+        reviewed=not predicted and (item.get("ground_truth") is True or accepted),
         predicted=predicted,
         verdicts=_verdicts(objects),
-        relations=_relations(objects),
+        relations=tuple((a, b) for a, b in relations if a is not None and b is not None),
     )
 
 
-def _by_id(result: list[Any]) -> Iterator[list[Any]]:
-    """The items of each region together, in the order of their first items."""
-    groups: dict[str, list[Any]] = {}
-    for place, item in enumerate(result):
-        name = text(item.get("id")) if isinstance(item, dict) else None
-        groups.setdefault(f"#{place}" if name is None else f"id {name}", []).append(item)
-    yield from groups.values()
+def _annotator(item: dict[str, Any], predicted: bool) -> str | None:
+    """The annotator's id, or e-mail where the export gives no id; a model for a prediction."""
+    if predicted:
+        return f"prediction {as_text(item.get('model_version')) or 'of an unnamed model'}"
+    user = item.get("completed_by")
+    if isinstance(user, dict):
+        return as_text(user.get("id")) or as_text(user.get("email"))
+    return as_text(user)
 
 
 def _read_region(items: list[Any], task: TaskId, images: TaskImages) -> Region | Skipped | None:
     """The region that the items of one id make; None when they draw nothing."""
     objects = [item for item in items if isinstance(item, dict)]
     if not objects:
-        got = described(items[0])
+        got = describe(items[0])
         return Skipped(task, None, None, f"expected a region as an object, got {got}")
     drawn = [item for item in objects if _draws(item)]
     if not drawn:
         return None
     tool = next((item for item in drawn if item.get("type") != "labels"), drawn[0])
-    name, kind = text(tool.get("id")), text(tool.get("type"))
-    value = _value(tool)
-    if value is None:
-        got = described(tool.get("value"))
+    name, kind = as_text(tool.get("id")), as_text(tool.get("type"))
+    value = tool.get("value")
+    if "rle" in tool and (value is None or isinstance(value, dict)):
+        # older files keep the code of a brush next to `value`, not in it
+        value = {"rle": tool["rle"], **(value or {})}
+    if not isinstance(value, dict):
+        got = describe(value)
         return Skipped(task, name, kind, f"expected a geometry under value, got {got}")
     try:
-        size = _original_size(tool)
-        item_index = _item_index(tool)
-        image = images.of(text(tool.get("to_name")), item_index)
+        size: tuple[int, int] | None = None
+        if tool.get("original_height") is not None and tool.get("original_width") is not None:
+            pixels = "a whole number of pixels"
+            height = _whole_number(tool, "original_height", least=1, expected=pixels)
+            size = height, _whole_number(tool, "original_width", least=1, expected=pixels)
+        item_index = 0
+        if tool.get("item_index") is not None:
+            expected = "a whole number from 0"
+            item_index = _whole_number(tool, "item_index", least=0, expected=expected)
+        image = images.of(as_text(tool.get("to_name")), item_index)
     except AnnotationError as error:
         return Skipped(task, name, kind, str(error))
+    labels: dict[str, None] = {}
+    group = None
+    for item in objects:
+        content = item.get("value")
+        for key, names in content.items() if isinstance(content, dict) else ():
+            if key.endswith("labels") and isinstance(names, list):
+                labels.update({printable(label): None for label in names if isinstance(label, str)})
+        if item.get("from_name") == GROUP_CONTROL and isinstance(content, dict) and group is None:
+            number = content.get("number")
+            group = int(number) if is_number(number) and abs(number) < 1e9 else None
     return Region(
         task=task,
         id=name,
         type=kind or "",
         shape=_shape(kind or "", value),
-        labels=_labels(objects),
-        group=_group(objects),
-        value=_packed(value),
+        labels=tuple(labels),
+        group=group,
+        value=_pack(value),
         size=size,
         image=image,
         item_index=item_index,
-        parent=text(tool.get("parentID")),
+        parent=as_text(tool.get("parentID")),
     )
 
 
-def _value(item: dict[str, Any]) -> dict[str, Any] | None:
-    """The geometry; older files keep a brush's code beside `value` instead of inside."""
-    value = item.get("value")
-    if isinstance(value, dict) or (value is None and "rle" in item):
-        beside = {"rle": item["rle"]} if "rle" in item else {}
-        return {**beside, **(value or {})}
-    return None
+def _pack(value: dict[str, Any]) -> dict[str, Any]:
+    """The geometry with its long lists as bytes and arrays.
 
-
-def _packed(value: dict[str, Any]) -> dict[str, Any]:
-    """The geometry with its long lists in a byte per number of a brush, sixteen per point."""
+    A malformed list stays as it is; the error message comes when it is rasterised.
+    """
     packed = dict(value)
     code, points = value.get("rle"), value.get("points")
     try:
         if isinstance(code, list):
             packed["rle"] = bytes(code)
-        if isinstance(points, list) and all(_is_point(point) for point in points):
+        if isinstance(points, list) and all(
+            isinstance(point, list) and len(point) == 2 and all(is_number(n) for n in point)
+            for point in points
+        ):
             packed["points"] = np.array(points, dtype=np.float64).reshape(-1, 2)
     except (TypeError, ValueError, OverflowError):
-        pass  # malformed, which rasterising explains
+        pass
     return packed
 
 
-def _is_point(found: Any) -> bool:
-    return isinstance(found, list) and len(found) == 2 and all(is_number(n) for n in found)
-
-
 def _shape(kind: str, value: dict[str, Any]) -> str:
-    """The kind of geometry: from the type when that tells, else from what the value holds."""
+    """The kind of geometry, from the region's type or else from the keys of its geometry."""
     word = kind.removesuffix("labels")
-    word = _SHAPE_OF_TYPE.get(word, word)
-    if word in {shape for _, shape in _SHAPE_BY_KEY}:
-        return word
-    by_key = next((shape for key, shape in _SHAPE_BY_KEY if key in value), None)
-    return by_key if by_key and word == "" else word or "region of unknown shape"
-
-
-def _labels(items: list[dict[str, Any]]) -> tuple[str, ...]:
-    found: dict[str, None] = {}
-    for item in items:
-        value = item.get("value")
-        for key, names in value.items() if isinstance(value, dict) else ():
-            if key.endswith("labels") and isinstance(names, list):
-                found.update({clean(name): None for name in names if isinstance(name, str)})
-    return tuple(found)
-
-
-def _group(items: list[dict[str, Any]]) -> int | None:
-    for item in items:
-        value = item.get("value")
-        if item.get("from_name") == GROUP_CONTROL and isinstance(value, dict):
-            number = value.get("number")
-            if is_number(number):
-                return int(number) if abs(number) < 1e9 else None
-    return None
-
-
-def _relations(items: list[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
-    ends = [
-        (text(item.get("from_id")), text(item.get("to_id")))
-        for item in items
-        if item.get("type") == "relation"
-    ]
-    return tuple((one, other) for one, other in ends if one is not None and other is not None)
+    word = "brush" if word == "magicwand" else word
+    if word == "":
+        word = next((shape for key, shape in _SHAPE_BY_KEY if key in value), "")
+    return word or "region of unknown shape"
 
 
 def _verdicts(items: list[dict[str, Any]]) -> dict[int, str]:
-    """What whole images were called, by their index: good, anomalous or unsure."""
+    """The verdict on each whole image by its index: good, anomalous or unsure."""
     verdicts: dict[int, str] = {}
     for item in items:
         value = item.get("value")
@@ -281,41 +294,8 @@ def _verdicts(items: list[dict[str, Any]]) -> dict[int, str]:
     return verdicts
 
 
-def _is_reviewed(item: dict[str, Any]) -> bool:
-    """Marked as ground truth, or accepted by a reviewer."""
-    reviews = item.get("reviews")
-    last = reviews[-1] if isinstance(reviews, list) and reviews else None
-    accepted = isinstance(last, dict) and last.get("accepted") is True
-    return item.get("ground_truth") is True or accepted
-
-
-def _original_size(item: dict[str, Any]) -> tuple[int, int] | None:
-    height, width = item.get("original_height"), item.get("original_width")
-    if height is None or width is None:
-        return None
-    for key, length in (("original_height", height), ("original_width", width)):
-        if not is_number(length) or not 0 < length < 1e9 or length != int(length):
-            got = described(length)
-            raise AnnotationError(f"{key}: expected a whole number of pixels, got {got}")
-    return int(height), int(width)
-
-
-def _item_index(item: dict[str, Any]) -> int:
-    index = item.get("item_index")
-    if index is None:
-        return 0
-    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < 1e6:
-        got = described(index)
-        raise AnnotationError(f"item_index: expected a whole number from 0, got {got}")
-    return index
-
-
-def _annotator(who: Any) -> str | None:
-    """The annotator's id, or e-mail where the export gives a whole user."""
-    if isinstance(who, dict):
-        return text(who.get("id")) or text(who.get("email"))
-    return text(who)
-
-
-def _model(item: dict[str, Any]) -> str:
-    return f"prediction {text(item.get('model_version')) or 'of an unnamed model'}"
+def _whole_number(item: dict[str, Any], key: str, *, least: int, expected: str) -> int:
+    number = item[key]
+    if not is_number(number) or not least <= number < 1e9 or number != int(number):
+        raise AnnotationError(f"{key}: expected {expected}, got {describe(number)}")
+    return int(number)

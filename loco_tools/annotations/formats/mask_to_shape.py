@@ -1,6 +1,6 @@
-"""From a mask to the geometry that a person would draw for it: the way back from `shapes`.
+"""Turn a mask into the geometry that a person would draw for it: the inverse of `shapes`.
 
-Lengths are percent of the image's width or height, as Label Studio writes them.
+Lengths are percentages of the image's width or height, as Label Studio writes them.
 """
 
 import math
@@ -21,7 +21,7 @@ _DIGITS = 10
 
 
 def brush(mask: Mask) -> Drawn:
-    """The mask as a brush would have painted it, exactly."""
+    """The mask as brush strokes, exact to the pixel."""
     return {"format": "rle", "rle": brush_rle.encode(mask.astype(np.uint8) * 255)}
 
 
@@ -52,8 +52,8 @@ def ellipse(mask: Mask) -> Drawn:
     height, width = mask.shape
     rows, columns = np.nonzero(mask)
     x, y = columns + 0.5, rows + 0.5
-    spread = np.cov(np.stack((x, y)), bias=True) + np.eye(2) / 12  # of a square pixel itself
-    variances, directions = np.linalg.eigh(spread)
+    covariance = np.cov(np.stack((x, y)), bias=True) + np.eye(2) / 12  # 1/12: a pixel's own extent
+    variances, directions = np.linalg.eigh(covariance)
     minor, major = 2 * np.sqrt(variances)
     angle = math.degrees(math.atan2(directions[1, 1], directions[0, 1]))
     drawn = {
@@ -69,15 +69,15 @@ def ellipse(mask: Mask) -> Drawn:
 def overlap(shape: str, drawn: Drawn, mask: Mask) -> float:
     """Intersection over union of a drawn geometry and a mask, 0-1."""
     height, width = mask.shape
-    found = rasterise(shape, drawn, height=height, width=width)
-    union = np.count_nonzero(found | mask)
-    return np.count_nonzero(found & mask) / union if union else 0.0
+    other = rasterise(shape, drawn, height=height, width=width)
+    union = np.count_nonzero(other | mask)
+    return np.count_nonzero(other & mask) / union if union else 0.0
 
 
 def blobs(mask: Mask) -> list[Mask]:
-    """The 8-connected pieces of a mask, from the top left."""
-    count, pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    return [pieces == number for number in range(1, count)]
+    """The 8-connected components of a mask, from the top left."""
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    return [labels == number for number in range(1, count)]
 
 
 def bounding_box(mask: Mask) -> tuple[int, int, int, int]:

@@ -1,4 +1,7 @@
-"""What an export holds, once read: tasks, their annotations, and the regions drawn in them."""
+"""The content of an export: tasks, their annotations, and the regions drawn in them.
+
+Every annotation format is read to the classes of this module.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +16,7 @@ TaskId = int | str
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Something in the export that became nothing, and why."""
+    """Something in the export that did not become a region or a mask, with the reason."""
 
     task: TaskId
     region: str | None
@@ -23,12 +26,22 @@ class Skipped:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Region:
-    """One thing drawn on one image.
+    """One region drawn on one image.
 
-    `type` is the export's word for it ("polygonlabels", "magicwand"), `shape` the kind of geometry
-    in `value`. `size` is (H, W) of the original image, None where the export does not tell.
-    `image` is the reference to the image as the task gives it, None where it gives none. `parent`
-    is the id of the region that it was put under in Label Studio's list.
+    Attributes:
+        task: id of the task that it was drawn in.
+        id: its own id.
+        type: its type in the export's own words ("polygonlabels", "magicwand").
+        shape: kind of the geometry, one of `shapes.SHAPES_WITH_AREA`, or another word for a
+            geometry without an area ("keypoint").
+        labels: names of the defects that it was labelled as.
+        group: number that regions of one defect instance share.
+        value: the geometry as `shapes.rasterise` reads it; lengths are percentages of the image's
+            width or height.
+        size: (H, W) of the original image in pixels, None where the export does not give it.
+        image: reference to the image as the task gives it, None where the task gives none.
+        item_index: index of the image among the images of its task, from 0.
+        parent: id of the region under which it was put in Label Studio's list.
     """
 
     task: TaskId
@@ -44,10 +57,10 @@ class Region:
     parent: str | None = None
 
     def mask(self, size: tuple[int, int], *, alpha_threshold: int = 128) -> Mask:
-        """Its pixels on an image of `size` (H, W), (H, W) bool, at least one of them.
+        """Its pixels on an image of `size` (H, W): an (H, W) bool mask that is not empty.
 
         Raises:
-            AnnotationError: the geometry is no area, is malformed, or covers no pixel.
+            AnnotationError: the geometry has no area, is malformed, or covers no pixel.
         """
         height, width = size
         mask = rasterise(
@@ -60,12 +73,19 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What one person submitted for one task.
+    """What one annotator submitted for one task.
 
-    `time` is when, as ISO 8601, "" if unknown. `reviewed`: marked as ground truth, or accepted by a
-    reviewer. `predicted`: made by a model, not by a person. `verdicts` are what
-    whole images were called ("good", "anomalous", "unsure"), by their index in the task;
-    `relations` are pairs of region ids.
+    Attributes:
+        id: its id.
+        annotator: id or e-mail of the person; "prediction <model>" for a prediction.
+        time: when it was last changed, as ISO 8601; "" if unknown.
+        regions: the regions drawn in it.
+        skipped: what could not be read.
+        reviewed: marked as ground truth, or accepted by the last reviewer.
+        predicted: made by a model, not by a person.
+        verdicts: the verdict on each whole image ("good", "anomalous", "unsure"), by the image's
+            index in the task.
+        relations: pairs of the ids of related regions.
     """
 
     id: str | None
@@ -81,9 +101,10 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One task: its data as imported, the images it shows, and its submitted annotations.
+    """One task: its data as imported, references of its images, and its submitted annotations.
 
-    `left_out` lists the regions of cancelled annotations, drafts and predictions.
+    `left_out` lists the regions of cancelled annotations, of drafts, and of predictions that were
+    not asked for.
     """
 
     id: TaskId
@@ -95,7 +116,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A whole export; `skipped` holds only what lies outside of any annotation."""
+    """A whole export; `skipped` holds what could not be read outside of any annotation."""
 
     path: Path
     tasks: tuple[Task, ...]
@@ -106,10 +127,10 @@ class Export:
         return [r for task in self.tasks for a in task.annotations for r in a.regions]
 
     def all_skipped(self) -> list[Skipped]:
-        """Everything that the reader could not understand."""
+        """Everything that could not be read, inside and outside of annotations."""
         inside = [s for task in self.tasks for a in task.annotations for s in a.skipped]
         return [*self.skipped, *inside]
 
     def left_out(self) -> list[Skipped]:
-        """Every region of a cancelled annotation, a draft or an unwanted prediction."""
+        """Every region of a cancelled annotation, a draft, or a prediction not asked for."""
         return [skip for task in self.tasks for skip in task.left_out]

@@ -1,9 +1,9 @@
-"""From what an annotator drew to pixels: a Label Studio geometry as a mask of the original image.
+"""Rasterise what an annotator drew: a Label Studio geometry as a mask of the original image.
 
-Lengths in a geometry are percent of the image's width or height; angles are degrees clockwise.
-Everything is turned into pixels first (x to the right, y down, the image spans [0, W] x [0, H])
+Lengths in a geometry are percentages of the image's width or height; angles are degrees clockwise.
+Geometries are converted to pixels first (x to the right, y down, the image spans [0, W] x [0, H])
 and rotated there, so that shapes on oblong images do not shear. A pixel belongs to a shape when
-its centre lies inside. What leaves the image is cut off. Outlines that cross themselves are filled
+its centre lies inside. Shapes are cropped to the image. Outlines that cross themselves are filled
 by the even-odd rule.
 """
 
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from loco_tools.annotations.formats import brush_rle
+from loco_tools.annotations.formats.json_checks import is_number
 from loco_tools.datasets.images import MAX_PIXELS
 from loco_tools.errors import AnnotationError
 
@@ -30,7 +31,7 @@ Points = npt.NDArray[np.float64]
 SHAPES_WITH_AREA = ("rectangle", "ellipse", "polygon", "brush", "bitmask", "vector")
 
 MAX_CROSSINGS = 5_000_000
-"""Outlines that cross more pixel rows than this, counted over all edges, are refused."""
+"""Outlines whose edges together cross more pixel rows than this are refused."""
 
 _CURVE_STEPS = 32
 _FAR_PERCENT = 1e6
@@ -41,15 +42,16 @@ _PNG_SIZE = slice(16, 24)
 def rasterise(
     shape: str, value: Geometry, *, height: int, width: int, alpha_threshold: int = 128
 ) -> Mask:
-    """The pixels that one geometry covers.
+    """Rasterise one geometry.
 
     Args:
         shape: one of `SHAPES_WITH_AREA`.
-        value: the geometry as the export holds it; a brush's code may be bytes, and a polygon's
-            points an (N, 2) array.
+        value: the geometry as the export holds it; the code of a brush may also be bytes, and the
+            points of a polygon an (N, 2) array.
         height: of the original image in pixels.
         width: of the original image in pixels.
-        alpha_threshold: brush and bitmask pixels of at least this opacity (1-255) belong.
+        alpha_threshold: brush and bitmask pixels of at least this opacity (1-255) belong to
+            the mask.
 
     Returns:
         (H, W) bool.
@@ -64,7 +66,13 @@ def rasterise(
     if not 1 <= alpha_threshold <= 255:
         raise AnnotationError(f"alpha threshold: expected 1 to 255, got {alpha_threshold}")
     if shape == "brush":
-        return brush_rle.decode(_run_length_code(value), height, width) >= alpha_threshold
+        code = value.get("rle")
+        if value.get("format", "rle") != "rle" or not isinstance(code, bytes | list):
+            raise AnnotationError(
+                f"expected a brush with format rle and a list of bytes, got format "
+                f"{_brief(value.get('format'))} and rle {_brief(code)}"
+            )
+        return brush_rle.decode(code, height, width) >= alpha_threshold
     if shape == "bitmask":
         return _bitmask_alpha(value, height, width) >= alpha_threshold
     if shape == "ellipse":
@@ -76,10 +84,10 @@ def rasterise(
 
 
 def fill(outline: Points, *, height: int, width: int) -> Mask:
-    """The pixels whose centres lie inside a closed outline.
+    """Fill a closed outline: the pixels whose centres lie inside.
 
     Args:
-        outline: (N, 2) corners x, y in pixels; the last one is joined to the first.
+        outline: (N, 2) corners as x, y in pixels; the last corner is joined to the first.
         height: of the image.
         width: of the image.
 
@@ -173,47 +181,39 @@ def _polygon(value: Geometry, height: int, width: int) -> Points:
         raise AnnotationError(f"expected a polygon of at least 3 points, got {_brief(points)}")
     if value.get("closed", True) is False:
         raise AnnotationError("the polygon is not closed, so it has no area")
-    scaled = [
-        (_coordinate(point[0]) * width / 100, _coordinate(point[1]) * height / 100)
-        for point in points
-        if _is_pair(point)
-    ]
+    scaled = []
+    for point in points:
+        if not isinstance(point, list) or len(point) != 2:
+            raise AnnotationError(f"expected polygon points as [x, y], got {_brief(point)}")
+        x, y = (_coordinate(number) for number in point)
+        scaled.append((x * width / 100, y * height / 100))
     return np.array(scaled)
 
 
-def _is_pair(point: Any) -> bool:
-    if not isinstance(point, list) or len(point) != 2:
-        raise AnnotationError(f"expected polygon points as [x, y], got {_brief(point)}")
-    return True
-
-
 def _vector(value: Geometry, height: int, width: int) -> Points:
-    """A closed path; between two vertices runs a line, or a cubic Bezier curve.
+    """The outline of a closed path of lines and cubic Bezier curves.
 
-    Of a vertex's control points the first shapes the curve that arrives, the second the one that
-    leaves; a missing one lies on its vertex.
+    The first control point of a vertex shapes the curve that arrives there, the second one the
+    curve that leaves; a missing control point lies on its vertex.
     """
     vertices = value.get("vertices")
     if not isinstance(vertices, list) or len(vertices) < 2:
         raise AnnotationError(f"expected a path of at least 2 vertices, got {_brief(vertices)}")
     if value.get("closed") is not True:
         raise AnnotationError("the path is not closed, so it has no area")
-    pairs = zip(vertices, [*vertices[1:], vertices[0]], strict=True)
-    return np.concatenate([_curve(start, end, height, width) for start, end in pairs])
-
-
-def _curve(start: Any, end: Any, height: int, width: int) -> Points:
-    """From one vertex up to, but without, the next, (N, 2)."""
-    first, last = _point(start, height, width), _point(end, height, width)
-    leaving, arriving = start.get("controlPoint2"), end.get("controlPoint1")
-    if leaving is None and arriving is None:
-        return np.array((first,))
-    second = first if leaving is None else _point(leaving, height, width)
-    third = last if arriving is None else _point(arriving, height, width)
     t = np.arange(_CURVE_STEPS)[:, None] / _CURVE_STEPS
     weights = np.hstack(((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3))
-    curve: Points = weights @ np.array((first, second, third, last))
-    return curve
+    pieces = []  # each from one vertex up to, but without, the next, (N, 2)
+    for start, end in zip(vertices, [*vertices[1:], vertices[0]], strict=True):
+        first, last = _point(start, height, width), _point(end, height, width)
+        leaving, arriving = start.get("controlPoint2"), end.get("controlPoint1")
+        if leaving is None and arriving is None:
+            pieces.append(np.array((first,)))
+        else:
+            second = first if leaving is None else _point(leaving, height, width)
+            third = last if arriving is None else _point(arriving, height, width)
+            pieces.append(weights @ np.array((first, second, third, last)))
+    return np.concatenate(pieces)
 
 
 _OUTLINES: Mapping[str, Callable[[Geometry, int, int], Points]] = {
@@ -221,16 +221,6 @@ _OUTLINES: Mapping[str, Callable[[Geometry, int, int], Points]] = {
     "polygon": _polygon,
     "vector": _vector,
 }
-
-
-def _run_length_code(value: Geometry) -> bytes | list[int]:
-    code = value.get("rle")
-    if value.get("format", "rle") != "rle" or not isinstance(code, bytes | list):
-        raise AnnotationError(
-            f"expected a brush with format rle and a list of bytes, got format "
-            f"{_brief(value.get('format'))} and rle {_brief(code)}"
-        )
-    return code
 
 
 def _bitmask_alpha(value: Geometry, height: int, width: int) -> brush_rle.Alpha:
@@ -251,14 +241,10 @@ def _bitmask_alpha(value: Geometry, height: int, width: int) -> brush_rle.Alpha:
             f"expected a bitmask of {width} x {height} pixels like its image, got {size[0]} x "
             f"{size[1]}"
         )
-    return _decode_alpha(data)
-
-
-def _decode_alpha(png: bytes) -> brush_rle.Alpha:
     try:
-        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             image.verify()
-        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             transparent = "A" in image.mode or "transparency" in image.info
             alpha = np.asarray(image.convert("RGBA").getchannel("A"))
     except (OSError, ValueError, SyntaxError) as error:
@@ -276,24 +262,22 @@ def _point(value: Any, height: int, width: int) -> tuple[float, float]:
 
 
 def _number(value: Geometry, key: str, default: float | None = None) -> float:
-    found = value.get(key, default)
     try:
-        return _coordinate(found)
+        return _coordinate(value.get(key, default))
     except AnnotationError as error:
         raise AnnotationError(f"{key}: {error}") from error
 
 
-def _coordinate(found: Any) -> float:
-    is_number = isinstance(found, int | float) and not isinstance(found, bool)
-    if not is_number or not abs(found) <= _FAR_PERCENT:
-        raise AnnotationError(f"expected a number within +-{_FAR_PERCENT:g}, got {_brief(found)}")
-    return float(found)
+def _coordinate(value: Any) -> float:
+    if not is_number(value) or not abs(value) <= _FAR_PERCENT:
+        raise AnnotationError(f"expected a number within +-{_FAR_PERCENT:g}, got {_brief(value)}")
+    return float(value)
 
 
-def _brief(found: Any) -> str:
-    if isinstance(found, list):
-        return f"a list of {len(found)}"
-    if isinstance(found, dict):
+def _brief(value: Any) -> str:
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, dict):
         return "an object"
-    text = repr(found)
+    text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."

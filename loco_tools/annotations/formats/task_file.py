@@ -1,18 +1,18 @@
-"""Reading the top-level list of a JSON file one entry at a time.
+"""Read the top-level list of a JSON file one entry at a time.
 
-Exports of large projects have hundreds of megabytes. The file is mapped into memory, the bounds of
-each entry are found without parsing it, and only one entry at a time is turned into objects.
+The exports of large projects have hundreds of megabytes. The file is mapped into memory, the bounds
+of each entry are located without parsing it, and only one entry at a time is turned into objects.
 """
 
 import contextlib
 import json
 import mmap
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from loco_tools.annotations.formats.json_checks import described
+from loco_tools.annotations.formats.json_checks import describe
 from loco_tools.errors import AnnotationError
 
 MAX_DEPTH = 100
@@ -22,10 +22,11 @@ MAX_ENTRY_BYTES = 128 * 2**20
 """Single tasks larger than this are refused before they are parsed."""
 
 MAX_ENTRY_TOKENS = 4_000_000
-"""So are tasks of more lists, objects and texts: small ones take far more memory than bytes."""
+"""Single tasks with more lists, objects and texts are refused: each takes far more memory than its
+bytes in the file."""
 
 MAX_ENTRIES = 1_000_000
-"""And files with more tasks."""
+"""Files with more tasks are refused."""
 
 _RELEASED_BYTES = 32 * 2**20
 
@@ -38,16 +39,16 @@ _TASK_KEYS = {"annotations", "data", "annotation_id"}
 
 
 class TooLargeError(AnnotationError):
-    """An export exceeds one of the bounds above, be it whole or not."""
+    """An export exceeds one of the bounds above."""
 
 
-def entries(path: Path) -> Iterator[Any]:
-    """The tasks of an export in order; a task alone, without a list, is one.
+def entries(path: Path) -> Generator[Any, None, None]:
+    """The tasks of an export in order; a file may also hold a single task without a list.
 
     Raises:
-        TooLargeError: it nests deeper than `MAX_DEPTH`, has an entry of more than
-            `MAX_ENTRY_BYTES` or `MAX_ENTRY_TOKENS`, or more than `MAX_ENTRIES`.
-        AnnotationError: the file cannot be read, is no JSON, or holds no tasks.
+        TooLargeError: the file nests deeper than `MAX_DEPTH`, has an entry of more than
+            `MAX_ENTRY_BYTES` or `MAX_ENTRY_TOKENS`, or more than `MAX_ENTRIES` entries.
+        AnnotationError: the file cannot be read, is not JSON, or holds no tasks.
     """
     try:
         with path.open("rb") as stream, _mapped(path, stream.fileno()) as content:
@@ -56,10 +57,19 @@ def entries(path: Path) -> Iterator[Any]:
         raise AnnotationError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def is_whole_list(path: Path) -> bool:
-    """Whether a file is one JSON list from its beginning to its end, read entry by entry.
+def first_object(path: Path) -> dict[str, Any] | None:
+    """The first entry that is an object; None where the file holds none or cannot be read."""
+    with contextlib.closing(entries(path)) as tasks:
+        try:
+            return next((entry for entry in tasks if isinstance(entry, dict)), None)
+        except AnnotationError:
+            return None
 
-    A list beyond the bounds counts as whole as far as it was read.
+
+def is_whole_list(path: Path) -> bool:
+    """Whether a file is one complete JSON list, read entry by entry.
+
+    A list that exceeds the bounds counts as complete.
 
     Raises:
         OSError: the file cannot be read.
@@ -105,26 +115,38 @@ class _Scan:
         self._released = 0
 
     def is_list(self) -> bool:
-        """Whether a list begins here, rather than an entry alone."""
+        """Whether the file begins with a list, rather than with a single entry."""
         return self._next() == b"["
 
     def entries(self) -> Iterator[Any]:
-        """Every entry of the list, or the one object that there is."""
+        """Every entry of the list, or the one task that the file holds."""
         if not self.is_list():
-            yield self._only_task()
+            task = self._entry(depth=0)
+            if not (isinstance(task, dict) and _TASK_KEYS & task.keys()):
+                raise AnnotationError(
+                    f"{self._path}: expected a Label Studio export (a list of tasks with their "
+                    f"annotations), got {describe(task)}; next step: export from Label Studio as "
+                    "JSON"
+                )
+            yield task
         else:
             self._at += 1
-            yield from self._listed()
+            if self._next() == b"]":
+                self._at += 1
+            else:
+                yield from self._listed_entries()
         if self._next():
             raise self._fault(f"something after the end, at byte {self._at}")
 
-    def _listed(self) -> Iterator[Any]:
-        if self._next() == b"]":
-            self._at += 1
-            return
+    def _listed_entries(self) -> Iterator[Any]:
+        """The entries of a list that is not empty, up to its closing bracket."""
         for _ in range(MAX_ENTRIES):
             yield self._entry(depth=1)
-            self._release()
+            # release the pages that were read, else they count as memory of this process
+            read = self._at // mmap.PAGESIZE * mmap.PAGESIZE
+            if read - self._released >= _RELEASED_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+                self._content.madvise(mmap.MADV_DONTNEED, self._released, read - self._released)
+                self._released = read
             separator = self._next()
             self._at += 1
             if separator == b"]":
@@ -134,26 +156,10 @@ class _Scan:
                 raise self._fault(f"{got} at byte {self._at - 1} instead of a comma")
         raise self._refusal(f"it has more than {MAX_ENTRIES} tasks; next step: export in parts")
 
-    def _release(self) -> None:
-        """Let go of what was read, where the system allows it; else it counts as ours."""
-        read = self._at // mmap.PAGESIZE * mmap.PAGESIZE
-        if read - self._released >= _RELEASED_BYTES and hasattr(mmap, "MADV_DONTNEED"):
-            self._content.madvise(mmap.MADV_DONTNEED, self._released, read - self._released)
-            self._released = read
-
-    def _only_task(self) -> Any:
-        found = self._entry(depth=0)
-        if isinstance(found, dict) and _TASK_KEYS & found.keys():
-            return found
-        raise AnnotationError(
-            f"{self._path}: expected a Label Studio export (a list of tasks with their "
-            f"annotations), got {described(found)}; next step: export from Label Studio as JSON"
-        )
-
     def _next(self) -> bytes:
-        """The next byte that is no white space, b"" at the end."""
-        found = _SPACE.match(self._content, self._at)
-        self._at = found.end() if found else self._at
+        """The next byte that is not white space, b"" at the end."""
+        space = _SPACE.match(self._content, self._at)
+        self._at = space.end() if space else self._at
         return self._content[self._at : self._at + 1]
 
     def _entry(self, depth: int) -> Any:
@@ -170,7 +176,7 @@ class _Scan:
             raise self._fault(f"{error}, in the entry at byte {start}") from error
 
     def _end_of_value(self, depth: int) -> int:
-        """Where the value that begins here ends."""
+        """Position behind the value that begins here."""
         if self._content[self._at : self._at + 1] not in {b"{", b"[", b'"'}:
             plain = _PLAIN.match(self._content, self._at)
             return plain.end() if plain else self._at

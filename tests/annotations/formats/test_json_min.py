@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 from annotation_builders import HEIGHT, WIDTH, box, brush_region, write_export
 
-from loco_tools.annotations.formats.label_studio import read_export
+from loco_tools.annotations.formats import read_export
 from loco_tools.annotations.formats.regions import Region
 
 SIZE = {"original_width": WIDTH, "original_height": HEIGHT}

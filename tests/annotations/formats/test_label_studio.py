@@ -8,7 +8,7 @@ from annotation_builders import group_number, make_region, make_task, write_expo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loco_tools.annotations.formats.label_studio import read_export
+from loco_tools.annotations.formats import read_export
 from loco_tools.annotations.formats.regions import Export, Region
 from loco_tools.errors import AnnotationError
 

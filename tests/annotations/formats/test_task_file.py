@@ -161,7 +161,7 @@ def test_a_large_export_is_read_in_little_memory(tmp_path: Path) -> None:
     read = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from loco_tools.annotations.formats.label_studio import read_export\n"
+        "from loco_tools.annotations.formats import read_export\n"
         "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = peak()\n"
         "export = read_export(Path(sys.argv[1]))\n"
