@@ -227,22 +227,13 @@ def _read_region(items: list[Any], task: TaskId, images: TaskImages) -> Region |
         image = images.of(as_text(tool.get("to_name")), item_index)
     except AnnotationError as error:
         return Skipped(task, name, kind, str(error))
-    labels: dict[str, None] = {}
-    group = None
-    for item in objects:
-        content = item.get("value")
-        for key, names in content.items() if isinstance(content, dict) else ():
-            if key.endswith("labels") and isinstance(names, list):
-                labels.update({printable(label): None for label in names if isinstance(label, str)})
-        if item.get("from_name") == GROUP_CONTROL and isinstance(content, dict) and group is None:
-            number = content.get("number")
-            group = int(number) if is_number(number) and abs(number) < 1e9 else None
+    labels, group = _labels_and_group(objects)
     return Region(
         task=task,
         id=name,
         type=kind or "",
         shape=_shape(kind or "", value),
-        labels=tuple(labels),
+        labels=labels,
         group=group,
         value=_pack(value),
         size=size,
@@ -250,6 +241,23 @@ def _read_region(items: list[Any], task: TaskId, images: TaskImages) -> Region |
         item_index=item_index,
         parent=as_text(tool.get("parentID")),
     )
+
+
+def _labels_and_group(items: list[dict[str, Any]]) -> tuple[tuple[str, ...], int | None]:
+    """The labels of one region, each once, and its group number."""
+    labels: dict[str, None] = {}
+    group = None
+    for item in items:
+        value = item.get("value")
+        if not isinstance(value, dict):
+            continue
+        for key, names in value.items():
+            if key.endswith("labels") and isinstance(names, list):
+                labels.update({printable(name): None for name in names if isinstance(name, str)})
+        number = value.get("number")
+        if item.get("from_name") == GROUP_CONTROL and group is None and is_number(number):
+            group = int(number) if abs(number) < 1e9 else None
+    return tuple(labels), group
 
 
 def _pack(value: dict[str, Any]) -> dict[str, Any]:

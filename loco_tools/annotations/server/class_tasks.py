@@ -1,7 +1,7 @@
-"""From a converted class back to Label Studio: its masks as tasks, so that they can be corrected.
+"""Turn a converted class back into Label Studio tasks, so that its masks can be corrected.
 
-Converting what comes back gives the same class: brushes hold masks exactly, and each mask file is
-one group.
+Converting the corrected export gives the same class: brushes hold masks exactly, and each mask file
+is one group of regions.
 """
 
 from pathlib import Path
@@ -18,57 +18,59 @@ MODEL_VERSION = "loco-tools class"
 
 
 def class_tasks(class_dir: Path, *, as_predictions: bool = True) -> list[dict[str, Any]]:
-    """The images of a class that have defects, or whose part has one, as Label Studio tasks.
+    """The test images of a class that have defects, or whose part has one, as Label Studio tasks.
 
-    Each mask becomes a brush region with the defect's label and a group number. The tasks name
-    their photographs by our ids, from the sidecar beside the class.
+    Each mask becomes a brush region with the defect's label and a group number. The tasks identify
+    their photographs by session and shot, which the sidecar of the class records.
 
     Args:
         class_dir: the class, as `convert` wrote it.
-        as_predictions: pre-annotations for people to correct; otherwise submitted annotations.
+        as_predictions: make pre-annotations for people to correct; otherwise submitted annotations.
+
+    Returns:
+        The tasks as JSON data, ready for the import into a project.
 
     Raises:
-        AnnotationError: an image has no line in the sidecar that names its shot and session.
+        AnnotationError: the sidecar does not record an image's shot and session.
         DatasetError: the class or its sidecar cannot be read.
     """
     dataset = load(class_dir)
-    records = read_records(sidecar_path(class_dir))
+    sidecar = sidecar_path(class_dir)
+    records = read_records(sidecar)
     tasks = []
     for sample in dataset.test:
         name = sample.image_path.relative_to(class_dir).as_posix()
         record = records.get(name, {})
-        if sample.defects or record.get("part_kind") not in {"good", None}:
-            tasks.append(_task(sample, _ids(class_dir, name, record), as_predictions))
+        if not sample.defects and record.get("part_kind") in {"good", None}:
+            continue
+        session, shot = record.get("session"), record.get("shot")
+        if not isinstance(session, str) or not isinstance(shot, str):
+            raise AnnotationError(
+                f"{class_dir / name}: expected its session and shot in {sidecar}, found neither; "
+                "next step: only classes made by loco-tools convert can go back"
+            )
+        data = {
+            "image": f"{shot}.png",
+            "loco_class": class_dir.name,
+            "loco_session": session,
+            "loco_shot": shot,
+        }
+        result = [
+            item
+            for number, defect in enumerate(sample.defects, start=1)
+            for item in _result_items(sample, defect, number)
+        ]
+        if as_predictions:
+            prediction = {"model_version": MODEL_VERSION, "result": result}
+            tasks.append({"data": data, "predictions": [prediction]})
+        else:
+            annotation = {"result": result, "was_cancelled": False}
+            tasks.append({"data": data, "annotations": [annotation]})
     return tasks
 
 
-def _ids(class_dir: Path, name: str, record: dict[str, Any]) -> dict[str, str]:
-    ids = {"loco_class": class_dir.name} | {
-        f"loco_{key}": record[key]
-        for key in ("session", "shot")
-        if isinstance(record.get(key), str)
-    }
-    if len(ids) != 3:
-        raise AnnotationError(
-            f"{class_dir / name}: expected its session and shot in {sidecar_path(class_dir)}, "
-            "found neither; next step: only classes made by loco-tools convert can go back"
-        )
-    return ids
-
-
-def _task(sample: Sample, ids: dict[str, str], as_predictions: bool) -> dict[str, Any]:
-    result = [
-        item
-        for number, defect in enumerate(sample.defects, start=1)
-        for item in _region(sample, defect, number)
-    ]
-    data = {"image": f"{ids['loco_shot']}.png", **ids}
-    if as_predictions:
-        return {"data": data, "predictions": [{"model_version": MODEL_VERSION, "result": result}]}
-    return {"data": data, "annotations": [{"result": result, "was_cancelled": False}]}
-
-
-def _region(sample: Sample, defect: Defect, number: int) -> list[dict[str, Any]]:
+def _result_items(sample: Sample, defect: Defect, number: int) -> list[dict[str, Any]]:
+    """A defect as three result items of one region: its brush, label and group number."""
     height, width = sample.size
     common = {
         "id": f"mask-{number}",
@@ -78,12 +80,12 @@ def _region(sample: Sample, defect: Defect, number: int) -> list[dict[str, Any]]
         "image_rotation": 0,
     }
     drawn = mask_to_shape.brush(defect.mask)
-    said: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    extra_values: tuple[tuple[str, str, dict[str, Any]], ...] = (
         ("brush", "brush", {}),
         ("labels", "label", {"labels": [defect.name]}),
         ("number", GROUP_CONTROL, {"number": number}),
     )
     return [
         {**common, "type": kind, "from_name": control, "value": {**drawn, **value}}
-        for kind, control, value in said
+        for kind, control, value in extra_values
     ]

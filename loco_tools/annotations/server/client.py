@@ -1,8 +1,8 @@
-"""A Label Studio server, spoken to through label-studio-sdk.
+"""A client of a Label Studio server, based on label-studio-sdk.
 
-The token comes from an environment variable or a file. It is kept as a secret value, goes nowhere
-but into the requests to the server, and is taken out of whatever the server answers before that
-becomes a message. Personal access tokens (exchanged for short-lived ones) and legacy tokens work.
+The token comes from an environment variable or a file. It is kept as a secret value, is sent to the
+server only, and is removed from the server's answers before they become error messages. Personal
+access tokens (which are exchanged for short-lived tokens) and legacy tokens work.
 """
 
 import contextlib
@@ -25,10 +25,10 @@ VARIABLE = "LABEL_STUDIO_API_KEY"
 _TIMEOUT_S = 60.0
 _PAGE = 200
 _ONCE = {"max_retries": 0}
-"""For requests that would do their work twice if they were sent twice."""
+"""Options of requests that must not be repeated, because each repetition takes effect again."""
 _REFUSED = (401, 403)
 _SHORT_LIVED = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
-"""What personal access tokens are exchanged for."""
+"""The short-lived tokens for which personal access tokens are exchanged."""
 _LONGEST_DETAIL = 300
 
 
@@ -54,12 +54,18 @@ def read_token(token_file: Path | None = None) -> SecretStr:
     """The token from a file, or from the environment variable `LABEL_STUDIO_API_KEY`.
 
     Raises:
-        LabelStudioError: there is none, or it is no token; it is never part of the message.
+        LabelStudioError: there is no token, or it is malformed; the message never contains it.
     """
     if token_file is None:
         origin, text = VARIABLE, os.environ.get(VARIABLE, "")
     else:
-        origin, text = str(token_file), _read(token_file)
+        origin = str(token_file)
+        try:
+            text = token_file.read_text(encoding="utf-8")
+        except OSError as error:
+            raise LabelStudioError(f"{token_file}: cannot be read ({error.strerror})") from error
+        except UnicodeDecodeError:
+            text = "\0"  # refused below
     token = text.strip()
     if not re.fullmatch(r"[!-~]+", token):
         got = "none" if not token else "something with spaces or special characters in it"
@@ -71,20 +77,11 @@ def read_token(token_file: Path | None = None) -> SecretStr:
     return SecretStr(token)
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise LabelStudioError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError:
-        return "\0"
-
-
 class Server:
-    """One server, as the person to whom the token belongs.
+    """One server, accessed with the rights of the person to whom the token belongs.
 
-    Every method waits for the server, at most a minute for each answer, and raises
-    `LabelStudioError` when it cannot be reached, refuses the token, or does not do what was asked.
+    Every method blocks until the server has answered, at most a minute for each request, and raises
+    `LabelStudioError` when the server cannot be reached, refuses the token, or reports an error.
 
     Args:
         url: address of the server, without user name and password.
@@ -108,10 +105,10 @@ class Server:
         return f"Server({self.url!r})"
 
     def projects(self) -> list[Project]:
-        """Every project that the person may see."""
+        """Every project that the person has access to."""
         with self._explained("list its projects"):
-            found = self._api.projects.list(page_size=_PAGE)
-            return [Project(p.id, p.title or "", p.label_config or "") for p in found]
+            projects = self._api.projects.list(page_size=_PAGE)
+            return [Project(p.id, p.title or "", p.label_config or "") for p in projects]
 
     def project(self, title: str) -> Project:
         """The project of that title.
@@ -119,13 +116,13 @@ class Server:
         Raises:
             LabelStudioError: there is none, or there are several.
         """
-        found = self.find_project(title)
-        if found is None:
+        project = self.find_project(title)
+        if project is None:
             known = {project.title for project in self.projects()}
             raise LabelStudioError(
                 f'{self.url}: no project "{title}"; {did_you_mean(title, known)}'
             )
-        return found
+        return project
 
     def find_project(self, title: str) -> Project | None:
         """The project of that title, or None.
@@ -133,22 +130,22 @@ class Server:
         Raises:
             LabelStudioError: there are several.
         """
-        found = [project for project in self.projects() if project.title == title]
-        if len(found) > 1:
-            numbers = ", ".join(str(project.id) for project in found)
+        projects = [project for project in self.projects() if project.title == title]
+        if len(projects) > 1:
+            numbers = ", ".join(str(project.id) for project in projects)
             raise LabelStudioError(
-                f'{self.url}: expected one project "{title}", got {len(found)} (numbers '
+                f'{self.url}: expected one project "{title}", got {len(projects)} (numbers '
                 f"{numbers}); next step: rename all but one"
             )
-        return found[0] if found else None
+        return projects[0] if projects else None
 
     def create_project(self, title: str, config: str, description: str) -> Project:
-        """Make a project with a labelling configuration."""
+        """Create a project with a labelling configuration."""
         with self._explained(f'create the project "{title}"'):
-            made = self._api.projects.create(
+            created = self._api.projects.create(
                 title=title, label_config=config, description=description, request_options=_ONCE
             )
-            return Project(made.id, title, config)
+            return Project(created.id, title, config)
 
     def update_project(self, project: Project, **changes: Any) -> None:
         """Change settings of a project, named as label-studio-sdk names them."""
@@ -158,21 +155,21 @@ class Server:
     def tasks(self, project: Project) -> list[ServerTask]:
         """Every task of a project."""
         with self._explained(f'list the tasks of "{project.title}"'):
-            found = self._api.tasks.list(project=project.id, page_size=_PAGE, resolve_uri=False)
+            tasks = self._api.tasks.list(project=project.id, page_size=_PAGE, resolve_uri=False)
             return [
                 ServerTask(
                     task.id,
                     dict(task.data or {}),
                     bool(task.total_annotations or task.cancelled_annotations),
                 )
-                for task in found
+                for task in tasks
             ]
 
     def add_tasks(self, project: Project, data: Sequence[Mapping[str, Any]]) -> None:
         """Add tasks to a project; the server takes all of them or none."""
         with self._explained(f'add tasks to "{project.title}"'):
             self._api.projects.import_tasks(
-                project.id, request=[{"data": dict(one)} for one in data], request_options=_ONCE
+                project.id, request=[{"data": dict(task)} for task in data], request_options=_ONCE
             )
 
     def update_task(self, task: int, data: Mapping[str, Any]) -> None:
@@ -181,26 +178,31 @@ class Server:
             self._api.tasks.update(str(task), data=dict(data))
 
     def upload(self, project: Project, images: Sequence[tuple[str, bytes]]) -> list[str]:
-        """Upload PNG images, without making tasks of them.
+        """Upload PNG images without creating tasks for them.
 
         Args:
-            project: to which they belong.
-            images: name and content of each.
+            project: the project to which they belong.
+            images: name and content of each image.
 
         Returns:
-            The references by which tasks name them, in the same order.
+            The references by which tasks name the images, in the same order.
         """
         # label-studio-sdk has no call that uploads files
         parts = [
             (f"image{number}", (name, content, "image/png"))
             for number, (name, content) in enumerate(images)
         ]
+        token = self._token.get_secret_value()
         with self._explained(f'upload images to "{project.title}"'):
+            if token.count(".") == 2:  # a personal access token
+                authorization = f"Bearer {self._api.tokens.refresh(refresh=token).access}"
+            else:
+                authorization = f"Token {token}"
             answer = self._http.post(
                 f"{self.url}/api/projects/{project.id}/import",
                 params={"commit_to_project": "false"},
                 files=parts,
-                headers={"Authorization": self._authorization()},
+                headers={"Authorization": authorization},
             )
             answer.raise_for_status()
             numbers = answer.json()["file_upload_ids"]
@@ -217,8 +219,8 @@ class Server:
     def add_local_storage(self, project: Project, folder: Path) -> None:
         """Let a project show the files of a folder on the server's own disk."""
         with self._explained(f"register the local storage {folder}"):
-            there = self._api.import_storage.local.list(project=project.id)
-            if str(folder) not in {storage.path for storage in there}:
+            storages = self._api.import_storage.local.list(project=project.id)
+            if str(folder) not in {storage.path for storage in storages}:
                 self._api.import_storage.local.create(
                     project=project.id,
                     path=str(folder),
@@ -230,21 +232,21 @@ class Server:
     def replace_predictions(
         self, project: Project, version: str, predictions: Iterable[Mapping[str, Any]]
     ) -> int:
-        """Put predictions in place of those of the same model version.
+        """Replace the predictions of one model version.
 
         Args:
-            project: that has the tasks.
-            version: of the model.
-            predictions: each with task, result and score.
+            project: the project that has the tasks.
+            version: the model version.
+            predictions: the new predictions, each with task, result and score.
 
         Returns:
-            How many there are now.
+            The number of new predictions.
         """
         with self._explained(f'add predictions to "{project.title}"'):
             for old in self._api.predictions.list(project=project.id):
                 if old.model_version == version:
                     self._api.predictions.delete(old.id)
-            added = [{**one, "model_version": version} for one in predictions]
+            added = [{**item, "model_version": version} for item in predictions]
             if not added:
                 return 0
             answer = self._api.projects.import_predictions(
@@ -259,44 +261,38 @@ class Server:
         return created
 
     def begin_snapshot(self, project: Project) -> int:
-        """Ask for an export snapshot of every task; the number of the snapshot."""
+        """Request an export snapshot of every task, and return the id of the snapshot."""
         with self._explained(f'make a snapshot of "{project.title}"'):
             options = {"drafts": {"only_id": True}, "predictions": {"only_id": False}}
-            made = self._api.projects.exports.create(
+            snapshot = self._api.projects.exports.create(
                 project.id,
                 title="loco-tools",
                 serialization_options=options,
                 request_options=_ONCE,
             )
-            return int(made.id)
+            return int(snapshot.id)
 
     def snapshot_status(self, project: Project, snapshot: int) -> str:
-        """How far a snapshot is: created, in_progress, completed or failed."""
+        """The state of a snapshot: created, in_progress, completed or failed."""
         with self._explained(f"ask for snapshot {snapshot}"):
             return str(self._api.projects.exports.get(project.id, snapshot).status)
 
     def download_snapshot(self, project: Project, snapshot: int, into: BinaryIO) -> None:
-        """Write a completed snapshot as JSON, piece by piece as it comes."""
+        """Write a completed snapshot as JSON to a stream, chunk by chunk."""
         with self._explained(f"download snapshot {snapshot}"):
-            pieces = self._api.projects.exports.download(
+            chunks = self._api.projects.exports.download(
                 project.id, snapshot, export_type="JSON", request_options=_ONCE
             )
-            into.writelines(pieces)
+            into.writelines(chunks)
 
     def delete_snapshot(self, project: Project, snapshot: int) -> None:
         """Remove a snapshot from the server."""
         with self._explained(f"delete snapshot {snapshot}"):
             self._api.projects.exports.delete(project.id, snapshot)
 
-    def _authorization(self) -> str:
-        token = self._token.get_secret_value()
-        if token.count(".") == 2:
-            return f"Bearer {self._api.tokens.refresh(refresh=token).access}"
-        return f"Token {token}"
-
     @contextlib.contextmanager
     def _explained(self, what: str) -> Iterator[None]:
-        """Turn what goes wrong between here and the server into a message without the token."""
+        """Turn every error of a request into a message that does not contain the token."""
         import httpx
         from label_studio_sdk.core.api_error import ApiError
 
@@ -305,7 +301,11 @@ class Server:
         except ApiError as error:
             raise self._answered(what, error.status_code, error.body) from None
         except httpx.HTTPStatusError as error:
-            raise self._answered(what, error.response.status_code, _body(error.response)) from None
+            try:
+                body = error.response.json()
+            except ValueError:
+                body = None
+            raise self._answered(what, error.response.status_code, body) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = self._without_token(str(error)) or type(error).__name__
             raise LabelStudioError(
@@ -317,7 +317,11 @@ class Server:
             raise self._no_label_studio(what) from None
 
     def _answered(self, what: str, status: int | None, body: Any) -> LabelStudioError:
-        detail = self._without_token(_detail(body))
+        detail = ""
+        if isinstance(body, dict):  # a page of HTML tells nothing
+            reasons = [str(body[key]) for key in ("detail", "validation_errors") if body.get(key)]
+            detail = f": {'; '.join(reasons)}"[:_LONGEST_DETAIL] if reasons else ""
+        detail = self._without_token(detail)
         if status in _REFUSED:
             return LabelStudioError(
                 f"{self.url}: refuses the token ({status}{detail}), so loco-tools could not "
@@ -358,18 +362,3 @@ def _checked_url(url: str) -> str:
             f"http://127.0.0.1:8080, got {url!r}"
         )
     return url.rstrip("/")
-
-
-def _body(response: Any) -> Any:
-    try:
-        return response.json()
-    except ValueError:
-        return None
-
-
-def _detail(body: Any) -> str:
-    """What the server says about a fault, in one line; nothing for a page of HTML."""
-    if not isinstance(body, dict):
-        return ""
-    said = [str(body[key]) for key in ("detail", "validation_errors") if body.get(key)]
-    return f": {'; '.join(said)}"[:_LONGEST_DETAIL] if said else ""

@@ -1,8 +1,9 @@
-"""A Label Studio server on this machine, in an environment of its own: `make label-studio`.
+"""Run a Label Studio server on this machine: `make label-studio`.
 
-Everything lies in one folder (`.label-studio/`, git-ignored): the environment, the server's data,
-its log, and the files `token` and `password`, which only their owner may read. The server listens
-on loopback alone, tells nobody that it runs, and shows local storages under `captures/`.
+Everything lies in one folder (`.label-studio/`, git-ignored): a Python environment with Label
+Studio, the server's data, its log, and the files `token` and `password`, which only their owner may
+read. The server listens on the loopback address only, sends no usage statistics, and serves local
+storages under `captures/`.
 """
 
 import contextlib
@@ -35,7 +36,7 @@ _LOG_LINES = 15
 
 @dataclass(frozen=True)
 class LocalServer:
-    """A running server: its address, and the files that open it."""
+    """A running server: its address, and the files with its password, token and log."""
 
     url: str
     user: str
@@ -45,10 +46,13 @@ class LocalServer:
 
 
 def install(environment: Path, progress: Progress = SILENT) -> Path:
-    """Make an environment with Label Studio in it, unless it is there; its `label-studio` command.
+    """Make an environment with Label Studio, unless it exists already.
+
+    Returns:
+        Its `label-studio` command.
 
     Raises:
-        LabelStudioError: it cannot be installed.
+        LabelStudioError: Label Studio cannot be installed.
     """
     command = environment / "bin" / "label-studio"
     if command.is_file():
@@ -59,7 +63,7 @@ def install(environment: Path, progress: Progress = SILENT) -> Path:
     done = subprocess.run(pip, capture_output=True, text=True, check=False)  # noqa: S603 - our own
     if done.returncode != 0 or not command.is_file():
         raise LabelStudioError(
-            f"{environment}: Label Studio cannot be installed; pip says: {_end_of(done.stderr)}"
+            f"{environment}: Label Studio cannot be installed; pip says: {_last_lines(done.stderr)}"
         )
     return command
 
@@ -73,19 +77,19 @@ def running(
     documents: Path | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[LocalServer]:
-    """A server on loopback that runs while the block does; its data stay in `folder`.
+    """Run a server on the loopback address for the duration of a `with` block.
 
-    The first start makes a user, a password and a legacy token.
+    Its data stay in `folder`. The first start creates a user, a password and a legacy token.
 
     Args:
         command: `label-studio`, see `install`.
-        folder: of the server's data, log, password and token.
-        port: to listen on.
-        documents: what local storages may show.
-        progress: where to report to.
+        folder: folder of the server's data, log, password and token.
+        port: port to listen on.
+        documents: folder that local storages may serve.
+        progress: where progress is reported.
 
     Raises:
-        LabelStudioError: the server ends, or does not answer within three minutes.
+        LabelStudioError: the server stops, or does not answer within three minutes.
     """
     server = LocalServer(
         url=f"http://{_HOST}:{port}",
@@ -108,14 +112,25 @@ def running(
         )
         try:
             with progress.task("Label Studio starts"):
-                _wait(server, port, process)
+                end = time.monotonic() + _LONGEST_START_S
+                while not _answers(port):
+                    if process.poll() is not None or time.monotonic() > end:
+                        state = "does not answer" if process.poll() is None else "ended"
+                        lines = _last_lines(server.log.read_text(errors="replace"))
+                        raise LabelStudioError(f"Label Studio {state}; {server.log} says: {lines}")
+                    time.sleep(0.5)
             yield server
         finally:
-            _stop(process)
+            process.terminate()
+            try:
+                process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _settings(server: LocalServer, folder: Path, documents: Path | None) -> dict[str, str]:
-    """The server's environment variables; passwords on a command line could be read by others."""
+    """The server's environment variables; other users could read passwords on a command line."""
     settings = {
         **os.environ,
         "LABEL_STUDIO_BASE_DATA_DIR": str((folder / "data").absolute()),
@@ -136,23 +151,13 @@ def _settings(server: LocalServer, folder: Path, documents: Path | None) -> dict
 
 
 def _secret(path: Path, length: int) -> Path:
-    """A file with a random secret, made when it is not there, that only its owner may read."""
+    """A file with a random secret that only its owner may read, created unless it exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(number, "w") as stream:
             stream.write(secrets.token_hex(length) + "\n")
     return path
-
-
-def _wait(server: LocalServer, port: int, process: "subprocess.Popen[bytes]") -> None:
-    end = time.monotonic() + _LONGEST_START_S
-    while not _answers(port):
-        if process.poll() is not None or time.monotonic() > end:
-            said = _end_of(server.log.read_text(errors="replace"))
-            ended = "ended" if process.poll() is not None else "does not answer"
-            raise LabelStudioError(f"Label Studio {ended}; {server.log} says: {said}")
-        time.sleep(0.5)
 
 
 def _answers(port: int) -> bool:
@@ -166,16 +171,7 @@ def _answers(port: int) -> bool:
         connection.close()
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    try:
-        process.wait(_STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _end_of(text: str) -> str:
+def _last_lines(text: str) -> str:
     return " | ".join(text.strip().splitlines()[-_LOG_LINES:])
 
 
@@ -184,7 +180,7 @@ def _end_of(text: str) -> str:
 @click.option("--port", type=int, default=8080, show_default=True)
 @click.option("--documents", type=click.Path(path_type=Path), default=Path("captures"))
 def main(folder: Path, port: int, documents: Path) -> None:
-    """Install Label Studio into an environment of its own, and run it on loopback until ctrl-c."""
+    """Install Label Studio into an environment of its own, and run it until ctrl-c."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     progress = RichProgress()
     try:

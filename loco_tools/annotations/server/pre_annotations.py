@@ -1,8 +1,8 @@
-"""From a benchmark run's anomaly maps to brush marks that annotators correct rather than draw.
+"""Pre-annotations from the anomaly maps of a benchmark run, for annotators to correct.
 
-A pixel is marked when its score exceeds a quantile of the scores on the good test images. A map
-does not say which defect it sees, so a mark is labelled as what the plan photographed, and images
-of good parts get none.
+A pixel is proposed when its anomaly score exceeds a quantile of the scores on the good test images.
+An anomaly map does not tell which defect it shows, so a proposed region gets the label of the
+defect that the plan photographed, and images of good parts get no proposals.
 """
 
 import csv
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 
 from loco_tools.annotations.formats import mask_to_shape
 from loco_tools.annotations.formats.label_studio import GROUP_CONTROL
@@ -24,19 +25,19 @@ from loco_tools.datasets.sidecar import read_records, sidecar_path
 from loco_tools.errors import AnnotationError, did_you_mean
 
 QUANTILE = 0.995
-"""Default share of good pixels that stay unmarked."""
+"""Default share of the pixels of good images that stay below the threshold."""
 
 _MOST_REGIONS = 5
 _SMALLEST_SHARE = 1e-4
-"""Of the image: smaller marks are not worth correcting."""
+"""Share of the image below which a region is too small to be proposed."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a run makes of one shot: the marked pixels, each piece (H, W), and a score.
+    """The proposed regions of one shot, each as an (H, W) mask, and the shot's score.
 
-    Label Studio wants scores in [0, 1], which anomaly scores are not, so it is the share of the
-    run's test images whose image score is no higher.
+    Label Studio expects scores in [0, 1], and anomaly scores are not, so the score is the share of
+    the run's test images whose anomaly score is not higher.
     """
 
     score: float
@@ -45,7 +46,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Proposals:
-    """What a run makes of a session, by shot; `version` names the model and the threshold."""
+    """The proposals for a session by shot; `version` names the model and the threshold."""
 
     version: str
     by_shot: Mapping[str, Proposal]
@@ -60,54 +61,61 @@ def proposals_of(
     seed: int | None = None,
     quantile: float = QUANTILE,
 ) -> Proposals:
-    """Read what a benchmark run with `--maps` found on the photographs of a session.
+    """Make proposals for the photographs of a session from a benchmark run with `--maps`.
 
     Args:
         run: folder of the run.
         record: the session.
-        data: the folder of classes that the run was made on; `<class>.jsonl` in it tells which
+        data: the folder of classes on which the run was made; `<class>.jsonl` in it records which
             image is which shot.
-        method: of the run; needed when it compared several.
-        seed: of the run; needed when it had several.
+        method: method of the run; required when the run compared several.
+        seed: seed of the run; required when the run had several.
         quantile: share of the pixels of good test images that stay below the threshold, in (0, 1).
 
     Raises:
-        AnnotationError: the run has no maps of the class, several to choose from, or none of this
-            session's photographs, or damaged scores; or the quantile is none.
+        AnnotationError: the run has no maps of the class or of this session, the method or seed is
+            ambiguous, the scores are damaged, or the quantile is out of range.
         DatasetError: a map or the sidecar is damaged.
     """
     if not 0 < quantile < 1:
         raise AnnotationError(f"quantile: expected a number between 0 and 1, got {quantile}")
     maps = _maps_folder(run, record.name, method, seed)
     method_folder, number = maps.parent.parent.name, maps.parent.name
-    shots = _shots(sidecar_path(data / record.name), record)
-    found = {
-        shot: path for shot, image in shots.items() if (path := _map_of(maps, image)).is_file()
+    map_by_shot = {
+        shot: path
+        for shot, image in _image_by_shot(sidecar_path(data / record.name), record).items()
+        if (path := (maps / image).with_suffix(".tiff")).is_file()
     }
-    if not found:
+    if not map_by_shot:
         raise AnnotationError(
             f"{maps}: has no map of session {record.session}; next step: convert the session, and "
             "run loco-tools bench --maps on it"
         )
-    threshold = _threshold(maps, quantile)
-    scores = _scores(run / "cells" / method_folder / record.name / number / "scores.csv")
-    ranks = _ranks(scores or {_key(path): _highest(path) for path in maps.glob("test/*/*.tiff")})
+    good = sorted((maps / "test" / "good").glob("*.tiff"))
+    if not good:
+        raise AnnotationError(f"{maps}: expected maps of good test images, found none")
+    threshold = float(np.quantile(np.concatenate([read_map(p).ravel() for p in good]), quantile))
+    ranks = _rank_scores(run / "cells" / method_folder / record.name / number / "scores.csv", maps)
     by_shot = {
-        shot: Proposal(ranks.get(_key(path), 0.0), _pieces(read_map(path) > threshold))
-        for shot, path in found.items()
+        shot: Proposal(
+            ranks.get((path.parent.name, path.stem), 0.0),
+            _largest_regions(read_map(path) > threshold),
+        )
+        for shot, path in map_by_shot.items()
     }
     return Proposals(f"{method_folder}, seed {number}, quantile {quantile:g}", by_shot)
 
 
 def results_of(proposal: Proposal, shot: Shot, item_index: int | None) -> list[dict[str, Any]]:
-    """A proposal as Label Studio's result items: for each region its brush, label and number.
+    """A proposal as Label Studio's result items: the brush, label and group number of each region.
 
-    All regions of an image have one group number: the plan photographs one defect at a time.
+    All regions of an image have one group number, because the plan photographs one defect at a
+    time.
 
     Args:
-        proposal: of this shot.
-        shot: what was photographed; one without a defect has no items.
-        item_index: the page that shows it, None in a task of one image.
+        proposal: the proposal for this shot.
+        shot: what was photographed; a shot without a defect has no items.
+        item_index: the page of the task that shows it, None in a task with one image.
     """
     if shot.defect is None:
         return []
@@ -134,91 +142,70 @@ def results_of(proposal: Proposal, shot: Shot, item_index: int | None) -> list[d
 
 
 def _maps_folder(run: Path, class_name: str, method: str | None, seed: int | None) -> Path:
-    """The maps that are taken: the only ones of the class, or those asked for."""
-    there = sorted(run.glob(f"maps/*/*/{class_name}"))
-    if not there:
+    """The maps of the method and seed asked for, or the only ones of the class."""
+    folders = sorted(run.glob(f"maps/*/*/{class_name}"))
+    if not folders:
         raise AnnotationError(
             f"{run}: expected a benchmark run with anomaly maps of {class_name}, found none; next "
             "step: loco-tools bench --maps"
         )
-    methods = sorted({path.parent.parent.name for path in there})
-    chosen = _only("method", method, methods, run)
-    seeds = sorted({path.parent.name for path in there if path.parent.parent.name == chosen})
-    number = _only("seed", None if seed is None else str(seed), seeds, run)
+    methods = sorted({path.parent.parent.name for path in folders})
+    chosen = _choose_one("method", method, methods, run)
+    seeds = sorted({path.parent.name for path in folders if path.parent.parent.name == chosen})
+    number = _choose_one("seed", None if seed is None else str(seed), seeds, run)
     return run / "maps" / chosen / number / class_name
 
 
-def _only(what: str, asked: str | None, there: list[str], run: Path) -> str:
-    if asked is not None and asked not in there:
-        raise AnnotationError(f"{run}: no {what} {asked}; {did_you_mean(asked, there)}")
-    if asked is None and len(there) > 1:
+def _choose_one(what: str, asked: str | None, known: list[str], run: Path) -> str:
+    if asked is not None and asked not in known:
+        raise AnnotationError(f"{run}: no {what} {asked}; {did_you_mean(asked, known)}")
+    if asked is None and len(known) > 1:
         raise AnnotationError(
-            f"{run}: has maps of several; next step: give --{what}, one of {', '.join(there)}"
+            f"{run}: has maps of several {what}s; next step: give --{what}, one of "
+            f"{', '.join(known)}"
         )
-    return asked or there[0]
+    return asked or known[0]
 
 
-def _shots(sidecar: Path, record: Session) -> dict[str, str]:
-    """The session's shots in the class -> their images."""
+def _image_by_shot(sidecar: Path, record: Session) -> dict[str, str]:
+    """The session's shots in the class, each with the path of its image in the class folder."""
     if not sidecar.is_file():
         raise AnnotationError(
-            f"{sidecar}: no such file, so nothing tells which image is which shot; next step: give "
-            "the folder of classes with --data"
+            f"{sidecar}: no such file, which records the shot of each image; next step: give the "
+            "folder of classes with --data"
         )
     return {
-        known["shot"]: image
-        for image, known in read_records(sidecar).items()
-        if known.get("session") == record.session and isinstance(known.get("shot"), str)
+        line["shot"]: image
+        for image, line in read_records(sidecar).items()
+        if line.get("session") == record.session and isinstance(line.get("shot"), str)
     }
 
 
-def _scores(path: Path) -> dict[tuple[str, str], float]:
-    """Image scores by kind folder and id; none where the run keeps none."""
-    if not path.is_file():
-        return {}
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-            return {(row["kind_folder"], row["id"]): float(row["score"]) for row in rows}
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise AnnotationError(
-            f"{path}: expected the scores of a finished cell, got {error!r}; next step: run the "
-            "benchmark again"
-        ) from error
+def _rank_scores(scores_csv: Path, maps: Path) -> dict[tuple[str, str], float]:
+    """The share of images that score no higher, in (0, 1], for each image by kind folder and id.
+
+    The scores are those of the cell's `scores.csv`, or the maxima of the maps without such a file.
+    """
+    scores: dict[tuple[str, str], float] = {}
+    if scores_csv.is_file():
+        try:
+            with scores_csv.open(encoding="utf-8", newline="") as stream:
+                for row in csv.DictReader(stream):
+                    scores[row["kind_folder"], row["id"]] = float(row["score"])
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise AnnotationError(
+                f"{scores_csv}: expected the scores of a finished cell, got {error!r}; next step: "
+                "run the benchmark again"
+            ) from error
+    if not scores:
+        for path in maps.glob("test/*/*.tiff"):
+            scores[path.parent.name, path.stem] = float(read_map(path).max())
+    ranks = rankdata(list(scores.values()), method="max") / len(scores)
+    return dict(zip(scores, ranks.tolist(), strict=True))
 
 
-def _ranks(scores: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], float]:
-    """For each image the share of images that score no higher than it, in (0, 1]."""
-    ordered = np.sort(list(scores.values()))
-    return {
-        key: float(np.searchsorted(ordered, score, side="right") / ordered.size)
-        for key, score in scores.items()
-    }
-
-
-def _key(path: Path) -> tuple[str, str]:
-    """Kind folder and id of the image that a map is of."""
-    return path.parent.name, path.stem
-
-
-def _highest(path: Path) -> float:
-    return float(read_map(path).max())
-
-
-def _map_of(maps: Path, image: str) -> Path:
-    return (maps / image).with_suffix(".tiff")
-
-
-def _threshold(maps: Path, quantile: float) -> float:
-    good = sorted((maps / "test" / "good").glob("*.tiff"))
-    if not good:
-        raise AnnotationError(f"{maps}: expected maps of good test images, found none")
-    scores = np.concatenate([read_map(path).ravel() for path in good])
-    return float(np.quantile(scores, quantile))
-
-
-def _pieces(mask: Mask) -> tuple[Mask, ...]:
-    """The largest connected pieces, the largest first."""
+def _largest_regions(mask: Mask) -> tuple[Mask, ...]:
+    """The largest connected regions, the largest first."""
     smallest = max(1.0, mask.size * _SMALLEST_SHARE)
-    pieces = [piece for piece in mask_to_shape.blobs(mask) if np.count_nonzero(piece) >= smallest]
-    return tuple(sorted(pieces, key=np.count_nonzero, reverse=True)[:_MOST_REGIONS])
+    regions = [blob for blob in mask_to_shape.blobs(mask) if np.count_nonzero(blob) >= smallest]
+    return tuple(sorted(regions, key=np.count_nonzero, reverse=True)[:_MOST_REGIONS])

@@ -1,7 +1,7 @@
-"""From a Label Studio project to `labelstudio.json`, through an export snapshot.
+"""Download the annotations of a Label Studio project, through an export snapshot.
 
-The direct export times out on big projects; a snapshot is made by the server at its own pace and
-then downloaded.
+The direct export of the server times out on big projects. A snapshot has no such limit: the server
+makes it in the background, and it is downloaded afterwards.
 """
 
 import time
@@ -34,18 +34,18 @@ def pull(
     timeout_s: float = 1800.0,
     progress: Progress = SILENT,
 ) -> Path:
-    """Write what was annotated in a project as Label Studio's full JSON export, atomically.
+    """Write the annotations of a project as Label Studio's full JSON export, atomically.
 
-    Waiting and downloading are tried again, up to five times with growing pauses, when the server
-    does not answer or breaks off.
+    Polling and downloading are repeated up to five times, with growing pauses, when the server does
+    not answer or the connection breaks off.
 
     Args:
         url: address of the server.
         project: title of the project.
-        token: see `server.read_token`.
-        out: file to write; replaced when it is there.
-        timeout_s: how long the server may take to make the snapshot.
-        progress: where to report to.
+        token: see `client.read_token`.
+        out: file to write; an existing file is replaced.
+        timeout_s: how long the server may take to make the snapshot, in seconds.
+        progress: where progress is reported.
 
     Returns:
         `out`.
@@ -59,18 +59,21 @@ def pull(
     snapshot = server.begin_snapshot(target)
     try:
         with progress.task(f"export {project}"):
-            _wait(server, target, snapshot, timeout_s)
+            _wait_for_snapshot(server, target, snapshot, timeout_s)
         with progress.task(f"download {project}"):
-            _again(lambda: _download(server, target, snapshot, out), progress)
-    finally:
-        _tidy(server, target, snapshot, progress)
+            _retry(lambda: _download(server, target, snapshot, out), progress)
+    finally:  # snapshots would pile up on the server; one that stays is harmless
+        try:
+            server.delete_snapshot(target, snapshot)
+        except LabelStudioError as error:
+            progress.note(f"snapshot {snapshot} stays on the server ({error})")
     return out
 
 
-def _wait(server: Server, project: Project, snapshot: int, timeout_s: float) -> None:
+def _wait_for_snapshot(server: Server, project: Project, snapshot: int, timeout_s: float) -> None:
     """Return once the snapshot is complete."""
     end, pause = time.monotonic() + timeout_s, _POLL_S
-    while (status := _again(lambda: server.snapshot_status(project, snapshot))) != "completed":
+    while (status := _retry(lambda: server.snapshot_status(project, snapshot))) != "completed":
         if status == "failed":
             raise LabelStudioError(
                 f'{server.url}: failed to make a snapshot of "{project.title}"; next step: look '
@@ -86,36 +89,28 @@ def _wait(server: Server, project: Project, snapshot: int, timeout_s: float) -> 
 
 
 def _download(server: Server, project: Project, snapshot: int, out: Path) -> None:
-    """Replace `out` by the snapshot once it is checked to be whole."""
+    """Replace `out` by the snapshot once it has been checked to be complete."""
     with files.file_swapped_in(out) as stream:
         server.download_snapshot(project, snapshot, stream)
         stream.flush()
         if not is_whole_list(Path(stream.name)):
             raise LabelStudioError(
                 f"{server.url}: expected a list of tasks as JSON, got {stream.tell()} bytes that "
-                "are something else or a part of it; next step: pull again",
+                "are not a complete list; next step: pull again",
                 temporary=True,
             )
 
 
-def _again(ask: Callable[[], Answer], progress: Progress = SILENT) -> Answer:
-    """Ask until there is an answer, or a fault that asking again does not mend."""
+def _retry(request: Callable[[], Answer], progress: Progress = SILENT) -> Answer:
+    """Repeat a request after temporary errors, at most `_ATTEMPTS` times in all."""
     pause = _FIRST_PAUSE_S
     for _ in range(_ATTEMPTS - 1):
         try:
-            return ask()
+            return request()
         except LabelStudioError as error:
             if not error.temporary:
                 raise
             progress.note(f"{error}; trying again in {pause:g} s")
         time.sleep(pause)
         pause *= 2
-    return ask()
-
-
-def _tidy(server: Server, project: Project, snapshot: int, progress: Progress) -> None:
-    """Snapshots pile up on the server otherwise; one that stays does no harm."""
-    try:
-        server.delete_snapshot(project, snapshot)
-    except LabelStudioError as error:
-        progress.note(f"snapshot {snapshot} stays on the server ({error})")
+    return request()
