@@ -18,7 +18,7 @@ from stream_servers import (
     write_film,
 )
 
-from loco_tools.capture.cameras import BACKENDS
+from loco_tools.capture.cameras import CAMERAS
 from loco_tools.datasets.images import write_png
 from loco_tools.plan import Gates, Plan, Shots, load_plan
 
@@ -42,8 +42,8 @@ def make_plan(parts: int = 4, *, size: tuple[int, int] = SIZE, **settings: objec
 class Rig:
     """A camera to be tested.
 
-    `colours` is whether a frame shows its colours in the right order; `newest` gives the number of
-    the newest frame that was sent, and `number` that of a frame, for cameras that count theirs.
+    `colours` checks that a frame has its colours in the right order. For cameras that number their
+    frames, `number` reads the number of a frame, and `newest` is that of the frame sent last.
     """
 
     camera: str
@@ -143,10 +143,10 @@ RIGS: dict[str, RigMaker] = {
     "basler": basler,
     "genicam": genicam,
 }
-"""Every kind of camera that can be tested here; a new backend adds its row."""
+"""Every kind of camera that can be tested here; a new camera adds its row."""
 
-UNTESTED = {"rtsps", "https"} & set(BACKENDS)
-"""Those that differ from a tested one by their encryption alone."""
+UNTESTED = {"rtsps", "https"} & set(CAMERAS)
+"""Kinds that differ from a tested one only by their encryption."""
 
 
 def write_stamped(folder: Path, frames: int = 200) -> Path:

@@ -86,7 +86,7 @@ def test_a_stream_that_stays_away_stops_the_session_which_goes_on_later(
 ) -> None:
     server, plan = start(), make_plan(parts=4)
     captures = tmp_path / "captures"
-    with pytest.raises(CaptureError, match=r"did not come back within 3 tries \(.*goes on where"):
+    with pytest.raises(CaptureError, match=r"did not come back within 3 tries \(.*continues where"):
         capture(
             SessionRequest(plan, camera=server.url, captures=captures),
             progress=After(2, server.close),

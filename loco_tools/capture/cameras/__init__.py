@@ -1,20 +1,23 @@
-"""Cameras by the string that `--camera` takes: a kind and an address, `basler:0815-0000`.
+"""Cameras, opened by the string that `--camera` takes: a kind and an address.
 
-twin                          the digital twin
-opencv:0                      a USB camera, by number or by its stable path under /dev/v4l
-opencv:FILE                   a video file
-rtsp://..., http(s)://...     a network camera: RTSP, or MJPEG over HTTP
-folder:DIR                    a folder of images
-basler, basler:SERIAL         a Basler camera
-genicam:...                   any camera with a GenTL producer
+| `--camera`                   | camera                                                          |
+|------------------------------|-----------------------------------------------------------------|
+| `twin`                       | the digital twin, which renders the parts                       |
+| `opencv:0`                   | a USB camera, by number or by its stable path under /dev/v4l    |
+| `opencv:FILE`                | a video file, replayed frame by frame                           |
+| `rtsp://...`, `http(s)://...`| a network camera: RTSP, or MJPEG over HTTP                      |
+| `folder:DIR`                 | a folder of images, replayed                                    |
+| `basler`, `basler:SERIAL`    | a Basler camera                                                 |
+| `genicam:...`                | any camera with a GenTL producer                                |
+| `module:Class[:ADDRESS]`     | a camera of your own, see `plug_in`                             |
 """
 
 import importlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from loco_tools.capture.cameras.camera import Camera, Frame, TrueDefect
+from loco_tools.capture.cameras.plug_in import PlugIn, parse_plug_in
 from loco_tools.errors import CaptureError, LocoToolsError, did_you_mean
 from loco_tools.plan import Plan
 
@@ -22,100 +25,123 @@ __all__ = ["Camera", "Frame", "TrueDefect", "connected_cameras", "open_camera", 
 
 NETWORK = frozenset({"http", "https", "rtsp", "rtsps"})
 
-BACKENDS = {
-    "twin": "loco_tools.capture.cameras.twin:TwinCamera",
-    "opencv": "loco_tools.capture.cameras.opencv:open_address",
-    "rtsp": "loco_tools.capture.cameras.stream:StreamCamera",
-    "rtsps": "loco_tools.capture.cameras.stream:StreamCamera",
-    "http": "loco_tools.capture.cameras.stream:StreamCamera",
-    "https": "loco_tools.capture.cameras.stream:StreamCamera",
-    "folder": "loco_tools.capture.cameras.folder:FolderCamera",
-    "basler": "loco_tools.capture.cameras.basler:BaslerCamera",
-    "genicam": "loco_tools.capture.cameras.genicam:GenicamCamera",
-}
-"""Kind of camera -> what makes one of an address and a plan; the address of a URL is all of it."""
+_ROOM = "loco_tools.capture.cameras"
 
-FINDERS = {
-    "opencv": "loco_tools.capture.cameras.opencv:discover",
-    "basler": "loco_tools.capture.cameras.basler:BaslerCamera.discover",
-    "genicam": "loco_tools.capture.cameras.genicam:GenicamCamera.discover",
+
+class CameraKind(NamedTuple):
+    """Where the code of a kind of camera is; each is "module:name" and imported when needed.
+
+    Attributes:
+        open: a class or function that takes an address and a plan; the address of a network camera
+            is its whole URL.
+        discover: a function that lists the cameras that are connected, in the form that
+            `--camera` takes; None for kinds that cannot be searched for.
+    """
+
+    open: str
+    discover: str | None = None
+
+
+CAMERAS = {
+    "twin": CameraKind(f"{_ROOM}.twin:TwinCamera"),
+    "opencv": CameraKind(f"{_ROOM}.opencv:open_address", f"{_ROOM}.opencv:discover"),
+    "rtsp": CameraKind(f"{_ROOM}.stream:StreamCamera"),
+    "rtsps": CameraKind(f"{_ROOM}.stream:StreamCamera"),
+    "http": CameraKind(f"{_ROOM}.stream:StreamCamera"),
+    "https": CameraKind(f"{_ROOM}.stream:StreamCamera"),
+    "folder": CameraKind(f"{_ROOM}.folder:FolderCamera"),
+    "basler": CameraKind(f"{_ROOM}.basler:BaslerCamera", f"{_ROOM}.basler:discover"),
+    "genicam": CameraKind(f"{_ROOM}.genicam:GenicamCamera", f"{_ROOM}.genicam:discover"),
 }
-"""Kind of camera -> what lists those that are connected, each as `--camera` takes it."""
+"""The kinds of cameras that come with loco-tools."""
 
 
 @dataclass(frozen=True)
-class Connected:
-    """The cameras that were found, and why some kinds could not be looked for."""
+class ConnectedCameras:
+    """The cameras that were found, and a note for each kind that could not be searched for."""
 
     cameras: tuple[str, ...]
     notes: tuple[str, ...]
 
 
 def open_camera(identity: str, plan: Plan | None, *, seed: int) -> Camera:
-    """The camera of that identity, not connected yet, to be used as a context manager.
+    """Make the camera of that name, not connected yet, to be used as a context manager.
+
+    A kind in `CAMERAS` takes precedence over a plug-in whose module has the same name.
 
     Args:
-        identity: as `--camera` takes it; a URL may hold a user and a password, which go into no
-            record and no message.
-        plan: the settings to bring it to; None leaves them as they are.
-        seed: of the parts that the twin renders; other cameras ignore it.
+        identity: the camera, in the form that `--camera` takes. A URL may hold a user and a
+            password; they are never recorded and never part of a message.
+        plan: has the settings that the camera is brought to; None leaves them as they are.
+        seed: random seed of the parts that the twin renders; other cameras ignore it.
 
     Raises:
-        CaptureError: no such kind of camera.
+        CaptureError: the kind of camera is unknown, or a plug-in cannot be used.
         MissingExtraError: the kind needs a part of loco-tools that is not installed.
     """
-    kind, address = _kind_and_address(identity)
-    if kind not in BACKENDS:
-        raise CaptureError(f'unknown camera "{kind}"; {did_you_mean(kind, BACKENDS)}')
-    if "://" in address and kind not in NETWORK:
-        raise CaptureError(f'camera "{kind}:...": expected no URL; next step: give the URL alone')
-    make = _resolve(BACKENDS[kind])
-    camera: Camera = make(address, plan, seed=seed) if kind == "twin" else make(address, plan)
-    return camera
+    match _parse(identity):
+        case PlugIn() as plug_in:
+            return plug_in.open(plan)
+        case (kind, address):
+            if kind not in CAMERAS:
+                raise CaptureError(
+                    f'unknown camera "{kind}"; {did_you_mean(kind, CAMERAS)}; a camera of your own '
+                    "is named module:Class"
+                )
+            if "://" in address and kind not in NETWORK:
+                raise CaptureError(
+                    f'camera "{kind}:...": expected no URL, got one; next step: give the URL alone'
+                )
+            make = _import(CAMERAS[kind].open)
+            options = {"seed": seed} if kind == "twin" else {}
+            camera: Camera = make(address, plan, **options)
+            return camera
 
 
-def connected_cameras() -> Connected:
-    """What is connected to this machine; blocks a few seconds at most.
+def connected_cameras() -> ConnectedCameras:
+    """Search for the cameras that are connected to this machine; blocks a few seconds at most.
 
-    Network cameras, files and folders are not looked for: they are asked for by name.
+    Network cameras, files, folders and plug-ins are not searched for: they are given by name.
     """
     cameras: list[str] = []
     notes: list[str] = []
-    for kind, place in FINDERS.items():
+    for name, kind in CAMERAS.items():
+        if kind.discover is None:
+            continue
         try:
-            cameras += _resolve(place)()
+            cameras += _import(kind.discover)()
         except LocoToolsError as error:
-            notes.append(f"{kind}: {error}")
-    return Connected(tuple(cameras), tuple(notes))
+            notes.append(f"{name}: {error}")
+    return ConnectedCameras(tuple(cameras), tuple(notes))
 
 
 def public_name(identity: str) -> str:
     """A camera's name as a person gave it, without the passwords that a URL may hold."""
-    kind, address = _kind_and_address(identity)
-    if kind not in NETWORK and "://" not in address:
-        # an address whose "rtsp://" was forgotten
-        return "..." if kind not in BACKENDS and "@" in address else identity
-    from loco_tools.capture.cameras.stream import without_secrets
+    match _parse(identity):
+        case PlugIn() as plug_in:
+            return f"{plug_in.name}:..." if "@" in plug_in.address else identity
+        case (kind, address) if kind in NETWORK or "://" in address:
+            from loco_tools.capture.cameras.stream import without_secrets
 
-    try:
-        return without_secrets(address)
-    except CaptureError:
-        return f"{kind}://..."
+            try:
+                return without_secrets(address)
+            except CaptureError:
+                return f"{kind}://..."
+        case (kind, _):
+            # An unknown kind with an "@" may be a URL whose "rtsp://" was forgotten.
+            return "..." if kind not in CAMERAS and "@" in identity else identity
 
 
-def _kind_and_address(identity: str) -> tuple[str, str]:
-    """A URL is its own address; `opencv:URL` is the URL."""
+def _parse(identity: str) -> PlugIn | tuple[str, str]:
+    """A plug-in, or the kind and the address; a URL is its own address, `opencv:URL` is the URL."""
     kind, _, address = identity.partition(":")
     if kind == "opencv" and "://" in address:
-        return _kind_and_address(address)
+        return _parse(address)
+    if kind not in CAMERAS and (plug_in := parse_plug_in(identity)):
+        return plug_in
     return kind, identity if address.startswith("//") else address
 
 
-def _resolve(place: str) -> Callable[..., Any]:
-    """The class or function at "module:name" or "module:Class.name"."""
+def _import(place: str) -> Any:
     module, _, name = place.partition(":")
-    found: Any = importlib.import_module(module)
-    for step in name.split("."):
-        found = getattr(found, step)
-    made: Callable[..., Any] = found
-    return made
+    return getattr(importlib.import_module(module), name)

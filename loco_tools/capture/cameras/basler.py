@@ -1,6 +1,6 @@
-"""Basler cameras through pylon: `basler`, or `basler:SERIAL` when several are connected.
+"""Basler cameras through pylon: `basler`, or `basler:SERIAL` if several are connected.
 
-Needs the extra "basler". Reference: pylon C++ and .NET API documentation, "Instant Camera".
+This needs the extra "basler". Reference: pylon C++ and .NET API documentation, "Instant Camera".
 """
 
 from collections.abc import Iterator
@@ -19,38 +19,28 @@ from loco_tools.capture.cameras.machine_vision import (
 from loco_tools.datasets.images import Pixels
 from loco_tools.errors import CaptureError, did_you_mean
 
-_EMULATED = "This is pylon's camera emulator: what it gives are no photographs"
+_EMULATED = "This is pylon's camera emulator: its frames are not photographs"
 
 
 class BaslerCamera(MachineVisionCamera):
     """A Basler camera (GigE, USB or emulated).
 
     Args:
-        address: serial number; "" for the only camera connected.
-        plan: whose settings the camera takes; None leaves them as they are.
+        address: serial number; "" for the only connected camera.
+        plan: has the settings that the camera takes; None leaves them as they are.
     """
 
     kind = "basler"
     _device: Any = None
 
-    @staticmethod
-    def discover() -> list[str]:
-        """What `--camera` takes for each camera connected, sorted by serial number.
-
-        Raises:
-            MissingExtraError: pypylon is not installed.
-            CaptureError: pylon cannot look for cameras.
-        """
-        return [f"basler:{serial}" for serial in sorted(_devices())]
-
     @property
     def device(self) -> Any:
-        """The `pylon.InstantCamera` while connected, None otherwise: for what no plan can set."""
+        """The connected `pylon.InstantCamera` or None, for settings that a plan does not have."""
         return self._device
 
-    def _open(self, address: str) -> tuple[str, Features]:
-        serial, info = _chosen(address)
-        identity = f"basler:{serial}"
+    def _open(self) -> Features:
+        self._address, info = _choose_device(self._address)
+        self.identity = f"basler:{self._address}"
         self.caution = _EMULATED if info.GetDeviceClass() == "BaslerCamEmu" else None
         from pypylon import genicam, pylon
 
@@ -59,18 +49,24 @@ class BaslerCamera(MachineVisionCamera):
             self._device.Open()
         except genicam.GenericException as error:
             raise CaptureError(
-                f"camera {identity} cannot be opened: {_first_line(error)}; next step: close the "
-                "program that holds it, such as the pylon Viewer, or check its network address"
+                f"camera {self.identity} cannot be opened: {_first_line(error)}; next step: close "
+                "the program that uses it, such as the pylon Viewer, or check its network address"
             ) from error
-        return identity, PylonFeatures(self._device)
+        return PylonFeatures(self._device)
 
     def _grab(self) -> Pixels:
-        from pypylon import genicam
+        from pypylon import genicam, pylon
 
         try:
             # Exposed after the call: GrabOne starts the acquisition, takes a frame and stops it.
             with self._device.GrabOne(round(self.timeout_s * 1000)) as result:
-                return _rgb(result)
+                if not result.GrabSucceeded():
+                    raise IncompleteFrameError(
+                        f"{result.GetErrorDescription()} (code {result.GetErrorCode():#x})"
+                    )
+                converter = pylon.ImageFormatConverter()
+                converter.OutputPixelFormat = pylon.PixelType_RGB8packed
+                return np.array(converter.Convert(result).GetArray(), dtype=np.uint8)
         except genicam.TimeoutException as error:
             self._raise_if_lost(error)
             raise CaptureError(
@@ -81,7 +77,7 @@ class BaslerCamera(MachineVisionCamera):
             self._raise_if_lost(error)
             raise CaptureError(
                 f"camera {self.identity} gave no frame: {_first_line(error)}; next step: check its "
-                "cable, then start again: the session goes on where it stopped"
+                "cable, then start again: the session continues where it stopped"
             ) from error
 
     def _raise_if_lost(self, error: Exception) -> None:
@@ -94,7 +90,7 @@ class BaslerCamera(MachineVisionCamera):
     def _release(self) -> None:
         device, self._device = self._device, None
         if device is not None:
-            # Also right for a device that has been unplugged.
+            # This also works for a device that has been unplugged.
             device.DestroyDevice()
 
 
@@ -108,7 +104,7 @@ class PylonFeatures:
         """See `Features.value`."""
         from pypylon import genicam
 
-        with _explained(name):
+        with _explain_sdk_errors(name):
             node = self._nodes.GetNode(name)
             read: Value | None = node.GetValue() if genicam.IsReadable(node) else None
             return read
@@ -117,14 +113,14 @@ class PylonFeatures:
         """See `Features.writable`."""
         from pypylon import genicam
 
-        with _explained(name):
+        with _explain_sdk_errors(name):
             return bool(genicam.IsWritable(self._nodes.GetNode(name)))
 
     def write(self, name: str, value: Value) -> None:
         """See `Features.write`."""
         from pypylon import genicam
 
-        with _explained(name):
+        with _explain_sdk_errors(name):
             node = self._nodes.GetNode(name)
             node.SetValue(int(value) if isinstance(node, genicam.IInteger) else value)
 
@@ -132,7 +128,7 @@ class PylonFeatures:
         """See `Features.limits`."""
         from pypylon import genicam
 
-        with _explained(name):
+        with _explain_sdk_errors(name):
             node = self._nodes.GetNode(name)
             stepped = isinstance(node, genicam.IInteger) or node.HasInc()
             return Limits(node.GetMin(), node.GetMax(), node.GetInc() if stepped else None)
@@ -141,13 +137,14 @@ class PylonFeatures:
         """See `Features.choices`."""
         from pypylon import genicam
 
-        with _explained(name):
+        with _explain_sdk_errors(name):
             node = self._nodes.GetNode(name)
             return tuple(node.GetSettableValues()) if genicam.IsWritable(node) else ()
 
 
 @contextmanager
-def _explained(name: str) -> Iterator[None]:
+def _explain_sdk_errors(name: str) -> Iterator[None]:
+    """Raise an error of the SDK as a CaptureError that names the feature."""
     from pypylon import genicam
 
     try:
@@ -156,54 +153,52 @@ def _explained(name: str) -> Iterator[None]:
         raise CaptureError(f"{name}: {_first_line(error)}") from error
 
 
-def _devices() -> dict[str, Any]:
-    """What is connected, by serial number."""
+def discover() -> list[str]:
+    """The connected cameras as `--camera` takes them, sorted by serial number.
+
+    Raises:
+        MissingExtraError: pypylon is not installed.
+        CaptureError: pylon cannot search for cameras.
+    """
+    return [f"basler:{serial}" for serial in sorted(_connected_devices())]
+
+
+def _connected_devices() -> dict[str, Any]:
+    """The device information of every connected camera by its serial number."""
     extras.require("a Basler camera", "basler")
     from pypylon import genicam, pylon
 
     try:
-        found = pylon.TlFactory.GetInstance().EnumerateDevices()
+        devices = pylon.TlFactory.GetInstance().EnumerateDevices()
     except genicam.GenericException as error:
-        raise CaptureError(f"pylon cannot look for cameras: {_first_line(error)}") from error
-    return {device.GetSerialNumber(): device for device in found}
+        raise CaptureError(f"pylon cannot search for cameras: {_first_line(error)}") from error
+    return {device.GetSerialNumber(): device for device in devices}
 
 
-def _chosen(serial: str) -> tuple[str, Any]:
-    found = _devices()
-    if not found:
+def _choose_device(serial: str) -> tuple[str, Any]:
+    """Serial number and device information of the camera with that number, or of the only one."""
+    devices = _connected_devices()
+    if not devices:
         wanted = f"camera basler:{serial}" if serial else "a Basler camera"
         raise CaptureError(
             f"expected {wanted}, got none connected; next step: check its cable and power, then "
             "loco-tools cameras"
         )
-    if not serial and len(found) > 1:
-        listed = ", ".join(f"basler:{name}" for name in sorted(found))
+    if not serial and len(devices) > 1:
+        listed = ", ".join(f"basler:{name}" for name in sorted(devices))
         raise CaptureError(
-            f'camera "basler": expected one Basler camera, got {len(found)}; next step: name one '
+            f'camera "basler": expected one Basler camera, got {len(devices)}; next step: give one '
             f"of {listed}"
         )
-    if serial and serial not in found:
+    if serial and serial not in devices:
         raise CaptureError(
-            f"camera basler:{serial} is not connected; {did_you_mean(serial, found)}; next step: "
+            f"camera basler:{serial} is not connected; {did_you_mean(serial, devices)}; next step: "
             "check its cable and power"
         )
-    chosen = serial or next(iter(found))
-    return chosen, found[chosen]
-
-
-def _rgb(result: Any) -> Pixels:
-    """(H, W, 3) uint8 RGB of a grab result, whatever pixel format it has."""
-    from pypylon import pylon
-
-    if not result.GrabSucceeded():
-        raise IncompleteFrameError(
-            f"{result.GetErrorDescription()} (code {result.GetErrorCode():#x})"
-        )
-    converter = pylon.ImageFormatConverter()
-    converter.OutputPixelFormat = pylon.PixelType_RGB8packed
-    return np.array(converter.Convert(result).GetArray(), dtype=np.uint8)
+    chosen = serial or next(iter(devices))
+    return chosen, devices[chosen]
 
 
 def _first_line(error: Exception) -> str:
-    """An SDK's message without its place in the SDK's source."""
+    """The message of an SDK without the position in the SDK's source code."""
     return str(error).split(" : ")[0].split("\n")[0].strip().rstrip(".")

@@ -1,4 +1,4 @@
-"""What every camera does for a capture session."""
+"""The interface of every camera that a capture session can use."""
 
 import abc
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _ABSOLUTE = {
 
 @dataclass(frozen=True)
 class TrueDefect:
-    """A defect that a simulated camera knows to be in its frame: name and (H, W) bool mask."""
+    """A defect that is visible in a simulated frame: its name and its (H, W) bool mask."""
 
     name: str
     mask: npt.NDArray[np.bool_]
@@ -35,7 +35,7 @@ class TrueDefect:
 
 @dataclass(frozen=True)
 class Frame:
-    """One photograph: (H, W, 3) uint8 RGB, and the truth when it is simulated."""
+    """One photograph: (H, W, 3) uint8 RGB, and the ground truth if it is simulated."""
 
     image: Pixels
     truth: tuple[TrueDefect, ...] = ()
@@ -44,16 +44,18 @@ class Frame:
 class Camera(abc.ABC):
     """A camera, used as a context manager: entering connects, leaving releases the device.
 
-    A backend is built from its address, what follows the kind in the string that `--camera` takes,
-    and a plan; the constructor touches no device. `connect` claims it, applies the settings of the
-    plan, reads them back and refuses on a mismatch; on any failure it releases the device before
-    it raises, so that another try can work. Without a plan the device's settings are left as they
-    are: this is how `loco-tools cameras` looks at a camera.
+    The constructor takes an address (the part of `--camera` behind the kind) and a plan, and does
+    not touch the device. `connect` claims the device, applies the settings of the plan, reads them
+    back and raises an error on a mismatch. If it fails, it releases the device first, so that
+    another try can succeed. Without a plan the device keeps its settings; `loco-tools cameras`
+    looks at cameras in this way.
 
-    `identity` is known after `connect`, is stable over replugging and restarts, and is the string
-    that `--camera` takes; a session goes on only with the camera that it began with. It never
-    holds a password. `caution` says in words what this identity cannot tell apart, if anything.
-    `simulated` frames are marked as such in every record.
+    Attributes:
+        identity: the string that `--camera` takes for exactly this device. It is complete after
+            `connect`, does not change when the device is replugged or restarted, and never holds
+            a password. A session continues only with the camera that it began with.
+        caution: a sentence on what the identity cannot distinguish, if anything.
+        simulated: whether the frames are rendered; every record then says so.
     """
 
     identity: str
@@ -65,18 +67,21 @@ class Camera(abc.ABC):
         """Claim the device and bring it to the plan's settings; blocks a few seconds at most.
 
         Raises:
-            CaptureError: no such camera, it is in use, its identity is ambiguous, or it does not
-                take a setting. The device is released.
+            CaptureError: there is no such camera, it is in use, its identity is ambiguous, or it
+                does not take a setting. The device is released then.
         """
 
     @abc.abstractmethod
     def frame(self, shot: PlannedShot) -> Frame:
         """Take one photograph; blocks until it is exposed and read out.
 
-        The frame is exposed after the call began: frames that a driver holds in its buffers are
-        thrown away. A lost device is reconnected a bounded number of times; it has to have the
-        same identity and settings as before. The shot says what the operator has put in front of
-        the camera; only a simulated camera and a replay make use of it.
+        The exposure begins after the call: frames in the buffers of a driver are discarded. A lost
+        device is reconnected a limited number of times and must come back with the same identity
+        and settings.
+
+        Args:
+            shot: what the operator has put in front of the camera; only simulated cameras and
+                replays use it.
 
         Raises:
             CaptureError: no frame came within the time limit, or the device is lost for good.
@@ -88,13 +93,13 @@ class Camera(abc.ABC):
 
     @abc.abstractmethod
     def settings(self) -> Settings:
-        """The settings in effect, read back from the device.
+        """The settings in effect, read back from the device, with `width_px` and `height_px`.
 
-        A setting that the device does not let anyone control is absent: a stream has no exposure.
+        A setting that the device does not offer is absent: a stream has no exposure.
         """
 
     def px_per_mm(self, view: str) -> float | None:
-        """Scale in the part's plane for a view, known by construction; None for real cameras."""
+        """Pixels per mm in the part's plane for a view; None unless the camera is simulated."""
         del view
         return None
 
@@ -111,53 +116,53 @@ class Camera(abc.ABC):
 
 
 def differences(requested: Settings, actual: Settings) -> list[str]:
-    """What differs between two sets of settings beyond what rounding by the device explains.
+    """The settings that differ by more than the device's rounding explains.
 
     Exposure and colour temperature may differ by 2 %, gain by 0.1 dB, white balance ratios by
-    0.02; all else has to be equal. A setting that `actual` lacks is no difference.
+    0.02; every other setting has to be equal. A setting that `actual` lacks is not compared.
 
     >>> differences({"exposure_us": 12000.0}, {"exposure_us": 8000.0})
     ['exposure_us: expected 12000.0, got 8000.0']
     """
-    return [
-        f"{name}: expected {wanted}, got {actual[name]}"
-        for name, wanted in requested.items()
-        if name in actual and not _same(name, wanted, actual[name])
-    ]
-
-
-def _same(name: str, wanted: float | str, got: float | str) -> bool:
-    if isinstance(wanted, str) or isinstance(got, str):
-        return wanted == got
-    return abs(got - wanted) <= _ABSOLUTE.get(name, _RELATIVE.get(name, 0.0) * abs(wanted))
+    different = []
+    for name, expected in requested.items():
+        got = actual.get(name, expected)
+        if isinstance(expected, str) or isinstance(got, str):
+            is_same = expected == got
+        else:
+            tolerance = _ABSOLUTE.get(name, _RELATIVE.get(name, 0.0) * abs(expected))
+            is_same = abs(got - expected) <= tolerance
+        if not is_same:
+            different.append(f"{name}: expected {expected}, got {got}")
+    return different
 
 
 def refuse_mismatch(
     identity: str, requested: Settings, actual: Settings, *, replayed: bool = False
 ) -> None:
-    """Check that a device took its settings, or that a file that is replayed has them.
+    """Check that a device took its settings, or that a replayed file has them.
 
     Raises:
-        CaptureError: it did not.
+        CaptureError: a setting differs.
     """
-    found = differences(requested, actual)
-    if found and replayed:
+    mismatches = "; ".join(differences(requested, actual))
+    if mismatches and replayed:
         raise CaptureError(
-            f"{identity} is not as the plan wants it: {'; '.join(found)}; next step: replay what "
-            "was taken with this plan, with --demo or --full if it was taken so"
+            f"{identity} does not have the settings of the plan: {mismatches}; next step: replay "
+            "images that were taken with this plan, with --demo or --full if they were taken so"
         )
-    if found:
+    if mismatches:
         raise CaptureError(
-            f"camera {identity} did not take its settings: {'; '.join(found)}; next step: give the "
-            "plan values that the camera has, or switch off its automatic modes"
+            f"camera {identity} did not take its settings: {mismatches}; next step: use values in "
+            "the plan that the camera offers, or switch off its automatic modes"
         )
 
 
-def connected(device: Device | None, identity: str) -> Device:
-    """What a backend holds while it is connected.
+def require_connected(device: Device | None, identity: str) -> Device:
+    """The device that a camera holds while it is connected.
 
     Raises:
-        CaptureError: it holds nothing, because it is not connected.
+        CaptureError: it holds none, because it is not connected.
     """
     if device is None:
         raise CaptureError(

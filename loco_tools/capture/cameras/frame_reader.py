@@ -1,4 +1,4 @@
-"""Reading a live capture on a thread of its own, so that its buffers never hold old frames."""
+"""Reading a live capture on a separate thread, so that its buffers never hold old frames."""
 
 import threading
 import time
@@ -21,18 +21,18 @@ class _Request:
     not_before_s: float
     answer: Future[Any]
 
-    def ripe(self, now_s: float) -> bool:
+    def is_due(self, now_s: float) -> bool:
         return self.frames_left == 0 and now_s >= self.not_before_s
 
 
 class FrameReader:
-    """Grabs frames as they come and throws them away, but for those that somebody asks for.
+    """Grabs every frame of a capture and discards it, unless a request is due.
 
-    The capture belongs to the thread: it alone touches it, and it releases it when it ends. A
-    driver that hangs therefore hangs the thread and not its user, whose request runs out of time.
+    Only the reader's thread uses the capture, and it releases the capture when it ends. A driver
+    that hangs therefore blocks that thread alone; the caller's request ends with its timeout.
 
     Args:
-        capture: open; from now on used by the reader alone.
+        capture: open; from now on used by the reader only.
         name: of the camera, for messages.
     """
 
@@ -54,16 +54,19 @@ class FrameReader:
         discard: int = 0,
         settle_s: float = 0.0,
     ) -> Answer:
-        """Run `job` on the capture right after it has grabbed a frame; blocks for its answer.
+        """Run `job` on the capture right after a frame was grabbed; blocks until it has returned.
 
         Args:
             job: reads the grabbed frame or a property.
-            timeout_s: how long to wait, `settle_s` included.
-            discard: how many frames to let pass before.
-            settle_s: for how long, besides, to let frames pass.
+            timeout_s: how long to wait, including `settle_s`.
+            discard: number of frames to discard first.
+            settle_s: in addition, frames are discarded for this long.
+
+        Returns:
+            The result of `job`.
 
         Raises:
-            CaptureError: no such frame came in time, or the device is lost.
+            CaptureError: no frame came in time, or the device is lost.
         """
         answer: Future[Answer] = Future()
         request = _Request(job, discard, time.monotonic() + settle_s, answer)
@@ -85,6 +88,7 @@ class FrameReader:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
+        """Grab frames and serve requests until the reader is closed or the device is lost."""
         fault = CaptureError(f"camera {self._name} was closed")
         try:
             while not self._stop.is_set():
@@ -93,35 +97,29 @@ class FrameReader:
                         f"camera {self._name} stopped giving frames; next step: check its cable or "
                         "its network, and its power"
                     )
-                for request in self._due():
-                    self._serve(request)
+                for request in self._take_due_requests():
+                    try:
+                        request.answer.set_result(request.job(self._capture))
+                    except cv2.error as error:
+                        request.answer.set_exception(CaptureError(str(error)))
+                    except Exception as error:  # It goes to the caller; the frames continue.
+                        request.answer.set_exception(error)
         except (CaptureError, cv2.error) as error:
             fault = CaptureError(str(error))
         finally:
             self._capture.release()
-            self._end(fault)
+            with self._lock:
+                self._fault = fault
+                unanswered, self._requests = self._requests, []
+            for request in unanswered:
+                request.answer.set_exception(fault)
 
-    def _due(self) -> list[_Request]:
-        """The requests that the frame just grabbed answers; they are taken off the list."""
+    def _take_due_requests(self) -> list[_Request]:
+        """Remove and return the requests that the frame just grabbed answers."""
         now_s = time.monotonic()
         with self._lock:
-            due = [request for request in self._requests if request.ripe(now_s)]
+            due = [request for request in self._requests if request.is_due(now_s)]
             self._requests = [request for request in self._requests if request not in due]
             for request in self._requests:
                 request.frames_left = max(0, request.frames_left - 1)
         return due
-
-    def _serve(self, request: _Request) -> None:
-        try:
-            request.answer.set_result(request.job(self._capture))
-        except cv2.error as error:
-            request.answer.set_exception(CaptureError(str(error)))
-        except Exception as error:  # of the job: it is its asker's to see, and frames go on
-            request.answer.set_exception(error)
-
-    def _end(self, fault: CaptureError) -> None:
-        with self._lock:
-            self._fault = fault
-            unanswered, self._requests = self._requests, []
-        for request in unanswered:
-            request.answer.set_exception(fault)

@@ -1,15 +1,15 @@
-"""Any GenICam camera through the GenTL producer of its vendor, by harvesters.
+"""Any GenICam camera, through the GenTL producer of its vendor and the package harvesters.
 
     genicam                    the only camera of the producers on GENICAM_GENTL64_PATH
     genicam:NAME               one of them: its serial number, or VENDOR-MODEL-SERIAL
     genicam:FILE.cti           the only camera of that producer
     genicam:FILE.cti#NAME      one of them
 
-The identity is `genicam:VENDOR-MODEL-SERIAL`: it does not change with the place of the producer.
-Frames with 8 bits per channel are taken (Mono8, RGB8, BGR8, RGBa8, BGRa8, BayerXX8); packed ones
-and those with more bits are refused.
+The identity is `genicam:VENDOR-MODEL-SERIAL`; it does not depend on the path of the producer.
+Pixel formats with 8 bits per channel are supported (Mono8, RGB8, BGR8, RGBa8, BGRa8, BayerXX8);
+packed formats and those with more bits are refused.
 
-Needs the extra "genicam". Reference: EMVA, GenICam GenTL 1.6 and Pixel Format Naming Convention.
+This needs the extra "genicam". References: EMVA, GenICam GenTL 1.6; Pixel Format Naming Convention.
 """
 
 import os
@@ -37,7 +37,7 @@ from loco_tools.errors import CaptureError, did_you_mean
 PATH_VARIABLE = "GENICAM_GENTL64_PATH"
 """Environment variable of the GenTL standard: folders with producers (*.cti)."""
 
-# OpenCV's COLOR_BayerBG... count from the second row; the names with four letters are PFNC's.
+# OpenCV's COLOR_BayerBG... count from the second row; its names with four letters follow PFNC.
 _TO_RGB = {
     "Mono8": (1, cv2.COLOR_GRAY2RGB),
     "RGB8": (3, None),
@@ -56,60 +56,44 @@ class GenicamCamera(MachineVisionCamera):
     """A camera of any vendor whose GenTL producer is installed.
 
     Args:
-        address: what follows `genicam:`, see this module; "" for the only camera.
-        plan: whose settings the camera takes; None leaves them as they are.
+        address: the part behind `genicam:`, see this module; "" for the only camera.
+        plan: has the settings that the camera takes; None leaves them as they are.
     """
 
     kind = "genicam"
     _harvester: Any = None
     _acquirer: Any = None
 
-    @staticmethod
-    def discover() -> list[str]:
-        """What `--camera` takes for each camera of the producers on GENICAM_GENTL64_PATH, sorted.
-
-        Raises:
-            MissingExtraError: harvesters or genicam is not installed.
-            CaptureError: no producer there can be loaded.
-        """
+    def _open(self) -> Features:
         extras.require("a GenICam camera", "genicam")
-        files = producers()
-        if not files:
-            return []
-        harvester, _ = _harvest(files)
+        files, wanted = _split_address(self._address)
+        self._harvester, producer_names = _load_producers(files)
+        name, info = _choose_device(_list_devices(self._harvester), wanted, producer_names)
+        self.identity = f"genicam:{name}"
+        # A producer that was given by its file need not be on the path.
+        file = self._address.partition("#")[0]
+        self._address = f"{file}#{name}" if _is_producer(file) else name
         try:
-            return [f"genicam:{name}" for name in sorted(_cameras(harvester))]
-        finally:
-            harvester.reset()
-
-    def _open(self, address: str) -> tuple[str, Features]:
-        extras.require("a GenICam camera", "genicam")
-        files, wanted = _parse(address)
-        self._harvester, seen_by = _harvest(files)
-        name, info = _chosen(_cameras(self._harvester), wanted, seen_by)
-        identity = f"genicam:{name}"
-        try:
-            with _own_interrupt():
+            with _keep_interrupt_handler():
                 self._acquirer = self._harvester.create(info)
-            return identity, GenApiFeatures(self._acquirer.remote_device.node_map)
+            return GenApiFeatures(self._acquirer.remote_device.node_map)
         except _sdk_errors() as error:
             raise CaptureError(
-                f"camera {identity} cannot be opened: {_first_line(error)}; next step: close the "
-                "program that holds it"
+                f"camera {self.identity} cannot be opened: {_first_line(error)}; next step: close "
+                "the program that uses it"
             ) from error
-
-    def _wanted(self) -> str:
-        # A producer that was named need not be on the path.
-        file = self._address.partition("#")[0]
-        wanted = super()._wanted()
-        return f"{file}#{wanted}" if self._began_with and _is_producer(file) else wanted
 
     def _grab(self) -> Pixels:
         try:
             # Exposed after the call: no buffer is queued before the acquisition starts.
             self._acquirer.start()
             try:
-                return self._fetch()
+                began = time.monotonic()
+                buffer = self._acquirer.try_fetch(timeout=self.timeout_s)
+                waited_s = time.monotonic() - began
+                if buffer is not None:
+                    with buffer:
+                        return rgb(buffer.payload)
             finally:
                 self._acquirer.stop()
         except _sdk_errors() as error:
@@ -118,15 +102,9 @@ class GenicamCamera(MachineVisionCamera):
                 "cable and power"
             ) from error
 
-    def _fetch(self) -> Pixels:
-        began = time.monotonic()
-        buffer = self._acquirer.try_fetch(timeout=self.timeout_s)
-        if buffer is not None:
-            with buffer:
-                return rgb(buffer.payload)
-        if time.monotonic() - began < self.timeout_s:
+        if waited_s < self.timeout_s:
             raise IncompleteFrameError("the producer marked it incomplete")
-        # GenTL has no sure sign of a pulled cable: silence is taken for one.
+        # GenTL has no reliable sign of an unplugged cable, so a timeout counts as one.
         raise DeviceLostError(
             f"camera {self.identity}: expected a frame within {self.timeout_s:g} s, got "
             "none; next step: check its cable and power"
@@ -137,7 +115,7 @@ class GenicamCamera(MachineVisionCamera):
         harvester, self._harvester = self._harvester, None
         if harvester is None:
             return
-        # A device that is gone cannot be told to stop; the producer is let go nevertheless.
+        # A lost device cannot be stopped; the producer is released anyway.
         with suppress(*_sdk_errors()):
             if acquirer is not None:
                 acquirer.destroy()
@@ -154,21 +132,21 @@ class GenApiFeatures:
 
     def value(self, name: str) -> Value | None:
         """See `Features.value`."""
-        with _explained(name):
+        with _explain_sdk_errors(name):
             node = self._node(name, "RO", "RW")
             read: Value | None = None if node is None else node.value
             return read
 
     def writable(self, name: str) -> bool:
         """See `Features.writable`."""
-        with _explained(name):
+        with _explain_sdk_errors(name):
             return self._node(name, "WO", "RW") is not None
 
     def write(self, name: str, value: Value) -> None:
         """See `Features.write`."""
         from genicam import genapi
 
-        with _explained(name):
+        with _explain_sdk_errors(name):
             node = self._nodes.get_node(name)
             whole = isinstance(node, genapi.IInteger)
             node.value = int(value) if whole else value
@@ -177,14 +155,14 @@ class GenApiFeatures:
         """See `Features.limits`."""
         from genicam import genapi
 
-        with _explained(name):
+        with _explain_sdk_errors(name):
             node = self._nodes.get_node(name)
             stepped = isinstance(node, genapi.IInteger) or node.has_inc()
             return Limits(node.min, node.max, node.inc if stepped else None)
 
     def choices(self, name: str) -> tuple[str, ...]:
         """See `Features.choices`."""
-        with _explained(name):
+        with _explain_sdk_errors(name):
             node = self._node(name, "RW")
             return () if node is None else tuple(node.symbolics)
 
@@ -205,8 +183,26 @@ def producers() -> list[Path]:
     return [file for folder in folders if folder for file in sorted(Path(folder).glob("*.cti"))]
 
 
-def _parse(address: str) -> tuple[list[Path], str]:
-    """The producers to ask, and the camera's name ("" for the only one)."""
+def discover() -> list[str]:
+    """The cameras of the producers on GENICAM_GENTL64_PATH as `--camera` takes them, sorted.
+
+    Raises:
+        MissingExtraError: harvesters or genicam is not installed.
+        CaptureError: no producer there can be loaded.
+    """
+    extras.require("a GenICam camera", "genicam")
+    files = producers()
+    if not files:
+        return []
+    harvester, _ = _load_producers(files)
+    try:
+        return [f"genicam:{name}" for name in sorted(_list_devices(harvester))]
+    finally:
+        harvester.reset()
+
+
+def _split_address(address: str) -> tuple[list[Path], str]:
+    """The producers to load, and the name of the camera ("" for the only one)."""
     file, _, name = address.partition("#")
     if _is_producer(file):
         if not Path(file).is_file():
@@ -214,31 +210,31 @@ def _parse(address: str) -> tuple[list[Path], str]:
                 f"camera genicam:{address}: expected a GenTL producer at {file}, found none; "
                 "next step: install the producer of the camera's vendor"
             )
-        # A bare file name would be looked for where libraries are, not in the current folder.
+        # A mere file name would be searched for where libraries are, not in the current folder.
         return [Path(file).absolute()], name
-    found = producers()
-    if not found:
+    files = producers()
+    if not files:
         raise CaptureError(
             f'camera "genicam{":" if address else ""}{address}": expected a GenTL producer (*.cti) '
             f"in a folder of {PATH_VARIABLE}, found none; next step: install the producer of the "
             "camera's vendor and set that variable, or name the file: genicam:FILE.cti"
         )
-    return found, address
+    return files, address
 
 
 def _is_producer(text: str) -> bool:
     return text.lower().endswith(".cti")
 
 
-def _harvest(files: Sequence[Path]) -> tuple[Any, str]:
-    """A harvester that knows the cameras of every producer that can be loaded.
+def _load_producers(files: Sequence[Path]) -> tuple[Any, str]:
+    """A harvester that lists the cameras of every producer that can be loaded.
 
-    Each connection has one of its own; a producer serves one of them at a time.
+    Each connection has its own harvester; a producer serves one of them at a time.
 
     Returns:
-        It, and in words which producers were asked and why others were not.
+        The harvester, and a text with the loaded producers and the faults of the others.
     """
-    faults = {file: _fault_of(file) for file in files}
+    faults = {file: _find_fault(file) for file in files}
     broken = "; ".join(f"{file}: {fault}" for file, fault in faults.items() if fault)
     loaded = [file for file, fault in faults.items() if not fault]
     if not loaded:
@@ -252,12 +248,12 @@ def _harvest(files: Sequence[Path]) -> tuple[Any, str]:
     for file in loaded:
         harvester.add_file(str(file))
     harvester.update()
-    asked = ", ".join(file.name for file in loaded)
-    return harvester, f"{asked} (not loaded: {broken})" if broken else asked
+    names = ", ".join(file.name for file in loaded)
+    return harvester, f"{names} (not loaded: {broken})" if broken else names
 
 
-def _fault_of(file: Path) -> str | None:
-    """Why a producer cannot be loaded; harvesters would leave it out without a word."""
+def _find_fault(file: Path) -> str | None:
+    """Why a producer cannot be loaded; harvesters would skip it silently."""
     from genicam import gentl
 
     producer = gentl.GenTLProducer.create_producer()
@@ -269,40 +265,46 @@ def _fault_of(file: Path) -> str | None:
     return None
 
 
-def _cameras(harvester: Any) -> dict[str, Any]:
-    """What the producers see, by name; a camera that two of them see counts once."""
-    found: dict[str, Any] = {}
+def _list_devices(harvester: Any) -> dict[str, Any]:
+    """The devices of all producers by name; a device that two producers list counts once."""
+    devices: dict[str, Any] = {}
     for info in harvester.device_info_list:
         known = info.property_dict
         words = (known["vendor"], known["model"], known["serial_number"] or known["id_"])
         name = "-".join("_".join(str(word).split()) for word in words if word)
-        found.setdefault(name, info)
-    return found
+        devices.setdefault(name, info)
+    return devices
 
 
-def _chosen(found: dict[str, Any], wanted: str, seen_by: str) -> tuple[str, Any]:
+def _choose_device(devices: dict[str, Any], wanted: str, producer_names: str) -> tuple[str, Any]:
+    """Name and information of the device with that name or serial number, or of the only one."""
     matching = {
         name: info
-        for name, info in found.items()
+        for name, info in devices.items()
         if wanted in ("", name, info.property_dict["serial_number"])
     }
     asked = f'camera "genicam{":" if wanted else ""}{wanted}"'
     if not matching:
         raise CaptureError(
-            f"{asked}: not seen by {seen_by}; {did_you_mean(wanted, found)}; next step: "
+            f"{asked}: not found by {producer_names}; {did_you_mean(wanted, devices)}; next step: "
             "check its cable and power"
         )
     if len(matching) > 1:
         listed = ", ".join(f"genicam:{name}" for name in sorted(matching))
         raise CaptureError(
-            f"{asked}: expected one camera, got {len(matching)} seen by {seen_by}; next step: name "
-            f"one of {listed}"
+            f"{asked}: expected one camera, got {len(matching)} found by {producer_names}; next "
+            f"step: give one of {listed}"
         )
     return next(iter(matching.items()))
 
 
 def rgb(payload: Any) -> Pixels:
-    """(H, W, 3) uint8 RGB copy of a payload's first image."""
+    """Copy the first image of a payload to (H, W, 3) uint8 RGB.
+
+    Raises:
+        IncompleteFrameError: the payload holds no image.
+        CaptureError: its pixel format is not supported.
+    """
     if not payload or not payload.components:
         raise IncompleteFrameError("it held no image")
     image = payload.components[0]
@@ -320,8 +322,8 @@ def rgb(payload: Any) -> Pixels:
 
 
 @contextmanager
-def _own_interrupt() -> Iterator[None]:
-    """Keep Ctrl-C as it is: harvesters takes the signal over and lets the program run on."""
+def _keep_interrupt_handler() -> Iterator[None]:
+    """Restore the handler of Ctrl-C: that of harvesters does not end the program."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -333,7 +335,8 @@ def _own_interrupt() -> Iterator[None]:
 
 
 @contextmanager
-def _explained(name: str) -> Iterator[None]:
+def _explain_sdk_errors(name: str) -> Iterator[None]:
+    """Raise an error of the SDK as a CaptureError that names the feature."""
     try:
         yield
     except _sdk_errors() as error:
@@ -347,5 +350,5 @@ def _sdk_errors() -> tuple[type[Exception], ...]:
 
 
 def _first_line(error: Exception) -> str:
-    """An SDK's message without its place in the SDK's source."""
+    """The message of an SDK without the position in the SDK's source code."""
     return str(error).split(" : ")[0].split(" (Message")[0].strip().rstrip(".")

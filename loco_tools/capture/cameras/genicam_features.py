@@ -1,8 +1,7 @@
-"""The settings of a camera by its GenICam features, whichever SDK reaches them.
+"""The settings of a camera as GenICam features, independent of the SDK.
 
-Feature names follow the GenICam Standard Features Naming Convention (SFNC); the names that older
-cameras use instead (ExposureTimeAbs, ExposureTimeRaw, GainAbs, GainRaw) come after the present
-ones.
+Feature names follow the GenICam Standard Features Naming Convention (SFNC). The names of older
+cameras (ExposureTimeAbs, ExposureTimeRaw, GainAbs, GainRaw) are tried after the present ones.
 """
 
 import math
@@ -30,13 +29,13 @@ _COLOURS = ("Red", "Green", "Blue")
 
 @dataclass(frozen=True)
 class Limits:
-    """What a number may be; an increment of None is a value without steps."""
+    """The range of a number; an increment of None means a value without steps."""
 
     least: float
     most: float
     increment: float | None
 
-    def hold(self, value: float) -> bool:
+    def contains(self, value: float) -> bool:
         """Whether the value lies between the limits."""
         return self.least <= value <= self.most
 
@@ -55,57 +54,71 @@ class Limits:
 
 
 class Features(Protocol):
-    """The features of a connected camera. Every method raises CaptureError when the SDK fails."""
+    """The features of a connected camera; every method raises CaptureError if the SDK fails."""
 
     def value(self, name: str) -> Value | None:
-        """The value of a feature; None when the camera does not have it or cannot tell it now."""
+        """The value of a feature; None if the camera lacks it or cannot read it at present."""
 
     def writable(self, name: str) -> bool:
-        """Whether the camera has the feature and lets us set it now."""
+        """Whether the camera has the feature and it can be set at present."""
 
     def write(self, name: str, value: Value) -> None:
         """Set a feature."""
 
     def limits(self, name: str) -> Limits:
-        """What a numeric feature may be at present."""
+        """The range of a numeric feature at present."""
 
     def choices(self, name: str) -> tuple[str, ...]:
-        """The values of an enumeration that can be chosen at present; none when it is absent."""
+        """The values of an enumeration that can be chosen at present; empty if it is absent."""
 
 
-def apply_settings(features: Features, wanted: CameraSettings) -> None:
-    """Bring a camera to the settings of a plan: nothing automatic, no trigger, a centred region.
+def apply_settings(features: Features, requested: CameraSettings) -> None:
+    """Bring a camera to the settings of a plan, without automatic modes and triggers.
 
-    A setting that the camera has no feature for is left out.
+    The region is centred on the sensor. A setting without a feature of the camera is skipped.
 
     Raises:
         CaptureError: the camera cannot take a value; the message names the feature and its limits.
     """
     for name, value in _FIXED.items():
-        _bring(features, name, value)
-    _switch_triggers_off(features)
-    if wanted.pixel_format is not None:
-        _bring(features, "PixelFormat", wanted.pixel_format)
-    _set_region(features, wanted)
-    _set_exposure(features, wanted.exposure_us)
-    _set_gain(features, wanted.gain_db)
-    if wanted.white_balance_ratio is not None:
-        _set_white_balance(features, wanted.white_balance_ratio)
+        _choose(features, name, value)
+    if features.value("TriggerMode") is not None:
+        for selector in features.choices("TriggerSelector") or (None,):
+            if selector is not None:
+                features.write("TriggerSelector", selector)
+            _choose(features, "TriggerMode", "Off")
+    if requested.pixel_format is not None:
+        _choose(features, "PixelFormat", requested.pixel_format)
+    _set_region(features, requested)
+    if not _set_first_writable(features, _EXPOSURE_US, requested.exposure_us):
+        raw = requested.exposure_us / _raw_exposure_us(features)
+        _set_number(features, "ExposureTimeRaw", raw)
+    _set_gain(features, requested.gain_db)
+    if requested.white_balance_ratio is not None:
+        known = features.choices("BalanceRatioSelector")
+        for colour, ratio in zip(_COLOURS, requested.white_balance_ratio, strict=True):
+            if colour in known:
+                features.write("BalanceRatioSelector", colour)
+                _set_first_writable(features, _RATIOS, ratio)
 
 
 def read_settings(features: Features) -> Settings:
     """The settings in effect, by the names of `loco_tools.plan.CameraSettings.requested`.
 
-    A camera whose gain has no unit has `gain_raw` instead of `gain_db`. `model` stands among them,
-    so that a session's record tells an emulated camera from a real one.
+    A camera whose gain has no unit has `gain_raw` instead of `gain_db`. `model` is included, so
+    that the record of a session shows whether the camera was an emulated one.
 
     Raises:
         CaptureError: the camera does not answer.
     """
+    exposure_us = _number(_first(features, _EXPOSURE_US))
+    raw = _number(features.value("ExposureTimeRaw"))
+    if exposure_us is None and raw is not None:
+        exposure_us = raw * _raw_exposure_us(features)
     read: dict[str, Value | None] = {
         "width_px": features.value("Width"),
         "height_px": features.value("Height"),
-        "exposure_us": _exposure_us(features),
+        "exposure_us": exposure_us,
         "gain_db": _first(features, _GAIN_DB),
         "pixel_format": features.value("PixelFormat"),
         "model": features.value("DeviceModelName"),
@@ -118,8 +131,8 @@ def read_settings(features: Features) -> Settings:
     return {name: value for name, value in read.items() if value is not None}
 
 
-def _bring(features: Features, name: str, value: str) -> None:
-    """Choose a value of an enumeration, if the camera has it."""
+def _choose(features: Features, name: str, value: str) -> None:
+    """Choose a value of an enumeration, if the camera has the enumeration."""
     present = features.value(name)
     if present is None or present == value:
         return
@@ -129,46 +142,21 @@ def _bring(features: Features, name: str, value: str) -> None:
     features.write(name, value)
 
 
-def _switch_triggers_off(features: Features) -> None:
-    if features.value("TriggerMode") is None:
-        return
-    for selector in features.choices("TriggerSelector") or (None,):
-        if selector is not None:
-            features.write("TriggerSelector", selector)
-        _bring(features, "TriggerMode", "Off")
-
-
-def _set_region(features: Features, wanted: CameraSettings) -> None:
+def _set_region(features: Features, requested: CameraSettings) -> None:
     # A region off the corner would limit how large it may become.
     for offset in ("OffsetX", "OffsetY"):
         if features.writable(offset):
             features.write(offset, features.limits(offset).least)
-    _set_number(features, "Width", wanted.width_px)
-    _set_number(features, "Height", wanted.height_px)
+    _set_number(features, "Width", requested.width_px)
+    _set_number(features, "Height", requested.height_px)
     for offset in ("OffsetX", "OffsetY"):
         if features.writable(offset):
             limits = features.limits(offset)
             features.write(offset, limits.nearest((limits.least + limits.most) / 2))
 
 
-def _set_exposure(features: Features, exposure_us: float) -> None:
-    for name in _EXPOSURE_US:
-        if features.writable(name):
-            _set_number(features, name, exposure_us)
-            return
-    _set_number(features, "ExposureTimeRaw", exposure_us / _raw_exposure_us(features))
-
-
-def _exposure_us(features: Features) -> float | None:
-    exposure = _number(_first(features, _EXPOSURE_US))
-    raw = _number(features.value("ExposureTimeRaw"))
-    if exposure is None and raw is not None:
-        return raw * _raw_exposure_us(features)
-    return exposure
-
-
 def _raw_exposure_us(features: Features) -> float:
-    """What one step of ExposureTimeRaw stands for."""
+    """Microseconds per step of ExposureTimeRaw."""
     return _number(features.value("ExposureTimeBaseAbs")) or 1.0
 
 
@@ -177,38 +165,31 @@ def _set_gain(features: Features, gain_db: float) -> None:
         if whole in features.choices("GainSelector"):
             features.write("GainSelector", whole)
             break
-    for name in _GAIN_DB:
-        if features.writable(name):
-            _set_number(features, name, gain_db)
-            return
-    if features.writable("GainRaw"):
+    if not _set_first_writable(features, _GAIN_DB, gain_db) and features.writable("GainRaw"):
         if gain_db != 0:
             raise CaptureError(
                 f"gain_db: expected 0, got {gain_db:g}: this camera's gain (GainRaw) has no unit, "
-                "0 stands for its least"
+                "and 0 means its lowest gain"
             )
         features.write("GainRaw", features.limits("GainRaw").least)
 
 
-def _set_white_balance(features: Features, ratios: tuple[float, float, float]) -> None:
-    known = features.choices("BalanceRatioSelector")
-    for colour, ratio in zip(_COLOURS, ratios, strict=True):
-        if colour in known:
-            features.write("BalanceRatioSelector", colour)
-            for name in _RATIOS:
-                if features.writable(name):
-                    _set_number(features, name, ratio)
-                    break
-
-
-def _set_number(features: Features, name: str, wanted: float) -> None:
-    """Set a number to the camera's nearest step; how near that has to be, the read-back judges."""
+def _set_number(features: Features, name: str, requested: float) -> None:
+    """Set a number to the camera's nearest step; the settings are compared after reading back."""
     if not features.writable(name):
         return
     limits = features.limits(name)
-    if not limits.hold(wanted):
-        raise CaptureError(f"{name}: expected {limits}, got {wanted:g}")
-    features.write(name, limits.nearest(wanted))
+    if not limits.contains(requested):
+        raise CaptureError(f"{name}: expected {limits}, got {requested:g}")
+    features.write(name, limits.nearest(requested))
+
+
+def _set_first_writable(features: Features, names: tuple[str, ...], value: float) -> bool:
+    """Set the first of the features that the camera lets us set; whether there was one."""
+    name = next((name for name in names if features.writable(name)), None)
+    if name is not None:
+        _set_number(features, name, value)
+    return name is not None
 
 
 def _number(value: Value | None) -> float | None:

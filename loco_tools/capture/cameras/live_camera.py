@@ -1,8 +1,8 @@
-"""What USB cameras and network cameras share: fresh frames, time limits, reconnecting."""
+"""The base class of USB and network cameras: fresh frames, time limits, reconnecting."""
 
 import abc
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import cv2
 
@@ -10,33 +10,36 @@ from loco_tools.capture.cameras.camera import (
     Camera,
     Frame,
     Settings,
-    connected,
     refuse_mismatch,
+    require_connected,
 )
 from loco_tools.capture.cameras.frame_reader import FrameReader
-from loco_tools.capture.cameras.opencv_capture import retrieved
-from loco_tools.capture.cameras.reconnecting import WAITS_S, refuse_other, with_reconnect
+from loco_tools.capture.cameras.opencv_capture import retrieve_rgb
+from loco_tools.capture.cameras.reconnecting import WAITS_S, refuse_changed_camera, with_reconnect
 from loco_tools.datasets.images import Pixels
-from loco_tools.plan import CameraSettings, Plan, PlannedShot
+from loco_tools.plan import Plan, PlannedShot
 
 Answer = TypeVar("Answer")
 
 
 class LiveCamera(Camera):
-    """A camera that sends frames all the time, whether or not somebody looks.
+    """A camera that sends frames all the time.
 
     Attributes:
         timeout_s: how long a frame may take.
-        discard: how many frames pass before the one that counts: those that may have been exposed
-            before it was asked for.
-        settle_s: for how long, besides, frames pass: the unknown delay of coding and network.
-        waits_s: how long to wait before each try to get the device back.
+        discard: number of frames to discard before a photograph, since they may have been exposed
+            before the request.
+        settle_s: in addition, frames are discarded for this long: the unknown delay of video
+            coding and network.
+        waits_s: seconds to wait before each attempt to reconnect the device.
+        fixed_settings: settings that `connect` requires besides those of the plan.
     """
 
     timeout_s = 5.0
     discard = 2
     settle_s = 0.0
     waits_s: tuple[float, ...] = WAITS_S
+    fixed_settings: ClassVar[Settings] = {}
 
     def __init__(self, plan: Plan | None) -> None:
         self._plan = plan
@@ -46,20 +49,17 @@ class LiveCamera(Camera):
 
     @abc.abstractmethod
     def _open(self) -> cv2.VideoCapture:
-        """The device, open and at the plan's settings; sets `identity`; released on a failure."""
+        """Open the device with the plan's settings and set `identity`; on a failure, release it."""
 
     @abc.abstractmethod
     def _read_settings(self, capture: cv2.VideoCapture) -> Settings: ...
 
     def _picture(self, capture: cv2.VideoCapture) -> Pixels:
-        """The frame just grabbed, (H, W, 3) uint8 RGB; raises CaptureError when it is damaged."""
-        return retrieved(capture)
-
-    def _requested(self, wanted: CameraSettings) -> Settings:
-        return wanted.requested()
+        """Decode the grabbed frame to (H, W, 3) uint8 RGB; a damaged one raises CaptureError."""
+        return retrieve_rgb(capture)
 
     def connect(self) -> None:
-        """See `Camera.connect`; returns after the first frame came."""
+        """See `Camera.connect`; returns after the first frame."""
         self._claim()
         self._in_use = True
 
@@ -70,9 +70,10 @@ class LiveCamera(Camera):
         try:
             settings = self._ask(self._read_settings)
             if self._plan:
-                refuse_mismatch(self.identity, self._requested(self._plan.camera), settings)
+                requested = self._plan.camera.requested() | self.fixed_settings
+                refuse_mismatch(self.identity, requested, settings)
             self._began_with = self._began_with or (self.identity, settings)
-            refuse_other(self._began_with, (self.identity, settings))
+            refuse_changed_camera(self._began_with, (self.identity, settings))
         except BaseException:
             self._release()
             raise
@@ -80,10 +81,14 @@ class LiveCamera(Camera):
     def frame(self, shot: PlannedShot) -> Frame:
         """See `Camera.frame`."""
         del shot
-        return Frame(self._ask_again(self._fresh))
+        return Frame(
+            self._ask_again(
+                lambda: self._ask(self._picture, discard=self.discard, settle_s=self.settle_s)
+            )
+        )
 
     def preview(self, shot: PlannedShot) -> Pixels:
-        """See `Camera.preview`: the next frame that comes, which may have been on its way."""
+        """See `Camera.preview`: the next frame, which may have been exposed before the call."""
         del shot
         return self._ask_again(lambda: self._ask(self._picture))
 
@@ -101,9 +106,6 @@ class LiveCamera(Camera):
             self._reader.close(timeout_s=self.timeout_s)
         self._reader = None
 
-    def _fresh(self) -> Pixels:
-        return self._ask(self._picture, discard=self.discard, settle_s=self.settle_s)
-
     def _ask(
         self,
         job: Callable[[cv2.VideoCapture], Answer],
@@ -111,10 +113,10 @@ class LiveCamera(Camera):
         discard: int = 0,
         settle_s: float = 0.0,
     ) -> Answer:
-        reader = connected(self._reader, self.identity)
+        reader = require_connected(self._reader, self.identity)
         return reader.ask(job, timeout_s=self.timeout_s, discard=discard, settle_s=settle_s)
 
     def _ask_again(self, take: Callable[[], Answer]) -> Answer:
         # A camera that was lost for good is tried again at the next call: it may be back by then.
-        connected(self._in_use or None, self.identity)
+        require_connected(self._in_use or None, self.identity)
         return with_reconnect(take, self._claim, identity=self.identity, waits_s=self.waits_s)

@@ -1,4 +1,4 @@
-"""What OpenCV opens by a number or a path: USB cameras and video files."""
+"""Cameras that OpenCV opens by a number or a path: USB cameras and video files."""
 
 from loco_tools.capture.cameras import usb_names
 from loco_tools.capture.cameras.camera import Camera
@@ -9,7 +9,7 @@ from loco_tools.plan import Plan
 
 
 def open_address(address: str, plan: Plan | None) -> Camera:
-    """The USB camera or the video file at an address, not connected yet.
+    """Make the camera for a USB camera or a video file, not connected yet.
 
     Raises:
         CaptureError: the address is empty.

@@ -1,9 +1,8 @@
-"""Reading frames and properties of OpenCV's captures."""
+"""Reading frames and properties with OpenCV's VideoCapture."""
 
 import io
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -18,38 +17,32 @@ FFMPEG_SILENT = "-8"
 _DAMAGED = "a frame arrived damaged; next step: check the cable or the network, and try again"
 _JPEG_END = b"\xff\xd9"
 _JPEG_PADDING = 64
-"""Some cameras fill their frames up after the end."""
+"""Number of padding bytes that some cameras add after the end of a frame."""
 
 
-def opened(source: str | int, backend: int, limits: Sequence[int] = ()) -> cv2.VideoCapture:
-    """A capture of OpenCV, which may have failed to open: see its `isOpened`.
+def open_capture(source: str | int, backend: int, limits: Sequence[int] = ()) -> cv2.VideoCapture:
+    """Open a VideoCapture; check with its `isOpened` whether this worked.
+
+    OpenCV and FFmpeg print nothing meanwhile: the caller reports a failure in its own words.
 
     Args:
         source: a number, path or URL.
-        backend: one of OpenCV's `CAP_...`; never CAP_ANY, which tries and prints everything.
-        limits: properties and their values, in turn, to open it with.
+        backend: one of OpenCV's `CAP_...`; never CAP_ANY, which tries every backend and prints
+            the failure of each.
+        limits: properties and their values in turn, which are set before opening.
     """
-    with _silent_opencv():
-        return cv2.VideoCapture(source, backend, limits)
-
-
-@contextmanager
-def _silent_opencv() -> Iterator[None]:
-    """OpenCV and FFmpeg print lines of their own about what fails; the callers say it better.
-
-    FFmpeg's level is read from the environment, once: what a person has set there is kept.
-    """
+    # FFmpeg reads its level from the environment, once; a level that a person has set is kept.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", FFMPEG_SILENT)
     level = cv2.getLogLevel()
     cv2.setLogLevel(0)
     try:
-        yield
+        return cv2.VideoCapture(source, backend, limits)
     finally:
         cv2.setLogLevel(level)
 
 
-def retrieved(capture: cv2.VideoCapture) -> Pixels:
-    """The frame that was grabbed last, (H, W, 3) uint8 RGB.
+def retrieve_rgb(capture: cv2.VideoCapture) -> Pixels:
+    """Decode the frame that was grabbed last to (H, W, 3) uint8 RGB.
 
     Raises:
         CaptureError: it is damaged.
@@ -60,15 +53,15 @@ def retrieved(capture: cv2.VideoCapture) -> Pixels:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 
-def decoded_jpeg(capture: cv2.VideoCapture, size: Settings) -> Pixels:
-    """The JPEG that a capture with CAP_PROP_FORMAT -1 grabbed last, (H, W, 3) uint8 RGB.
+def decode_jpeg(capture: cv2.VideoCapture, size: Settings) -> Pixels:
+    """Decode the JPEG that was grabbed last, with CAP_PROP_FORMAT -1, to (H, W, 3) uint8 RGB.
 
     Args:
-        capture: of motion JPEG.
-        size: width_px and height_px that the frame has to have.
+        capture: a stream of motion JPEG.
+        size: the expected width_px and height_px; they are checked before decoding.
 
     Raises:
-        CaptureError: it is damaged, or has another size, which is seen before it is decoded.
+        CaptureError: the frame is damaged or has another size.
     """
     _, packet = capture.retrieve()
     content = b"" if packet is None else packet.tobytes()
@@ -90,8 +83,8 @@ def decoded_jpeg(capture: cv2.VideoCapture, size: Settings) -> Pixels:
     return image.astype(np.uint8, copy=False)
 
 
-def size_and_codec(capture: cv2.VideoCapture) -> Settings:
-    """Size and pixel format of an open capture, read back from it."""
+def read_size_and_codec(capture: cv2.VideoCapture) -> Settings:
+    """Read the picture size and the codec of an open capture."""
     return {
         "width_px": int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
         "height_px": int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),

@@ -1,8 +1,8 @@
-"""Looking at cameras: does each give a picture, and of what kind?"""
+"""Taking a test frame from each camera, for `loco-tools cameras`."""
 
 from collections.abc import Iterable, Sequence
 
-from loco_tools.capture.cameras import Camera, connected_cameras, open_camera, public_name
+from loco_tools.capture.cameras import connected_cameras, open_camera, public_name
 from loco_tools.capture.cameras.camera import Settings
 from loco_tools.capture.checks.quality import clipped_shares, find_part, sharpness, to_grey
 from loco_tools.datasets.images import Pixels
@@ -11,15 +11,19 @@ from loco_tools.plan import PlannedShot
 from loco_tools.progress import SILENT, Progress
 from loco_tools.schema import Schema
 
-LOOK = PlannedShot("look", "look", "top", "test", "good", None)
-"""The shot that a camera is asked for when nobody has planned one."""
+TEST_SHOT = PlannedShot("look", "look", "top", "test", "good", None)
+"""The shot that a camera gets for a frame outside any plan."""
 
 
 class CameraReport(Schema):
-    """What one camera did when it was asked for a frame.
+    """The result of a test frame from one camera.
 
-    `camera` is what `--camera` takes; `asked` is whether a person named it, as opposed to its
-    being found. `error` is there unless `ok`; all else is there when `ok`.
+    Attributes:
+        camera: the name that `--camera` takes.
+        ok: whether it gave a frame; if not, `error` says why, and the following fields are None.
+        asked: whether a person named the camera; False if it was found.
+        statistics: see `statistics`.
+        note: the caution of the camera, if it has one.
     """
 
     camera: str
@@ -34,34 +38,34 @@ class CameraReport(Schema):
     error: str | None = None
 
     def describe(self) -> str:
-        """The same in a few lines for a person."""
+        """The report in a few lines of text."""
         if not self.ok:
             return f"{self.camera}  FAILED\n    {self.error}"
         origin = "SIMULATED" if self.simulated else "ok"
         figures = {**(self.settings or {}), **(self.statistics or {})}
         sizes = ("width_px", "height_px")
-        told = [f"{name} {value}" for name, value in figures.items() if name not in sizes]
-        lines = [f"{self.camera}  {origin}, {self.width} x {self.height}", ", ".join(told)]
+        shown = [f"{name} {value}" for name, value in figures.items() if name not in sizes]
+        lines = [f"{self.camera}  {origin}, {self.width} x {self.height}", ", ".join(shown)]
         return "\n    ".join([*lines, *([f"note: {self.note}"] if self.note else [])])
 
 
 def look_at_cameras(asked: Sequence[str], progress: Progress = SILENT) -> list[CameraReport]:
-    """Grab a frame from each camera that is connected, each that is asked for, and the twin.
+    """Take a frame from each connected camera, from each camera in `asked`, and from the twin.
 
-    The settings of the cameras are left as they are. What kinds of cameras cannot be looked for,
-    because a part of loco-tools is not installed, is told to `progress`.
+    The cameras keep their settings. A kind of camera that cannot be searched for, because a part
+    of loco-tools is not installed, is noted in `progress`.
 
     Args:
-        asked: further cameras, as `--camera` takes them: network cameras, files, folders.
-        progress: where to report to.
+        asked: further cameras, in the form that `--camera` takes: network cameras, files, folders.
+        progress: receives progress and notes.
     """
     found = connected_cameras()
     for note in found.notes:
         progress.note(note)
-    wanted = dict.fromkeys([*asked, *found.cameras, "twin"])
+    identities = dict.fromkeys([*asked, *found.cameras, "twin"])
     reports: dict[str, CameraReport] = {}
-    with progress.task("cameras", len(wanted)) as advance:
-        for identity in wanted:
+    with progress.task("cameras", len(identities)) as advance:
+        for identity in identities:
             report = look_at(identity, asked=identity in asked)
             reports.setdefault(report.camera, report)
             advance(1)
@@ -69,39 +73,34 @@ def look_at_cameras(asked: Sequence[str], progress: Progress = SILENT) -> list[C
 
 
 def look_at(identity: str, *, asked: bool = True) -> CameraReport:
-    """Grab a frame from one camera with the settings that it has. Never raises for the camera."""
+    """Take a frame from one camera with its present settings; a failure is part of the report."""
     try:
-        camera = open_camera(identity, None, seed=0)
-        with camera:
-            return _describe(camera, camera.frame(LOOK).image, asked=asked)
+        with open_camera(identity, None, seed=0) as camera:
+            image = camera.frame(TEST_SHOT).image
+            return CameraReport(
+                camera=camera.identity,
+                ok=True,
+                asked=asked,
+                simulated=camera.simulated,
+                width=image.shape[1],
+                height=image.shape[0],
+                settings=camera.settings(),
+                statistics=statistics(image),
+                note=camera.caution,
+            )
     except (LocoToolsError, OSError) as error:
         name = public_name(identity)
         return CameraReport(camera=name, ok=False, asked=asked, error=str(error))
 
 
-def _describe(camera: Camera, image: Pixels, *, asked: bool) -> CameraReport:
-    height, width = image.shape[:2]
-    return CameraReport(
-        camera=camera.identity,
-        ok=True,
-        asked=asked,
-        simulated=camera.simulated,
-        width=width,
-        height=height,
-        settings=camera.settings(),
-        statistics=statistics(image),
-        note=camera.caution,
-    )
-
-
 def statistics(image: Pixels) -> dict[str, float]:
-    """Figures that tell a usable frame (H, W, 3) uint8 RGB from a bad one.
+    """Measurements that show whether a frame (H, W, 3) uint8 RGB is usable.
 
     Returns:
         mean_level, contrast: mean and standard deviation of the grey levels, 0-255;
-        saturated_share, black_share: share of the part's pixels at 255 or at 0 in any channel, of
-        all pixels when no part is seen;
-        sharpness: of the part's edges, when one is seen.
+        saturated_share, black_share: share of the part's pixels at 255 or at 0 in any channel, or
+        of all pixels if no part was found;
+        sharpness: of the part's edges, if a part was found.
     """
     grey = to_grey(image)
     part = find_part(grey)
@@ -117,5 +116,5 @@ def statistics(image: Pixels) -> dict[str, float]:
 
 
 def failed(reports: Iterable[CameraReport]) -> list[CameraReport]:
-    """The cameras that a person asked for and that gave no picture."""
+    """The cameras that a person asked for and that gave no frame."""
     return [report for report in reports if report.asked and not report.ok]

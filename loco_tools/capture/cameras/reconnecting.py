@@ -1,4 +1,4 @@
-"""Getting a lost camera back, a bounded number of times."""
+"""Reconnecting a lost camera a limited number of times."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,31 +8,34 @@ from loco_tools.capture.cameras.camera import Settings, differences
 from loco_tools.errors import CaptureError
 
 WAITS_S = (0.5, 1.0, 2.0)
-"""How long to wait before each try."""
+"""Seconds to wait before each attempt."""
 
-Taken = TypeVar("Taken")
+Result = TypeVar("Result")
 
 
 def with_reconnect(
-    take: Callable[[], Taken],
+    take: Callable[[], Result],
     reconnect: Callable[[], None],
     *,
     identity: str,
     waits_s: Sequence[float] = WAITS_S,
     lost_by: type[CaptureError] = CaptureError,
-) -> Taken:
-    """What `take` returns, reconnecting after each of its failures as often as there are waits.
+) -> Result:
+    """Call `take`; after a failure, reconnect and call it again, once for each of `waits_s`.
 
     Args:
-        take: takes a photograph; raises CaptureError when the device is lost.
-        reconnect: releases the device, claims it again, and refuses another one; raises
-            CaptureError when this does not work.
+        take: takes a photograph; raises CaptureError if the device is lost.
+        reconnect: releases the device, claims it again and checks that it is the same one; raises
+            CaptureError if this fails.
         identity: of the camera, for the message.
-        waits_s: seconds before each try.
-        lost_by: the failure of `take` that says that the device is lost; others pass.
+        waits_s: seconds to wait before each attempt.
+        lost_by: the exception of `take` that means a lost device; other exceptions are passed on.
+
+    Returns:
+        The result of `take`.
 
     Raises:
-        CaptureError: the last try failed too.
+        CaptureError: the last attempt failed too.
     """
     try:
         return take()
@@ -49,15 +52,15 @@ def with_reconnect(
     raise CaptureError(
         f"camera {identity} was lost and did not come back within {len(waits_s)} tries ({reason}); "
         f"next step: {advice or 'check its cable and power'}, then run the same command again, it "
-        "goes on where it stopped"
+        "continues where it stopped"
     ) from lost
 
 
-def refuse_other(before: tuple[str, Settings], after: tuple[str, Settings]) -> None:
-    """Check that a camera came back as it was: the same identity, the same settings.
+def refuse_changed_camera(before: tuple[str, Settings], after: tuple[str, Settings]) -> None:
+    """Check that a reconnected camera has the same identity and the same settings as before.
 
     Raises:
-        CaptureError: it did not.
+        CaptureError: identity or settings differ.
     """
     if before[0] != after[0]:
         raise CaptureError(
@@ -68,5 +71,5 @@ def refuse_other(before: tuple[str, Settings], after: tuple[str, Settings]) -> N
     if changed:
         raise CaptureError(
             f"camera {before[0]} came back with other settings: {'; '.join(changed)}; next step: "
-            "set it as it was, or begin a new session"
+            "restore its settings, or begin a new session"
         )

@@ -1,7 +1,7 @@
-"""What cameras that replay files share: which picture a shot gets, and whether it is the same file.
+"""Common parts of cameras that replay files: the order of the pictures, and the identity.
 
 The identity of a replay is its path with a digest of its content (`folder:/data/parts#5f0c9a...`),
-so that a session does not go on with pictures that were swapped.
+so that a session does not continue with other pictures.
 """
 
 from collections.abc import Callable
@@ -11,15 +11,15 @@ from loco_tools.errors import CaptureError
 from loco_tools.plan import Plan, PlannedShot
 
 DIGITS = 12
-"""How much of a digest an identity shows."""
+"""Number of hexadecimal digits of the digest in an identity."""
 
 
 class ShotOrder:
-    """Numbers shots, so that a replay shows the same picture whenever a shot is asked for.
+    """Numbers shots, so that a replay shows the same picture whenever a shot is taken.
 
-    With a plan the number is the shot's place in it: a session that is interrupted and resumed, or
-    whose shots are taken back, replays as one that is not. Shots of no plan (calibration, a look
-    at the camera) are numbered in the order in which they are first asked for.
+    With a plan the number is the position of the shot in the plan, so an interruption or an undo
+    does not change which picture a shot gets. Shots outside the plan (for calibration, or for
+    `loco-tools cameras`) are numbered in the order in which they are first taken.
     """
 
     def __init__(self, plan: Plan | None) -> None:
@@ -40,7 +40,7 @@ class ShotOrder:
 
 
 def find_source(address: str, is_there: Callable[[Path], bool]) -> tuple[Path, str | None]:
-    """The resolved path at an address, and the digest that the address ends with, if it does.
+    """Split an address into a resolved path and the digest at its end, if it has one.
 
     Raises:
         CaptureError: there is no such file or folder.
@@ -48,23 +48,23 @@ def find_source(address: str, is_there: Callable[[Path], bool]) -> tuple[Path, s
     whole = Path(address).expanduser()
     if address and is_there(whole):
         return whole.resolve(), None
-    place, _, digest = address.rpartition("#")
-    named = Path(place).expanduser()
-    if place and is_there(named):
-        return named.resolve(), digest
+    path, _, digest = address.rpartition("#")
+    without_digest = Path(path).expanduser()
+    if path and is_there(without_digest):
+        return without_digest.resolve(), digest
     raise CaptureError(
-        f'camera: no such file or folder "{place or address}"; next step: check the path'
+        f'camera: no such file or folder "{path or address}"; next step: check the path'
     )
 
 
 def refuse_swapped(source: Path, digest: str, expected: str | None) -> None:
-    """Check that a file or folder has the content that was asked for.
+    """Check that a file or folder has the content of the expected digest, if one is given.
 
     Raises:
-        CaptureError: it has another one.
+        CaptureError: the content is different.
     """
     if expected is not None and digest != expected:
         raise CaptureError(
             f"{source}: expected the content with digest {expected}, got {digest}; next step: "
-            "bring that content back, or begin a new session with --new"
+            "restore that content, or begin a new session with --new"
         )

@@ -1,4 +1,4 @@
-"""A video file as a camera: it replays a recording frame by frame."""
+"""A video file as a camera: a recording is replayed frame by frame."""
 
 from pathlib import Path
 
@@ -8,10 +8,14 @@ from loco_tools.capture.cameras.camera import (
     Camera,
     Frame,
     Settings,
-    connected,
     refuse_mismatch,
+    require_connected,
 )
-from loco_tools.capture.cameras.opencv_capture import opened, retrieved, size_and_codec
+from loco_tools.capture.cameras.opencv_capture import (
+    open_capture,
+    read_size_and_codec,
+    retrieve_rgb,
+)
 from loco_tools.capture.cameras.replay import DIGITS, ShotOrder, find_source, refuse_swapped
 from loco_tools.datasets.images import Pixels
 from loco_tools.errors import CaptureError
@@ -35,7 +39,7 @@ class VideoFileCamera(Camera):
         self._address = address
         self._plan = plan
         self._order = ShotOrder(plan)
-        self._film: _Film | None = None
+        self._video: _Video | None = None
 
     def connect(self) -> None:
         """See `Camera.connect`. Reads the whole file once, for its digest."""
@@ -43,16 +47,16 @@ class VideoFileCamera(Camera):
         file, expected = find_source(self._address, Path.is_file)
         digest = sha256_of(file)[:DIGITS]
         refuse_swapped(file, digest, expected)
-        film = _Film(file)
+        video = _Video(file)
         try:
             if self._plan:
                 requested = self._plan.camera.requested()
-                refuse_mismatch(str(file), requested, film.settings, replayed=True)
+                refuse_mismatch(str(file), requested, video.settings, replayed=True)
         except CaptureError:
-            film.close()
+            video.close()
             raise
         self.identity = f"opencv:{file}#{digest}"
-        self._film = film
+        self._video = video
 
     def frame(self, shot: PlannedShot) -> Frame:
         """See `Camera.frame`.
@@ -60,23 +64,23 @@ class VideoFileCamera(Camera):
         Raises:
             CaptureError: the video is damaged or ends before the shot's frame.
         """
-        return Frame(connected(self._film, self.identity).frame(self._order.number(shot)))
+        return Frame(require_connected(self._video, self.identity).frame(self._order.number(shot)))
 
     def settings(self) -> Settings:
         """See `Camera.settings`: size, frame rate and codec of the file."""
-        return dict(connected(self._film, self.identity).settings)
+        return dict(require_connected(self._video, self.identity).settings)
 
     def close(self) -> None:
         """See `Camera.close`."""
-        if self._film:
-            self._film.close()
-        self._film = None
+        if self._video:
+            self._video.close()
+        self._video = None
 
 
-class _Film:
+class _Video:
     """An open video file. It is read forwards; for an earlier frame it is opened again.
 
-    Jumping to a frame by its number is no option: many codecs land beside it.
+    Seeking to a frame by its number is not used: with many codecs it reaches a neighbouring frame.
     """
 
     def __init__(self, file: Path) -> None:
@@ -84,7 +88,7 @@ class _Film:
         self._last: Pixels | None = None
         self._rewind()
         self.settings: Settings = {
-            **size_and_codec(self._capture),
+            **read_size_and_codec(self._capture),
             "frames_per_s": round(self._capture.get(cv2.CAP_PROP_FPS), 3),
         }
 
@@ -97,11 +101,11 @@ class _Film:
         while self._grabbed <= number:
             if not self._capture.grab():
                 raise CaptureError(
-                    f"{self._file}: ended after {self._grabbed} frames, this shot wants frame "
-                    f"{number + 1}; next step: give a video with one frame per shot"
+                    f"{self._file}: ended after {self._grabbed} frames, this shot needs "
+                    f"frame {number + 1}; next step: give a video with one frame per shot"
                 )
             self._grabbed += 1
-        self._last = retrieved(self._capture)
+        self._last = retrieve_rgb(self._capture)
         return self._last.copy()
 
     def close(self) -> None:
@@ -109,9 +113,9 @@ class _Film:
 
     def _rewind(self) -> None:
         self._grabbed = 0
-        self._capture = opened(str(self._file), cv2.CAP_FFMPEG)
+        self._capture = open_capture(str(self._file), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
             raise CaptureError(
-                f"{self._file}: expected a video file, this one cannot be opened; next step: "
+                f"{self._file}: expected a video file, got one that cannot be opened; next step: "
                 "give a video, or a folder of images as folder:DIR"
             )

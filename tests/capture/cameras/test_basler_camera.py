@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from loco_tools.capture.cameras import Frame
-from loco_tools.capture.cameras.basler import BaslerCamera, PylonFeatures
+from loco_tools.capture.cameras.basler import BaslerCamera, PylonFeatures, discover
 from loco_tools.capture.cameras.genicam_features import apply_settings
 from loco_tools.capture.session import progress_of, read_session, read_shots
 from loco_tools.capture.session_opening import SessionRequest
@@ -100,7 +100,7 @@ def before_frames(monkeypatch: pytest.MonkeyPatch) -> BeforeFrames:
 
 
 def test_the_connected_cameras_are_listed_by_serial_number() -> None:
-    assert BaslerCamera.discover() == ["basler:0815-0000", "basler:0815-0001"]
+    assert discover() == ["basler:0815-0000", "basler:0815-0001"]
 
 
 def test_a_frame_comes_back_exactly_with_its_colours_in_order(picture: Path) -> None:

@@ -16,7 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loco_tools.capture.cameras.genicam import PATH_VARIABLE, GenicamCamera, producers, rgb
+from loco_tools.capture.cameras.genicam import (
+    PATH_VARIABLE,
+    GenicamCamera,
+    discover,
+    producers,
+    rgb,
+)
 from loco_tools.capture.session import progress_of, read_session, read_shots
 from loco_tools.capture.session_opening import SessionRequest
 from loco_tools.capture.unattended import capture
@@ -102,13 +108,13 @@ def break_fetches(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def test_the_cameras_of_every_producer_on_the_path_are_listed() -> None:
-    assert GenicamCamera.discover() == [f"genicam:{name}" for name in (RED, GREEN, BLUE)]
+    assert discover() == [f"genicam:{name}" for name in (RED, GREEN, BLUE)]
 
 
 def test_without_a_producer_nothing_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PATH_VARIABLE)
     assert producers() == []
-    assert GenicamCamera.discover() == []
+    assert discover() == []
 
 
 @pytest.mark.parametrize(("serial", "channel"), [("0", 0), ("1", 1), ("2", 2)])
@@ -147,12 +153,12 @@ def test_a_named_producer_need_not_be_on_the_path(
 
 
 def test_several_cameras_are_refused_and_listed() -> None:
-    with pytest.raises(CaptureError, match=rf"got 3 seen by viky\.cti; .*genicam:{GREEN}"):
+    with pytest.raises(CaptureError, match=rf"got 3 found by viky\.cti; .*genicam:{GREEN}"):
         GenicamCamera("", make_plan()).connect()
 
 
 def test_a_camera_that_is_not_connected_is_named() -> None:
-    with pytest.raises(CaptureError, match=r'"genicam:77": not seen by viky\.cti; known: '):
+    with pytest.raises(CaptureError, match=r'"genicam:77": not found by viky\.cti; known: '):
         GenicamCamera("77", make_plan()).connect()
 
 
@@ -175,7 +181,7 @@ def test_a_broken_producer_on_the_path_does_not_hide_the_others(
 ) -> None:
     (tmp_path / "broken.cti").write_text("no library")
     monkeypatch.setenv(PATH_VARIABLE, os.pathsep.join([str(tmp_path), str(VIKY.parent)]))
-    assert f"genicam:{RED}" in GenicamCamera.discover()
+    assert f"genicam:{RED}" in discover()
     with pytest.raises(CaptureError, match=r"viky\.cti \(not loaded: .*broken\.cti: "):
         GenicamCamera("77", make_plan()).connect()
 

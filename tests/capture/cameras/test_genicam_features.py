@@ -224,4 +224,4 @@ def test_the_nearest_step_lies_within_the_limits(
     limits: Limits, value: float, nearest: float
 ) -> None:
     assert limits.nearest(value) == pytest.approx(nearest)
-    assert limits.hold(limits.nearest(value))
+    assert limits.contains(limits.nearest(value))

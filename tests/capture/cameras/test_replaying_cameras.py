@@ -103,7 +103,7 @@ def test_one_image_of_another_size_is_refused_before_the_session_begins(tmp_path
     folder = write_images(tmp_path, a=1, b=2)
     write_png(folder / "c.png", grey(3, (24, 40)))
     fault = connect_fault(f"folder:{folder}", make_plan())
-    assert "c.png is not as the plan wants it: width_px: expected 32, got 40" in fault
+    assert "c.png does not have the settings of the plan: width_px: expected 32, got 40" in fault
 
 
 def test_two_images_for_one_shot_are_refused(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_film_that_ends_too_early_says_so(tmp_path: Path) -> None:
     *_, last = plan.planned_shots()
     with (
         open_camera(f"opencv:{film}", plan, seed=0) as camera,
-        pytest.raises(CaptureError, match=r"ended after 2 frames, this shot wants frame \d+; next"),
+        pytest.raises(CaptureError, match=r"ended after 2 frames, this shot needs frame \d+; next"),
     ):
         camera.frame(last)
 

@@ -129,7 +129,7 @@ def drivers(monkeypatch: pytest.MonkeyPatch) -> list[Driver]:
         driver.is_open = True
         return driver
 
-    monkeypatch.setattr(uvc, "opened", give)
+    monkeypatch.setattr(uvc, "open_capture", give)
     monkeypatch.setattr(UvcCamera, "waits_s", (0.0, 0.0))
     return waiting
 
@@ -267,7 +267,9 @@ def test_a_setting_that_is_not_taken_is_refused_and_the_camera_released(
 
 def test_a_gain_in_decibels_is_refused(plug: Callable[..., Path], drivers: list[Driver]) -> None:
     plug(0)
-    with pytest.raises(CaptureError, match=r"gain_db = 6\.0.*no unit; next step: gain_db = 0\.0"):
+    with pytest.raises(
+        CaptureError, match=r"gain_db = 0\.0.*no unit, got 6\.0; next step: write gain_db = 0\.0"
+    ):
         open_camera("opencv:0", make_plan(gain_db=6.0), seed=0).connect()
     assert not drivers[0].is_open
 
@@ -367,7 +369,7 @@ def test_on_windows_the_name_is_the_path_that_the_system_gives(
     assert (found.name, found.source) == (r"\\?\usb#vid_1#b", 1)
     assert find_usb_camera(found.name, "win32") == found
     assert names_device(found.name, "win32")
-    with pytest.raises(CaptureError, match="could be swapped"):
+    with pytest.raises(CaptureError, match="could be confused with another"):
         find_usb_camera("2", "win32")
     with pytest.raises(CaptureError, match="opencv:7 is not connected; found: "):
         find_usb_camera("7", "win32")

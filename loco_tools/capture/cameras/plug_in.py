@@ -1,0 +1,111 @@
+"""Cameras of your own: `--camera module:Class`, or `--camera module:Class:ADDRESS`.
+
+The module is a Python file in the current folder (`my_camera.py`) or an installed module
+(`package.module`). The class is a subclass of `Camera` whose constructor takes the address (what
+follows the second colon, "" if there is none) and a plan, or None for the plan:
+
+    loco-tools capture --class angle --camera my_camera:MyCamera
+
+A name is read as a plug-in if it begins with two Python names joined by a colon and its first part
+is no kind of camera in `CAMERAS`. `loco_tools.testing.check_camera` checks a camera of your own
+against everything that the capture station relies on.
+"""
+
+import importlib
+import inspect
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from loco_tools.capture.cameras.camera import Camera
+from loco_tools.errors import CaptureError, did_you_mean
+from loco_tools.plan import Plan
+
+_PATTERN = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*)(?::(.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class PlugIn:
+    """A camera class outside loco-tools, and the address that its constructor gets."""
+
+    module: str
+    class_name: str
+    address: str
+
+    @property
+    def name(self) -> str:
+        """Module and class, without the address."""
+        return f"{self.module}:{self.class_name}"
+
+    def open(self, plan: Plan | None) -> Camera:
+        """Import the class and make a camera, not connected yet.
+
+        The current folder is put on `sys.path`, so that a file there can be imported.
+
+        Raises:
+            CaptureError: there is no such module or class, or the class is not a usable camera.
+        """
+        folder = str(Path.cwd())
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+        try:
+            module = importlib.import_module(self.module)
+        except Exception as error:  # The file is the user's own: it may raise anything.
+            missing = isinstance(error, ModuleNotFoundError) and error.name in self._parents()
+            got = "no such module" if missing else f"{type(error).__name__}: {error}"
+            raise self._fault(
+                f"expected a module {self.module}, installed or as a file in {folder}, got {got}",
+                "check its name, and run the command in its folder" if missing else "correct it",
+            ) from error
+        if not hasattr(module, self.class_name):
+            classes = [name for name, found in vars(module).items() if _is_camera(found)]
+            raise self._fault(
+                f"expected a class {self.class_name} in {module.__file__}, got none; "
+                f"{did_you_mean(self.class_name, classes)}",
+                "correct the name of the class",
+            )
+        camera = getattr(module, self.class_name)
+        if not _is_camera(camera):
+            raise self._fault(
+                f"expected a subclass of loco_tools.capture.cameras.Camera, got {camera!r}",
+                "derive the class from Camera",
+            )
+        if missing_methods := sorted(camera.__abstractmethods__):
+            raise self._fault(
+                "expected all methods of Camera, got a class without "
+                + " and ".join(missing_methods),
+                "add what is missing",
+            )
+        try:
+            inspect.signature(camera).bind(self.address, plan)
+        except TypeError as error:
+            raise self._fault(
+                f"expected a constructor that takes an address and a plan, got "
+                f"{self.class_name}{inspect.signature(camera)}",
+                "define __init__(self, address, plan)",
+            ) from error
+        made: Camera = camera(self.address, plan)
+        return made
+
+    def _parents(self) -> set[str]:
+        """The names of the module and of the packages that it is in."""
+        steps = self.module.split(".")
+        return {".".join(steps[:count]) for count in range(1, len(steps) + 1)}
+
+    def _fault(self, fault: str, next_step: str) -> CaptureError:
+        return CaptureError(f'camera "{self.name}": {fault}; next step: {next_step}')
+
+
+def parse_plug_in(identity: str) -> PlugIn | None:
+    """The plug-in that a name stands for; None if it does not have the form of one.
+
+    >>> parse_plug_in("my_camera:MyCamera:7")
+    PlugIn(module='my_camera', class_name='MyCamera', address='7')
+    """
+    match = _PATTERN.fullmatch(identity)
+    return None if match is None else PlugIn(match[1], match[2], match[3] or "")
+
+
+def _is_camera(found: object) -> bool:
+    return isinstance(found, type) and issubclass(found, Camera) and found is not Camera
