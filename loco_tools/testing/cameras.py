@@ -9,10 +9,9 @@ check_camera(lambda plan: MyCamera("", plan))
 
 from collections.abc import Callable
 
-import numpy as np
-
 from loco_tools.capture.cameras import Camera, open_camera
 from loco_tools.capture.cameras.camera import differences
+from loco_tools.datasets.images import Pixels
 from loco_tools.errors import CaptureError
 from loco_tools.plan import Gates, Plan, PlannedShot, Shots, load_plan
 
@@ -169,7 +168,7 @@ CHECKS = (
 """The checks of `check_camera`, for test frameworks that run each as a test of its own."""
 
 
-def _check_image(what: str, image: np.ndarray, shape: tuple[int, int, int]) -> None:
+def _check_image(what: str, image: Pixels, shape: tuple[int, int, int]) -> None:
     got = (image.shape, str(image.dtype), image.flags.writeable)
     _expect(
         got == (shape, "uint8", True),
