@@ -161,9 +161,9 @@ def fitted() -> Callable[[str], Detector]:
 
 
 def test_every_method_has_a_row() -> None:
-    places = {ENSEMBLES[name].place for name in CASES if name in ENSEMBLES}
+    places = {ENSEMBLES[name].import_path for name in CASES if name in ENSEMBLES}
     assert {name for name in CASES if name not in ENSEMBLES} == set(METHODS)
-    assert places == {named.place for named in ENSEMBLES.values()}
+    assert places == {definition.import_path for definition in ENSEMBLES.values()}
 
 
 @pytest.mark.parametrize("name", CASES)

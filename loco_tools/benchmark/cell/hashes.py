@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from loco_tools.ensembles import ENSEMBLES, ensemble_place
+from loco_tools.ensembles import ENSEMBLES, ensemble_definition
 
 
 def code_hash(modules: Iterable[str], within: Iterable[str]) -> str:
@@ -41,7 +41,7 @@ def code_behind(method: str) -> str:
     from loco_tools.methods import import_path_of
 
     is_ensemble = method in ENSEMBLES
-    place = ensemble_place(method).place if is_ensemble else import_path_of(method)
+    place = ensemble_definition(method).import_path if is_ensemble else import_path_of(method)
     module = place.partition(":")[0]
     package = module.partition(".")[0] if not module.startswith("loco_tools.") else module
     modules = [module, "loco_tools.synthesis.families"]  # held-out images are judged by it

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from loco_tools.benchmark.cell.record import CellRecord, Cost, read_record
 from loco_tools.benchmark.run.workload import Workload
-from loco_tools.ensembles import ENSEMBLES, ensemble_place
+from loco_tools.ensembles import ENSEMBLES, FEATURE_LEVEL, ensemble_definition
 from loco_tools.errors import LocoToolsError
 from loco_tools.schema import Schema, read_toml
 
@@ -105,8 +105,8 @@ def estimate(job: "Job", workload: Workload, earlier: Sequence[Earlier]) -> Esti
 def reference_cost(method: str, preset: str, device: str) -> MethodCost | None:
     """The row of the table: on a CPU for preset "fast", on a GPU for "paper"; None without one."""
     if method in ENSEMBLES:
-        features = ensemble_place("ensemble").place
-        method = "ensemble" if ensemble_place(method).place == features else "ensemble-output"
+        is_feature_level = ensemble_definition(method).import_path == FEATURE_LEVEL
+        method = "ensemble" if is_feature_level else "ensemble-output"
     kind = device.partition(":")[0]
     if preset != {"cpu": "fast", "cuda": "paper"}.get(kind):
         return None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from loco_tools.datasets.images import Pixels
-from loco_tools.ensembles import ENSEMBLES, create_ensemble, load_ensemble
+from loco_tools.ensembles import ENSEMBLES, OUTPUT_LEVEL, create_ensemble, load_ensemble
 from loco_tools.ensembles.output_level.bagging import Resampled
 from loco_tools.ensembles.output_level.calibrators import CALIBRATORS
 from loco_tools.ensembles.output_level.combiners import COMBINERS
@@ -29,7 +29,7 @@ from loco_tools.progress import SILENT, Progress, Silent
 from loco_tools.synthesis.families import FAMILIES
 
 Image = npt.NDArray[np.uint8]
-OUTPUTS = [name for name, named in ENSEMBLES.items() if named.place.endswith(":OutputFusion")]
+OUTPUTS = [name for name, named in ENSEMBLES.items() if named.import_path == OUTPUT_LEVEL]
 FEW = {"synthetic": 14, "patches": 2000}
 
 
