@@ -82,7 +82,8 @@ def _keys_at(model: type[BaseModel], steps: tuple[Any, ...]) -> list[str]:
         tagged = [m for m in candidates if _tag(m) == step]
         inner = [n for m in candidates if step in m.model_fields for n in _models(m, step)]
         candidates = tagged or inner or candidates
-    return sorted({key for m in candidates for key in m.model_fields})
+    fields = [item for m in candidates for item in m.model_fields.items()]
+    return sorted({field.alias or name for name, field in fields})
 
 
 def _tag(model: type[BaseModel]) -> str | None:

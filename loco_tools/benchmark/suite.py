@@ -1,4 +1,4 @@
-"""What a benchmark compares: one model for the command line and `benchmark/suites/*.toml`."""
+"""Suites: what a benchmark compares, given on the command line or in `benchmark/suites/*.toml`."""
 
 import re
 import tomllib
@@ -16,82 +16,87 @@ from loco_tools.methods import Resize
 from loco_tools.schema import Schema, parse, read_toml
 
 DEFAULT_MEMBERS = ("patchcore", "simplenet")
-"""What an ensemble is made of when the suite names no other method."""
+"""Members of an ensemble when the suite names no other method."""
 
 EXECUTOR = "executor"
-"""What `--set executor.field=value` begins with."""
+"""Opens the settings of the executor: `--set executor.field=value`."""
 
 Preset = Literal["fast", "paper"]
 
 
 class MethodEntry(Schema):
-    """One line of the comparison: a method, or an ensemble of other lines.
+    """One entry of a comparison: a method with its settings, or an ensemble of other entries.
 
-    `name` is a name of `loco_tools.methods.METHODS` or of `loco_tools.ensembles.ENSEMBLES`, or
-    "module:Class" of a plug-in.
-    `label` (default: the name) names the line in results and folders, so that one method can be
-    compared with itself under other `overrides`. `members` are labels, for ensembles only; empty
-    means every line of the suite that is no ensemble.
+    In TOML an entry is its implementation alone (`"patchcore"`) or a table:
+    `{ name = "patchcore", label = "patchcore-small", input_size_px = 128 }`.
+
+    Attributes:
+        implementation: what is run; the key `name` of TOML. A name in
+            `loco_tools.methods.METHODS` or in `loco_tools.ensembles.ENSEMBLES`, or "module:Class"
+            of a plug-in.
+        label: the name of the entry where the implementation's own name would be ambiguous, so
+            that one method can be compared with itself under other settings.
+        preset: None means that of the suite.
+        input_size_px: None means that of the suite; an ensemble uses that of its members.
+        resize: as for `input_size_px`.
+        overrides: fields of the method's configuration that differ from the preset.
+        members: names of the entries that an ensemble combines; empty means every entry of the
+            suite that is no ensemble.
     """
 
-    name: Annotated[str, Field(min_length=1)]
+    implementation: str = Field(alias="name", min_length=1)
     label: str = ""
     preset: Preset | None = None
     input_size_px: PositiveInt | None = None
     resize: Resize | None = None
-    """Both None: the suite's. An ensemble sees images as its members do."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     members: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _members_belong_to_ensembles(self) -> Self:
+    def _check_what_belongs_to_ensembles(self) -> Self:
         if self.members and not self.is_ensemble:
             raise ValueError(
-                f'members are for ensembles, got them on "{self.name}"; '
-                f"{did_you_mean(self.name, ENSEMBLES)}"
+                f'members are for ensembles, got them on "{self.implementation}"; '
+                f"{did_you_mean(self.implementation, ENSEMBLES)}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _ensembles_see_as_their_members_do(self) -> Self:
         if self.is_ensemble and (self.input_size_px or self.resize):
             raise ValueError(
-                f'"{self.title}" is an ensemble and sees images as its members do; expected '
+                f'"{self.name}" is an ensemble and uses the input size of its members; expected '
                 "input_size_px and resize on those"
             )
         return self
 
     @property
-    def title(self) -> str:
-        """The label, or the name where none is given."""
-        return self.label or self.name
+    def name(self) -> str:
+        """What people read in results and folder names: the label, or else the implementation."""
+        return self.label or self.implementation
 
     @property
     def is_ensemble(self) -> bool:
         """Whether it is built from fitted members."""
-        return self.name in ENSEMBLES
+        return self.implementation in ENSEMBLES
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The overrides, and under them those that the name of an ensemble stands for."""
-        named = ENSEMBLES[self.name].overrides if self.is_ensemble else {}
+        """The overrides, on top of those that the name of an ensemble stands for."""
+        named = ENSEMBLES[self.implementation].overrides if self.is_ensemble else {}
         return {**named, **self.overrides}
 
 
 class Suite(Schema):
-    """Methods x classes x seeds, and everything that all cells have in common."""
+    """Methods x classes x seeds, and the settings that all cells share."""
 
     schema_version: Literal[1] = 1
     name: str = "bench"
     about: str = ""
     methods: Annotated[tuple[MethodEntry, ...], Field(min_length=1)]
     classes: tuple[str, ...] = ()
-    """Names of classes; empty means every class that is found."""
+    """Names of classes; empty means every class of the data."""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
     backbone: str | None = None
-    """None: the default backbone, or a weight-free one where its weights cannot be had."""
+    """None: the default backbone, or a weight-free one where its weights are not available."""
     weights: str | None = None
-    """A local state dict for the backbone."""
+    """A local file with the state dict of the backbone."""
     preset: Preset | None = None
     """None: "paper" on a GPU, "fast" on a CPU."""
     input_size_px: PositiveInt | None = None
@@ -99,25 +104,25 @@ class Suite(Schema):
     device: str = "auto"
     """"auto", "cpu", "cuda" or "cuda:1"."""
     maps: bool = False
-    """Whether the anomaly maps are kept, in the official layout."""
+    """Whether anomaly maps are kept, in the layout of the official evaluators."""
     executor: AnyExecutor = LocalSettings()
-    """Where cells are worked on; no result depends on it."""
+    """Where cells are run; no result depends on it."""
 
     @field_validator("methods", mode="before")
     @classmethod
-    def _names_are_entries(cls, value: Any) -> Any:
+    def _turn_names_into_entries(cls, value: Any) -> Any:
         if not isinstance(value, list | tuple):
             return value
         return [{"name": entry} if isinstance(entry, str) else entry for entry in value]
 
     @field_validator("executor", mode="before")
     @classmethod
-    def _kind_is_local_by_default(cls, value: Any) -> Any:
+    def _default_to_local_kind(cls, value: Any) -> Any:
         return {"kind": "local", **value} if isinstance(value, dict) else value
 
     @model_validator(mode="after")
-    def _titles_are_unique(self) -> Self:
-        folders = [folder_name(entry.title) for entry in self.methods]
+    def _check_names_and_seeds(self) -> Self:
+        folders = [folder_name(entry.name) for entry in self.methods]
         repeated = sorted({name for name in folders if folders.count(name) > 1})
         if repeated:
             raise ValueError(f"each method needs its own label, got {repeated} more than once")
@@ -126,36 +131,40 @@ class Suite(Schema):
         return self
 
     def size_of(self, entry: MethodEntry) -> int | None:
-        """`input_size_px` of a line."""
+        """`input_size_px` of an entry, or else of the suite."""
         return entry.input_size_px or self.input_size_px
 
     def resize_of(self, entry: MethodEntry) -> Resize:
-        """`resize` of a line."""
+        """`resize` of an entry, or else of the suite."""
         return entry.resize or self.resize
 
-    def entries(self) -> tuple[MethodEntry, ...]:
-        """Every line with ensemble members filled in, members before their ensembles.
+    def preset_of(self, entry: MethodEntry, device: str) -> Preset:
+        """`preset` of an entry, or else of the suite, or else the one made for the device."""
+        by_device: Preset = "paper" if device.startswith("cuda") else "fast"
+        return entry.preset or self.preset or by_device
 
-        Members that an ensemble needs and the suite does not name (`DEFAULT_MEMBERS`, when it is
-        asked for alone) become lines of the comparison themselves.
+    def entries(self) -> tuple[MethodEntry, ...]:
+        """Every entry with the members of ensembles filled in, members before their ensembles.
+
+        A suite of ensembles alone gets `DEFAULT_MEMBERS` as further entries.
 
         Raises:
-            BenchmarkError: an ensemble names a member that is no line of the suite.
+            BenchmarkError: an ensemble names a member that is no entry of the suite.
         """
         singles = [entry for entry in self.methods if not entry.is_ensemble]
         ensembles = [entry for entry in self.methods if entry.is_ensemble]
         if ensembles and not singles:
             singles = [MethodEntry(name=name) for name in DEFAULT_MEMBERS]
-        titles = tuple(entry.title for entry in singles)
+        names = tuple(entry.name for entry in singles)
         filled = [
-            entry.model_copy(update={"members": entry.members or titles}) for entry in ensembles
+            entry.model_copy(update={"members": entry.members or names}) for entry in ensembles
         ]
         for entry in filled:
             for member in entry.members:
-                if member not in titles:
+                if member not in names:
                     raise BenchmarkError(
-                        f'ensemble "{entry.title}": unknown member "{member}"; '
-                        f"{did_you_mean(member, titles)}"
+                        f'ensemble "{entry.name}": unknown member "{member}"; '
+                        f"{did_you_mean(member, names)}"
                     )
         return (*singles, *filled)
 
@@ -206,7 +215,7 @@ def with_settings(suite: Suite, settings: Mapping[str, Any]) -> Suite:
             detector is made.
         DefinitionError: an unknown field of the executor, or a value that does not fit.
     """
-    entries = {entry.title: entry for entry in suite.entries()}
+    entries = {entry.name: entry for entry in suite.entries()}
     executor_options: dict[str, Any] = {}
     for setting, value in settings.items():
         name, _, field = setting.rpartition(".")
@@ -225,21 +234,24 @@ def with_settings(suite: Suite, settings: Mapping[str, Any]) -> Suite:
 
 
 def with_executor(suite: Suite, options: Mapping[str, Any]) -> Suite:
-    """The suite with fields of its executor changed, `kind` among them or not.
+    """The suite with some settings of its executor changed; these may include its `kind`.
 
     Raises:
         DefinitionError: an unknown field, or a value that does not fit.
     """
     if not options:
         return suite
-    plain = {**suite.model_dump(), EXECUTOR: with_options(suite.executor, dict(options))}
+    plain = {
+        **suite.model_dump(by_alias=True),
+        EXECUTOR: with_options(suite.executor, dict(options)),
+    }
     return parse(Suite, plain, origin="command line")
 
 
-def folder_name(title: str) -> str:
-    """A method's title as a folder name that every file system takes.
+def folder_name(name: str) -> str:
+    """The name of an entry as a folder name that every file system accepts.
 
     >>> folder_name("my_package.knn:Detector")
     'my_package.knn_Detector'
     """
-    return re.sub(r"[^A-Za-z0-9._+-]", "_", title).lstrip(".") or "_"
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", name).lstrip(".") or "_"

@@ -54,7 +54,7 @@ def make_run(out: Path, cells: Sequence[Mapping[str, Any]]) -> ReportData:
             for r in records
         ),
     )
-    files.write_json(out / "run.json", run.model_dump(mode="json"))
+    files.write_json(out / "run.json", run.model_dump(mode="json", by_alias=True))
     return gather(out)
 
 

@@ -27,25 +27,27 @@ def loco(tmp_path: Path, make_loco_class: Make) -> Path:
     return tmp_path / "loco"
 
 
-def lines(suite: Suite, *titles: str) -> Suite:
+def lines(suite: Suite, *names: str) -> Suite:
     """Some lines of a suite."""
-    kept = tuple(entry for entry in suite.entries() if entry.title in titles)
+    kept = tuple(entry for entry in suite.entries() if entry.name in names)
     return suite.model_copy(update={"methods": kept})
 
 
 @pytest.mark.parametrize("name", ["study-loco", "study-ad"])
 def test_a_study_has_every_method_as_published_and_every_ensemble_of_the_thesis(name: str) -> None:
     suite = load_suite(name)
-    single = {entry.name: entry for entry in suite.entries() if not entry.is_ensemble}
+    single = {entry.implementation: entry for entry in suite.entries() if not entry.is_ensemble}
     assert set(single) == set(METHODS)
     assert (suite.preset, suite.backbone, suite.input_size_px) == ("paper", None, None)
     assert not any(entry.overrides or entry.preset for entry in single.values())
     published = {"csflow": "efficientnet_b5", "ast": "efficientnet_b5"}
     for method in METHODS:
         assert method_class(method).default_backbone == published.get(method, "wide_resnet50_2")
-    keeping = {entry.name for entry in single.values() if suite.resize_of(entry) == "keep"}
+    keeping = {
+        entry.implementation for entry in single.values() if suite.resize_of(entry) == "keep"
+    }
     assert keeping == {"patchcore", "simplenet"}
-    names = {entry.name for entry in suite.entries()}
+    names = {entry.implementation for entry in suite.entries()}
     assert {"ensemble", *(f"ensemble-{one}" for one in THESIS)} <= names
     assert suite.seeds == (0, 1, 2)
 
@@ -110,7 +112,7 @@ def test_square_and_rectangular_lines_differ_in_shape_alone() -> None:
     shapes: dict[str, set[str]] = {}
     for entry in suite.entries():
         if not entry.is_ensemble:
-            shapes.setdefault(entry.name, set()).add(suite.resize_of(entry))
+            shapes.setdefault(entry.implementation, set()).add(suite.resize_of(entry))
             assert not entry.overrides
             assert suite.size_of(entry) == suite.input_size_px
     assert all({"square", "area"} <= found for found in shapes.values())

@@ -28,13 +28,13 @@ def test_every_shipped_suite_can_be_read(name: str) -> None:
 
 def test_an_ensemble_takes_the_other_methods_named_as_its_members() -> None:
     entries = Suite(methods=["ensemble", "a", "b"]).entries()
-    assert [entry.title for entry in entries] == ["a", "b", "ensemble"]
+    assert [entry.name for entry in entries] == ["a", "b", "ensemble"]
     assert entries[-1].members == ("a", "b")
 
 
 def test_an_ensemble_alone_brings_patchcore_and_simplenet_along() -> None:
     entries = Suite(methods=["ensemble"]).entries()
-    assert [entry.title for entry in entries] == ["patchcore", "simplenet", "ensemble"]
+    assert [entry.name for entry in entries] == ["patchcore", "simplenet", "ensemble"]
 
 
 @pytest.mark.parametrize("name", ENSEMBLES)
@@ -88,7 +88,7 @@ def test_an_unknown_member_is_answered_with_the_nearest_line() -> None:
         ),
         (
             {"methods": ["a", {"name": "ensemble", "resize": "square"}]},
-            "ensemble and sees images as its members do",
+            "is an ensemble and uses the input size of its members",
         ),
         ({"methods": ["a"], "resize": "crop"}, "'keep', 'square' or 'area'"),
         ({"methods": ["a"], "preset": "slow"}, "'fast' or 'paper'"),
@@ -194,5 +194,5 @@ def test_a_gpu_for_the_cells_of_a_cluster_comes_from_its_settings() -> None:
     cluster = Suite(methods=["patchcore"], executor={"kind": "ray", "gpus": 1})
     assert cell_device(cluster) == "cuda"
     assert cell_device(cluster.model_copy(update={"executor": RaySettings()})) == "cpu"
-    with pytest.raises(BenchmarkError, match=r'device "cuda" .* gives each cell 0 GPUs'):
+    with pytest.raises(BenchmarkError, match=r'device "cuda": .* gives each cell 0 GPUs'):
         cell_device(Suite(methods=["patchcore"], device="cuda", executor={"kind": "ray"}))

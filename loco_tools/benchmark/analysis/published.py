@@ -78,7 +78,7 @@ def read_published() -> Published:
 def beside_ours(data: ReportData, published: Published) -> list[Beside]:
     """Every published figure whose class, or all of whose classes, the run has; in file order."""
     official = {name: official_classes(data, published, name) for name in published.classes}
-    methods = {entry.title: entry.name for entry in data.run.suite.entries()}
+    methods = {entry.name: entry.implementation for entry in data.run.suite.entries()}
     found = []
     for one in published.figures:
         classes = official.get(one.dataset, {})

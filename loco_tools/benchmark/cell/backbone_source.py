@@ -1,4 +1,4 @@
-"""Which backbone each line of a suite has, as plain data, so that any process can have it again."""
+"""The backbone of each entry of a suite, as plain data from which any process can load it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BackboneSource:
-    """A backbone by name, with a local file of weights where one was given.
+    """The name of a backbone, with a local file of weights where one was given.
 
-    `tag` is what the run found; a machine on which the same name gives another tag is refused.
+    `tag` identifies the weights that started the run; other weights are refused.
     """
 
     tag: str
@@ -26,24 +26,26 @@ class BackboneSource:
     weights: Path | None = None
 
     def load(self) -> "Backbone":
-        """The backbone; one per process, however often it is asked for.
+        """The backbone; every process loads it once.
 
         Raises:
-            MethodError: it cannot be had here, or is another one.
+            MethodError: it is not available here, or has other weights.
         """
-        backbone = _loaded(self.name, self.weights)
+        backbone = _load(self.name, self.weights)
         if backbone.tag != self.tag:
             raise MethodError(
                 f"backbone {self.name}: expected {self.tag} as in the rest of the run, got "
-                f"{backbone.tag} here; next step: the same weights on every machine"
+                f"{backbone.tag} here; next step: use the same weights on every machine"
             )
         return backbone
 
 
-def resolved_backbones(
+def resolve_backbones(
     suite: Suite, entries: Sequence[MethodEntry], progress: Progress
 ) -> dict[str, "Backbone"]:
-    """The backbone of every line that needs one: the suite's, or the method's published one.
+    """The backbone of every entry that needs one, by entry name.
+
+    It is the suite's backbone, or the one that the method was published with.
 
     Raises:
         MethodError: see `loco_tools.methods.backbones.resolve_backbone`.
@@ -53,11 +55,11 @@ def resolved_backbones(
 
     weights = weights_file(suite)
     by_default: dict[str | None, Backbone] = {}
-    found: dict[str, Backbone] = {}
+    backbones: dict[str, Backbone] = {}
     for entry in entries:
         if entry.is_ensemble:
             continue
-        method = method_class(entry.name)
+        method = method_class(entry.implementation)
         if not method.needs_backbone:
             continue
         default = None if suite.backbone or weights else method.default_backbone
@@ -65,17 +67,17 @@ def resolved_backbones(
             by_default[default] = resolve_backbone(
                 suite.backbone, weights, progress, default=default
             )
-        found[entry.title] = by_default[default]
-    return found
+        backbones[entry.name] = by_default[default]
+    return backbones
 
 
 def weights_file(suite: Suite) -> Path | None:
-    """The file of weights that a suite names, from the root: workers have folders of their own."""
+    """The absolute path of the suite's weights; workers may run in other folders."""
     return None if suite.weights is None else Path(suite.weights).resolve()
 
 
 @cache
-def _loaded(name: str, weights: Path | None) -> "Backbone":
+def _load(name: str, weights: Path | None) -> "Backbone":
     from loco_tools.methods.backbones import named_backbone
 
     return named_backbone(name, weights)

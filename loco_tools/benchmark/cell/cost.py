@@ -1,5 +1,6 @@
-"""What a cell costs and what it ran on: memory peaks, hardware, versions."""
+"""Measuring what a cell costs (time, peak memory), and what it ran on (hardware, versions)."""
 
+import contextlib
 import importlib.metadata
 import platform
 import threading
@@ -29,8 +30,8 @@ _PACKAGES = (
 class PeakMemory:
     """The highest memory use between entering and leaving the block, in MiB.
 
-    On a GPU it is what torch allocated there; on a CPU it is the resident memory of the process,
-    sampled every 50 ms, which includes what the process held before.
+    On a GPU this is the memory that torch allocated there. On a CPU it is the resident memory of
+    the process, sampled every 50 ms, which includes what the process used before.
     """
 
     def __init__(self, device: str) -> None:
@@ -67,7 +68,7 @@ class PeakMemory:
 
 
 class Stopwatch:
-    """Adds up the time of the blocks that it surrounds, in seconds."""
+    """Adds up the time spent in its `with` blocks, in seconds."""
 
     def __init__(self) -> None:
         self.total_s = 0.0
@@ -83,20 +84,23 @@ class Stopwatch:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that results depend on; absent ones are left out."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            installed[package] = importlib.metadata.version(package)
+    return installed
 
 
 def hardware(device: str) -> dict[str, str]:
-    """What the run happens on, in words; nothing that identifies the machine or its user."""
-    found = {
+    """The hardware of this machine in words; nothing that identifies the machine or its user."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    processors = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+    described = {
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": next(iter(processors), platform.processor() or platform.machine()),
         "cpu_cores": str(available_cores()),
         "memory": f"{_psutil().virtual_memory().total / 2**30:.0f} GiB",
         "device": device,
@@ -104,17 +108,8 @@ def hardware(device: str) -> dict[str, str]:
     if device.startswith("cuda"):
         import torch
 
-        found["gpu"] = torch.cuda.get_device_name(device)
-    return found
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        models = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-    except OSError:
-        models = []
-    return models[0] if models else platform.processor() or platform.machine()
+        described["gpu"] = torch.cuda.get_device_name(device)
+    return described
 
 
 def _psutil() -> ModuleType:

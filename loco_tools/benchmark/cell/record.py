@@ -1,15 +1,15 @@
-"""The cell: one method on one class with one seed, and where its outcome is kept.
+"""The cell: one method on one class with one seed, and the files in which its outcome is kept.
 
-    DIR/cells/<method>/<class>/<seed>/result.json    the record: status, figures, honesty stamp
+    DIR/cells/<method>/<class>/<seed>/result.json    the record: status, metrics, honesty stamp
                                       scores.csv     one row per test image
                                       validation_scores.csv
-                                                     the same of the good validation images
+                                                     one row per good validation image
                                       curves.json    ROC and sPRO or PRO curves
-                                      training.json  losses over the training, where there was one
-                                      thumbnails.npz small maps for the report
+                                      training.json  losses over the training, if any
+                                      thumbnails.npz thumbnails of the maps, for the report
                                       model/         the fitted detector
 
-A cell's folder is built aside and swapped in, so it is whole or absent.
+A cell's folder is written under another name and then renamed, so it is complete or absent.
 """
 
 import csv
@@ -17,7 +17,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -44,20 +44,20 @@ class Cell:
         return f"{self.method} on {self.class_name}, seed {self.seed}"
 
     def folder(self, out: Path) -> Path:
-        """Where the outcome is kept."""
+        """The folder of the outcome."""
         return out / "cells" / folder_name(self.method) / self.class_name / str(self.seed)
 
     def maps_folder(self, out: Path) -> Path:
-        """Where the anomaly maps of the class are kept: the folder an official evaluator takes."""
+        """The folder of the anomaly maps of the class, as the official evaluators take it."""
         return out / "maps" / folder_name(self.method) / str(self.seed) / self.class_name
 
 
 class Stamp(Schema):
-    """Everything that determines a cell's figures; its hash is the cell's key.
+    """Everything that determines a cell's metrics; its hash is the cell's key.
 
-    `selection` says how the checkpoint was chosen ("last": after a fixed number of epochs, never
-    by test data), `score_rule` where image scores come from, `level` that figures count images
-    and not parts.
+    `method` is the name of the entry in the suite. `selection` says how the checkpoint was chosen
+    ("last": after a fixed number of epochs, never by test data), `score_rule` where image scores
+    come from, and `level` that metrics count images and not parts.
     """
 
     method: str
@@ -65,12 +65,12 @@ class Stamp(Schema):
     seed: int
     overrides: dict[str, Any]
     members: dict[str, str]
-    """Of an ensemble: member -> key of its cell."""
+    """Of an ensemble: name of the member -> key of its cell."""
     backbone: str
     preset: str
     input_size_px: int | None
     resize: str
-    """Of an ensemble: those of its members."""
+    """Of an ensemble: those of its members, joined by "+"."""
     device: str
     data_hash: str
     code_hash: str
@@ -81,13 +81,13 @@ class Stamp(Schema):
 
     @property
     def key(self) -> str:
-        """The hash of all of it."""
+        """The SHA-256 of all fields."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 class Cost(Schema):
-    """What a cell took. `ms_per_image` covers predicting alone, reading the image included."""
+    """Time and memory of a cell; `ms_per_image` is the time to read and predict an image."""
 
     fit_s: float
     ms_per_image: float
@@ -96,13 +96,13 @@ class Cost(Schema):
     parameters: int | None = None
     """See `Detector.parameter_count`."""
     held_out_s: float = 0.0
-    """Judging validation images and synthetic anomalies, which no other time includes."""
+    """Predicting validation images and synthetic anomalies, which no other time includes."""
     total_s: float | None = None
-    """The whole cell, reading and evaluating included."""
+    """The whole cell, including reading and evaluating."""
 
     @property
     def images_per_s(self) -> float:
-        """The rate of predicting."""
+        """Images predicted per second."""
         return 1000 / max(self.ms_per_image, 1e-9)
 
 
@@ -116,9 +116,9 @@ class CellRecord(Schema):
     error: str = ""
     layout: str = ""
     category: str = ""
-    """How the method works, see `Detector.category`; nothing that a key depends on."""
+    """Kind of method, see `Detector.category`; no key depends on it."""
     counts: dict[str, int] = Field(default_factory=dict)
-    """Images it was fitted on and tested on: train, validation, and each kind folder of test."""
+    """Numbers of images: "train", "validation", and "test/<kind folder>"."""
     figures: dict[str, float | None] = Field(default_factory=lambda: metrics_by_cell_key({}))
     """`Metric.cell_key` -> value, None where a metric does not apply to the class."""
     cost: Cost | None = None
@@ -131,9 +131,9 @@ class CellRecord(Schema):
     config: dict[str, Any] = Field(default_factory=dict)
     """The detector's configuration as it was run."""
     input_size: tuple[int, int] | None = None
-    """(h, w) at which the detector saw the images."""
+    """(h, w) of the detector's input."""
     hardware: dict[str, str] = Field(default_factory=dict)
-    """What it ran on, in words."""
+    """What it ran on, see `loco_tools.benchmark.cell.cost.hardware`."""
 
     def metric(self, name: str) -> float | None:
         """A metric by its name in `METRICS`; None where it does not apply or is not known."""
@@ -141,18 +141,18 @@ class CellRecord(Schema):
 
     @property
     def test_images(self) -> int:
-        """How many images it was tested on."""
+        """Number of test images."""
         return sum(count for name, count in self.counts.items() if name.startswith("test/"))
 
     @property
     def cell(self) -> Cell:
-        """The cell that this is the record of."""
+        """The cell that the record belongs to."""
         return Cell(self.stamp.method, self.stamp.class_name, self.stamp.seed)
 
 
 @dataclass(frozen=True)
 class Score:
-    """The outcome for one image, as in `scores.csv`; `part` is None where it is not known."""
+    """The score of one image, a row of `scores.csv`; `part` is None where it is unknown."""
 
     id: str
     kind: str
@@ -163,7 +163,7 @@ class Score:
 
 
 def read_record(cell: Cell, out: Path) -> CellRecord | None:
-    """A cell's record; None when it has none, or one that this version cannot read."""
+    """Read a cell's record; None when there is none, or this version cannot read it."""
     path = cell.folder(out) / "result.json"
     if not path.is_file():
         return None
@@ -174,9 +174,9 @@ def read_record(cell: Cell, out: Path) -> CellRecord | None:
 
 
 def write_failure(stamp: Stamp, error: str, trace: str, out: Path) -> CellRecord:
-    """Keep that a cell failed, in place of what its folder held before.
+    """Record that a cell failed; this replaces what its folder held before.
 
-    `trace`, when not empty, is kept as `traceback.txt` for whoever repairs the method.
+    `trace`, when not empty, is written to `traceback.txt` for whoever repairs the method.
     """
     record = CellRecord(key=stamp.key, stamp=stamp, status="failed", error=error)
     with files.folder_swapped_in(record.cell.folder(out)) as folder:
@@ -204,37 +204,31 @@ def read_scores(path: Path) -> list[Score]:
     Raises:
         BenchmarkError: it is missing or damaged.
     """
+    scores = []
     try:
-        return list(_scores(path))
+        with path.open(encoding="utf-8", newline="") as stream:
+            for row in csv.DictReader(stream):
+                score = Score(
+                    id=row["id"],
+                    kind=row["kind"],
+                    kind_folder=row["kind_folder"],
+                    defects=tuple(json.loads(row["defects"])),
+                    score=float(row["score"]),
+                    part=row.get("part") or None,
+                )
+                if not math.isfinite(score.score):
+                    raise ValueError(f"a score of {row['score']}")
+                scores.append(score)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise BenchmarkError(
             f"{path}: expected the scores of a finished cell, got {error!r}; "
             "next step: remove the cell's folder and run the benchmark again"
         ) from error
+    return scores
 
 
 def defect_types(sample: Sample) -> list[str]:
-    """The defect types on an image: by its defects, or by its folder where masks are missing."""
+    """The defect types of an image: its defects, or its folder where masks are missing."""
     if sample.kind == "good":
         return []
     return sorted({defect.name for defect in sample.defects}) or [sample.kind_folder]
-
-
-def _scores(path: Path) -> Iterator[Score]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            yield Score(
-                id=row["id"],
-                kind=row["kind"],
-                kind_folder=row["kind_folder"],
-                defects=tuple(json.loads(row["defects"])),
-                score=_finite(row["score"]),
-                part=row.get("part") or None,
-            )
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"a score of {text}")
-    return value

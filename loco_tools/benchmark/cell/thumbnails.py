@@ -1,4 +1,4 @@
-"""Small anomaly maps that stay with a cell, so that a report needs neither maps nor detectors."""
+"""Thumbnails of anomaly maps, kept with a cell so that a report needs no maps and no detector."""
 
 import io
 import zipfile
@@ -15,10 +15,10 @@ from loco_tools.datasets.sample import Sample
 from loco_tools.errors import BenchmarkError
 
 SIDE_PX = 288
-"""The longer side of a thumbnail."""
+"""Longer side of a thumbnail."""
 
 LOW_PERCENTILE, HIGH_PERCENTILE = 50.0, 99.9
-"""Of all pixels of all small maps of a cell: shown as nothing, and as the hottest colour."""
+"""Percentiles over all pixels of all thumbnails of a cell, stored as 0 and as 255."""
 
 _SCALE = "scale"
 
@@ -36,17 +36,17 @@ def thumbnail_size(size: tuple[int, int], side_px: int = SIDE_PX) -> tuple[int, 
 def write_maps(
     path: Path, samples: Sequence[Sample], read: Callable[[Sample], npt.NDArray[np.float32]]
 ) -> None:
-    """Keep one (h, w) uint8 map per sample: 0 at the low percentile, 255 at the high one.
+    """Write one (h, w) uint8 thumbnail per sample: 0 at the low percentile, 255 at the high one.
 
-    The scale belongs to the cell as a whole, is for display only, and is kept beside the maps.
+    All maps of a cell share one scale, which is stored in the same file and is for display only.
     """
     small = [shrink(read(sample)) for sample in samples]
-    pooled = np.concatenate([one.ravel() for one in small])
+    pooled = np.concatenate([thumbnail.ravel() for thumbnail in small])
     low, high = np.percentile(pooled, [LOW_PERCENTILE, HIGH_PERCENTILE])
     span = max(float(high - low), np.finfo(np.float32).tiny)
     arrays = {
-        f"map{index}": np.clip(255 * (one - low) / span, 0, 255).round().astype(np.uint8)
-        for index, one in enumerate(small)
+        f"map{index}": np.clip(255 * (thumbnail - low) / span, 0, 255).round().astype(np.uint8)
+        for index, thumbnail in enumerate(small)
     }
     arrays[_SCALE] = np.array([low, low + span], dtype=np.float64)
     packed = io.BytesIO()
@@ -55,20 +55,24 @@ def write_maps(
 
 
 def read_maps(path: Path, indices: Sequence[int]) -> dict[int, Pixels]:
-    """Some of the small maps, by their index in the test set.
+    """Read some of the thumbnails, by their index in the test set.
 
     Raises:
         BenchmarkError: the file is missing or damaged.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {index: _levels(archive[f"map{index}"]) for index in indices}
+            maps = {index: archive[f"map{index}"] for index in indices}
+        for stored in maps.values():
+            if stored.dtype != np.uint8 or stored.ndim != 2 or not stored.size:
+                raise ValueError(f"{stored.dtype} of shape {stored.shape}")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise _damaged(path, error) from error
+    return maps
 
 
 def read_scale(path: Path) -> tuple[float, float] | None:
-    """The anomaly scores that 0 and 255 stand for; None for a cell that did not keep them.
+    """Read the anomaly scores that 0 and 255 stand for; None where a cell did not store them.
 
     Raises:
         BenchmarkError: the file is missing or damaged.
@@ -90,14 +94,8 @@ def shrink(array: npt.NDArray[np.generic], side_px: int = SIDE_PX) -> npt.NDArra
     return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
-def _levels(stored: npt.NDArray[np.generic]) -> Pixels:
-    if stored.dtype != np.uint8 or stored.ndim != 2 or not stored.size:
-        raise ValueError(f"{stored.dtype} of shape {stored.shape}")
-    return stored.astype(np.uint8, copy=False)
-
-
 def _damaged(path: Path, error: Exception) -> BenchmarkError:
     return BenchmarkError(
-        f"{path}: expected the small maps of a finished cell, got {error!r}; "
+        f"{path}: expected the thumbnails of a finished cell, got {error!r}; "
         "next step: remove the cell's folder and run the benchmark again"
     )

@@ -1,4 +1,4 @@
-"""`training.json`: how losses and held-out figures went while a cell was trained."""
+"""`training.json`: losses and validation metrics over the training of a cell."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,16 +13,16 @@ from loco_tools.schema import Schema, read_json
 
 TRAINING_FILE = "training.json"
 MOST_POINTS = 500
-"""Of one curve; longer ones are averaged over equal stretches."""
+"""Points of one curve; longer curves are averaged over chunks of equal length."""
 
-_PLACES = ("step", "epoch")
+_UNITS = ("step", "epoch")
 
 
 class TrainingCurve(Schema):
-    """One figure over the training: "loss", "loss/PART", "learning_rate", "validation".
+    """One quantity over the training: "loss", "loss/PART", "learning_rate" or "validation".
 
-    `x` are steps done, or epochs where a method counts nothing finer; `y` is the figure's mean over
-    the stretch that ends there.
+    `x` counts steps, or epochs where a method logs nothing finer; `y` is the mean of the quantity
+    over the chunk of steps that ends at `x`.
     """
 
     name: str
@@ -50,18 +50,26 @@ def curves_of(log: Sequence[Mapping[str, float]]) -> TrainingCurves:
     >>> curves_of([{"step": 5, "loss": 2.0}, {"step": 10, "loss": 1.0}]).curves[0].y
     (2.0, 1.0)
     """
-    names = dict.fromkeys(name for entry in log for name in entry if name not in _PLACES)
-    return TrainingCurves(curves=tuple(_curve(name, log) for name in names))
+    curves = []
+    for name in dict.fromkeys(name for entry in log for name in entry if name not in _UNITS):
+        entries = [entry for entry in log if name in entry]
+        unit: Literal["step", "epoch"] = "step" if all("step" in e for e in entries) else "epoch"
+        length = math.ceil(len(entries) / MOST_POINTS)
+        chunks = [entries[start : start + length] for start in range(0, len(entries), length)]
+        x = tuple(chunk[-1][unit] for chunk in chunks)
+        y = tuple(sum(entry[name] for entry in chunk) / len(chunk) for chunk in chunks)
+        curves.append(TrainingCurve(name=name, unit=unit, x=x, y=y))
+    return TrainingCurves(curves=tuple(curves))
 
 
 def write_curves(folder: Path, log: Sequence[Mapping[str, float]]) -> None:
-    """Write `training.json` into a cell's folder; nothing where nothing was trained by steps."""
+    """Write `training.json` into a cell's folder, unless the log is empty."""
     if log:
         files.write_json(folder / TRAINING_FILE, curves_of(log).model_dump(mode="json"))
 
 
 def read_curves(folder: Path) -> TrainingCurves:
-    """The curves of a finished cell; none where nothing was trained by steps.
+    """Read the curves of a finished cell; there are none where nothing was trained by steps.
 
     Raises:
         BenchmarkError: the file is damaged.
@@ -75,16 +83,3 @@ def read_curves(folder: Path) -> TrainingCurves:
         raise BenchmarkError(
             f"{error}; next step: remove the cell's folder and run the benchmark again"
         ) from error
-
-
-def _curve(name: str, log: Sequence[Mapping[str, float]]) -> TrainingCurve:
-    entries = [entry for entry in log if name in entry]
-    unit: Literal["step", "epoch"] = "step" if all("step" in e for e in entries) else "epoch"
-    width = math.ceil(len(entries) / MOST_POINTS)
-    stretches = [entries[start : start + width] for start in range(0, len(entries), width)]
-    return TrainingCurve(
-        name=name,
-        unit=unit,
-        x=tuple(stretch[-1][unit] for stretch in stretches),
-        y=tuple(sum(entry[name] for entry in one) / len(one) for one in stretches),
-    )

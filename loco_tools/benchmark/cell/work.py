@@ -1,31 +1,34 @@
-"""One cell's work: fit, predict, evaluate, keep.
+"""Running one cell: fit, predict, evaluate, and write everything into the cell's folder.
 
-`execute` takes plain data and leaves everything in the cell's folder, so that it can run in this
-process, in another one or on another machine.
+Every executor calls `run_cell` with a `Job`, which is plain data, so that a cell can run in this
+process, in another process or on another machine.
 """
 
+import errno
 import filecmp
+import gc
 import shutil
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from loco_tools import files
 from loco_tools.benchmark.cell import thumbnails
 from loco_tools.benchmark.cell.backbone_source import BackboneSource
 from loco_tools.benchmark.cell.cost import PeakMemory, Stopwatch, hardware
+from loco_tools.benchmark.cell.hashes import check_code
 from loco_tools.benchmark.cell.record import (
     Cell,
     CellRecord,
     Cost,
     Stamp,
     read_record,
+    write_failure,
     write_scores,
 )
 from loco_tools.benchmark.cell.training_log import write_curves
@@ -34,11 +37,11 @@ from loco_tools.datasets.maps import map_path, read_map, validation_map_path, wr
 from loco_tools.datasets.sample import DatasetClass, Images, Sample
 from loco_tools.datasets.splits import hold_out_validation
 from loco_tools.ensembles import ENSEMBLES, create_ensemble, ensemble_class
-from loco_tools.errors import BenchmarkError
+from loco_tools.errors import BenchmarkError, LocoToolsError
 from loco_tools.evaluation import Evaluation, ValidationMaps, evaluate_maps, sample_key
 from loco_tools.evaluation.metric_table import metrics_by_cell_key
 from loco_tools.methods import Resize
-from loco_tools.metrics.roc import Curve, auroc, rank
+from loco_tools.metrics.roc import auroc, rank
 from loco_tools.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -46,19 +49,25 @@ if TYPE_CHECKING:
     from loco_tools.methods.detector import Detector
 
 SYNTHETIC_IMAGES = 24
-"""Anomalies made to see how well a detector tells them from good validation images."""
+"""How many synthetic anomalies measure how well a detector separates them from good images."""
 
 SYNTHETIC_SEED = 70_000
-"""Added to the cell's seed, so that they are others than those that ensembles learn from."""
+"""Added to the cell's seed, so that they differ from the anomalies that ensembles learn from."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A cell to be worked on, as plain data.
+    """A cell that is to be run, as plain data.
 
-    `method` is what `loco_tools.methods.create` takes, or `create_ensemble` for one that is built
-    from `members`, label -> method; `keep_maps` keeps the anomaly maps beside the cells;
-    `backbones`, by label, are those of the method and of its members.
+    Attributes:
+        stamp: everything that determines the cell's metrics.
+        method: the implementation, as `loco_tools.methods.create` takes it, or `create_ensemble`
+            for an ensemble.
+        members: of an ensemble, entry name -> implementation.
+        class_path: the folder of the dataset class.
+        out: the run's folder.
+        keep_maps: whether the anomaly maps are kept, next to the cells.
+        backbones: entry name -> backbone, for the method and for its members.
     """
 
     stamp: Stamp
@@ -71,24 +80,24 @@ class Job:
 
     @property
     def cell(self) -> Cell:
-        """The cell that it fills."""
+        """The cell that the job fills."""
         return Cell(self.stamp.method, self.stamp.class_name, self.stamp.seed)
 
     @property
     def needs(self) -> tuple[Cell, ...]:
-        """The cells that have to be finished before: those of the members."""
+        """The cells that must be finished first: those of the members."""
         return tuple(
             Cell(member, self.stamp.class_name, self.stamp.seed) for member in self.members
         )
 
     @property
     def training_folder(self) -> Path:
-        """Where a training is kept until the cell is finished; another key, another folder."""
+        """Where checkpoints of an unfinished training are kept; the folder belongs to one key."""
         folder = self.cell.folder(self.out)
         return folder.with_name(f".{folder.name}.{self.stamp.key[:12]}.training")
 
     def reusable(self) -> CellRecord | None:
-        """The cell's record when it is finished and nothing that determines it has changed."""
+        """The record of the finished cell, if nothing that determines it has changed."""
         record = self.previous()
         return record if record is not None and record.status == "ok" else None
 
@@ -99,41 +108,110 @@ class Job:
 
     @property
     def maps_missing(self) -> bool:
-        """Whether maps are to be kept and are not there."""
+        """Whether the maps are to be kept but are missing."""
         return self.keep_maps and not self.cell.maps_folder(self.out).is_dir()
 
 
-def execute(
-    job: Job, backbones: Mapping[str, "Backbone"], progress: Progress = SILENT
-) -> CellRecord:
+def run_cell(job: Job, progress: Progress = SILENT) -> CellRecord:
+    """Run a cell; every error except a full disk becomes the cell's failed record.
+
+    Raises:
+        BenchmarkError: the disk is full.
+    """
+    try:
+        check_code(job.stamp, job.method)
+        return execute(job, progress)
+    except Exception as error:
+        if disk_is_full(error):
+            raise BenchmarkError(
+                f"{job.out}: the disk is full ({job.cell}); finished cells are kept and no file "
+                "is incomplete; next step: free some space and run the command again"
+            ) from error
+        is_explained = isinstance(error, LocoToolsError)
+        message = str(error) if is_explained else f"{type(error).__name__}: {error}"
+        trace = "" if is_explained else traceback.format_exc()
+        return write_failure(job.stamp, message, trace, job.out)
+    finally:
+        gc.collect()
+        torch: Any = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether an error, or an error that caused it, says that the disk is full."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return True
+        if "No space left on device" in str(cause):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def execute(job: Job, progress: Progress = SILENT) -> CellRecord:
     """Fill a cell: its folder is complete when this returns, and untouched when it raises.
 
-    Maps are written to the disk one by one and read back for the evaluation; never are all of
-    them in memory. A finished cell that only lacks its maps is predicted again, not fitted again.
-    A training that was interrupted goes on where it was.
+    Anomaly maps are written to disk one by one and read back for the evaluation, so that at most
+    one is in memory. A finished cell that only lacks its maps is predicted again, not fitted again.
+    An interrupted training is resumed.
 
     Args:
         job: the cell.
-        backbones: by label, of the method and of its members.
-        progress: told how far it is.
+        progress: receives progress.
 
     Raises:
-        LocoToolsError: the class or the method cannot be used as it is.
+        LocoToolsError: the class, the backbone or the method cannot be used.
     """
     began = time.perf_counter()
-    dataset = _dataset(job)
+    dataset = hold_out_validation(load(job.class_path), seed=job.stamp.seed)
+    if not dataset.test:
+        raise BenchmarkError(f"{job.class_path}: expected test images, got none")
+    backbones = {name: source.load() for name, source in job.backbones.items()}
     with ExitStack() as stack:
         folder = stack.enter_context(files.folder_swapped_in(job.cell.folder(job.out)))
         maps = folder / "maps"
         if job.keep_maps:
             maps = stack.enter_context(files.folder_swapped_in(job.cell.maps_folder(job.out)))
         with PeakMemory(job.stamp.device) as memory:
-            detector, fit_s = _fitted(job, dataset, backbones, progress)
+            finished = job.reusable()
+            if finished is not None and finished.cost is not None:  # it only lacks its maps
+                detector = _load(job, job.cell, job.method, backbones)
+                fit_s = finished.cost.fit_s
+            else:
+                detector = _create(job, backbones)
+                with Stopwatch() as fitting:
+                    detector.fit(
+                        Images(dataset.train),
+                        Images(dataset.validation),
+                        seed=job.stamp.seed,
+                        progress=progress,
+                        keep=job.training_folder,
+                    )
+                fit_s = fitting.total_s
             list(detector.predict(Images(dataset.train[:1])))  # start-up costs are not counted
             scores, predict_s = _predict(detector, dataset.test, maps, progress)
-        held_out = _held_out(detector, dataset.validation, maps, job.stamp.seed)
+        held_out = _predict_held_out(detector, dataset.validation, maps, job.stamp.seed)
+        if getattr(detector, "probabilities", False):
+            low, high = min(scores + held_out.scores), max(scores + held_out.scores)
+            if not (low >= 0 and high <= 1):
+                raise BenchmarkError(
+                    f"{detector.name}: declares its image scores to be probabilities; expected "
+                    f"values between 0 and 1, got {low:g} to {high:g}"
+                )
         detector.save(folder / "model")
         share_members(job, folder / "model")
+        evaluation = evaluate_maps(
+            dataset.test,
+            lambda sample: read_map(map_path(maps, sample)),
+            {sample_key(s): score for s, score in zip(dataset.test, scores, strict=True)},
+            progress,
+            validation=ValidationMaps(
+                {s.id: n for s, n in zip(dataset.validation, held_out.scores, strict=True)},
+                lambda name: read_map(validation_map_path(maps, name)),
+            ),
+        )
         cost = Cost(
             fit_s=fit_s,
             ms_per_image=1000 * predict_s / len(dataset.test),
@@ -141,10 +219,8 @@ def execute(
             peak_of=memory.of,
             parameters=detector.parameter_count(),
             held_out_s=held_out.took_s,
+            total_s=time.perf_counter() - began,
         )
-        evaluation = _evaluate(dataset, maps, scores, held_out.scores, progress)
-        _check_probabilities(detector, scores + held_out.scores)
-        cost = cost.model_copy(update={"total_s": time.perf_counter() - began})
         record = _record(job, dataset, detector, cost, evaluation).model_copy(
             update={"separation": held_out.separation}
         )
@@ -152,62 +228,42 @@ def execute(
         write_scores(folder / "validation_scores.csv", dataset.validation, held_out.scores)
         files.write_json(folder / "curves.json", _curves(evaluation))
         write_curves(folder, detector.training_log)
-        thumbnails.write_maps(folder / "thumbnails.npz", dataset.test, _reader(maps))
+        thumbnails.write_maps(
+            folder / "thumbnails.npz",
+            dataset.test,
+            lambda sample: read_map(map_path(maps, sample)),
+        )
         files.write_json(folder / "result.json", record.model_dump(mode="json"))
         if not job.keep_maps:
             shutil.rmtree(maps)
     return record
 
 
-def _dataset(job: Job) -> DatasetClass:
-    dataset = hold_out_validation(load(job.class_path), seed=job.stamp.seed)
-    if not dataset.test:
-        raise BenchmarkError(f"{job.class_path}: expected test images to compare on, got none")
-    return dataset
-
-
-def _fitted(
-    job: Job, dataset: DatasetClass, backbones: Mapping[str, "Backbone"], progress: Progress
-) -> tuple["Detector", float]:
-    """The detector of the cell, and the seconds that fitting it took."""
-    before = job.reusable()
-    if before is not None and before.cost is not None:
-        return _load(job, job.cell, job.method, backbones), before.cost.fit_s
-    detector = _unfitted(job, backbones)
-    with Stopwatch() as watch:
-        detector.fit(
-            Images(dataset.train),
-            Images(dataset.validation),
-            seed=job.stamp.seed,
-            progress=progress,
-            keep=job.training_folder,
-        )
-    return detector, watch.total_s
-
-
-def _unfitted(job: Job, backbones: Mapping[str, "Backbone"]) -> "Detector":
+def _create(job: Job, backbones: Mapping[str, "Backbone"]) -> "Detector":
+    """The cell's detector, not fitted yet; an ensemble with its fitted members."""
+    stamp = job.stamp
     if job.members:
         members = {
-            label: _load(job, Cell(label, job.stamp.class_name, job.stamp.seed), method, backbones)
-            for label, method in job.members.items()
+            name: _load(job, Cell(name, stamp.class_name, stamp.seed), method, backbones)
+            for name, method in job.members.items()
         }
         return create_ensemble(
             members,
             job.method,
-            preset=job.stamp.preset,
-            overrides=job.stamp.overrides,
-            device=job.stamp.device,
+            preset=stamp.preset,
+            overrides=stamp.overrides,
+            device=stamp.device,
         )
     from loco_tools.methods import create
 
     return create(
         job.method,
-        backbone=backbones.get(job.stamp.method),
-        preset=job.stamp.preset,
-        overrides=job.stamp.overrides,
-        input_size_px=job.stamp.input_size_px,
-        resize=cast(Resize, job.stamp.resize),  # of a single method one of the three
-        device=job.stamp.device,
+        backbone=backbones.get(stamp.method),
+        preset=stamp.preset,
+        overrides=stamp.overrides,
+        input_size_px=stamp.input_size_px,
+        resize=cast(Resize, stamp.resize),  # a single method has one of the three
+        device=stamp.device,
     )
 
 
@@ -215,10 +271,10 @@ def _load(job: Job, cell: Cell, method: str, backbones: Mapping[str, "Backbone"]
     """The fitted detector of a finished cell."""
     record = read_record(cell, job.out)
     if record is None or record.status != "ok":
-        raise BenchmarkError(member_missing(cell, record))
+        raise BenchmarkError(explain_missing_member(cell, record))
     folder = cell.folder(job.out) / "model"
     if method in ENSEMBLES:
-        members = {label: backbones[label] for label in job.members if label in backbones}
+        members = {name: backbones[name] for name in job.members if name in backbones}
         return ensemble_class(method).load(folder, members, device=job.stamp.device)
     from loco_tools.methods import method_class
 
@@ -226,20 +282,20 @@ def _load(job: Job, cell: Cell, method: str, backbones: Mapping[str, "Backbone"]
     return method_class(method).load(folder, backbone, device=job.stamp.device)
 
 
-def member_missing(cell: Cell, record: CellRecord | None) -> str:
-    """Why an ensemble cannot be built without this member."""
+def explain_missing_member(cell: Cell, record: CellRecord | None) -> str:
+    """The error of an ensemble that cannot be built because this member is missing."""
     reason = record.error if record is not None else "it has not run"
     return f"member {cell} is not available: {reason}"
 
 
 def share_members(job: Job, model: Path) -> None:
-    """Make the members in an ensemble's model hard links to those of their own cells.
+    """Replace the members in an ensemble's model by hard links to those in their own cells.
 
-    Members are most of a run's bytes, and every ensemble has them. Where the disk knows no hard
-    links, the copies stay.
+    Members take most of a run's disk space, and every ensemble contains them. On a file system
+    without hard links the copies stay.
     """
-    for number, label in enumerate(job.members):
-        cell = Cell(label, job.stamp.class_name, job.stamp.seed)
+    for number, name in enumerate(job.members):
+        cell = Cell(name, job.stamp.class_name, job.stamp.seed)
         for original in (cell.folder(job.out) / "model").glob("detector.*"):
             copy = model / "members" / str(number) / original.name
             if copy.is_file() and filecmp.cmp(original, copy, shallow=False):
@@ -249,7 +305,7 @@ def share_members(job: Job, model: Path) -> None:
 def _predict(
     detector: "Detector", samples: Sequence[Sample], maps: Path, progress: Progress
 ) -> tuple[list[float], float]:
-    """Image scores, and the seconds that predicting took (without writing the maps)."""
+    """Write the maps of the test images; their scores, and the seconds without the writing."""
     scores: list[float] = []
     watch = Stopwatch()
     predictions = iter(detector.predict(Images(samples), progress=progress))
@@ -263,19 +319,10 @@ def _predict(
     return scores, watch.total_s
 
 
-def _check_probabilities(detector: "Detector", scores: Sequence[float]) -> None:
-    if getattr(detector, "probabilities", False) and not (min(scores) >= 0 and max(scores) <= 1):
-        raise BenchmarkError(
-            f"{detector.name}: says that its image scores are probabilities; expected them between "
-            f"0 and 1, got {min(scores):g} to {max(scores):g}"
-        )
+class HeldOut(NamedTuple):
+    """How a fitted detector scores images that are neither training nor test images.
 
-
-@dataclass(frozen=True)
-class HeldOut:
-    """What a fitted detector says of images that it has not learned from, none of them test data.
-
-    `scores` are those of the good validation images, `separation` their AUROC against synthetic
+    `scores` are those of the good validation images, `separation` is their AUROC against synthetic
     anomalies made from them.
     """
 
@@ -284,51 +331,43 @@ class HeldOut:
     took_s: float
 
 
-def _held_out(detector: "Detector", validation: Sequence[Sample], maps: Path, seed: int) -> HeldOut:
-    """Judge them, and write the maps of the good ones beside those of the test images."""
+def _predict_held_out(
+    detector: "Detector", validation: Sequence[Sample], maps: Path, seed: int
+) -> HeldOut:
+    """Predict the good validation images, whose maps are written, and synthetic anomalies."""
     from loco_tools.synthesis.families import FAMILIES, LEARNED_FROM, synthetic_anomalies
 
     good = Images(validation)
     families = [name for name in FAMILIES if name not in LEARNED_FROM]
     with Stopwatch() as watch:
-        made = synthetic_anomalies(
+        synthetic = synthetic_anomalies(
             good, SYNTHETIC_IMAGES, seed=SYNTHETIC_SEED + seed, families=families
         )
         scores = []
-        for sample, one in zip(validation, detector.predict(good), strict=True):
-            scores.append(float(one.score))
-            write_map(validation_map_path(maps, sample.id), one.map)
-        anomalous = [float(one.score) for one in detector.predict([one.image for one in made])]
+        for sample, prediction in zip(validation, detector.predict(good), strict=True):
+            scores.append(float(prediction.score))
+            write_map(validation_map_path(maps, sample.id), prediction.map)
+        predictions = detector.predict([anomaly.image for anomaly in synthetic])
+        anomalous = [float(prediction.score) for prediction in predictions]
         separation = auroc(rank(scores, anomalous))
     return HeldOut(scores, separation, watch.total_s)
 
 
-def _evaluate(
-    dataset: DatasetClass,
-    maps: Path,
-    scores: Sequence[float],
-    validation_scores: Sequence[float],
-    progress: Progress,
-) -> Evaluation:
-    """The figures; thresholds are taken from the good validation images."""
-    by_key = {sample_key(sample): n for sample, n in zip(dataset.test, scores, strict=True)}
-    by_id = {s.id: n for s, n in zip(dataset.validation, validation_scores, strict=True)}
-    held_out = ValidationMaps(by_id, lambda name: read_map(validation_map_path(maps, name)))
-    return evaluate_maps(dataset.test, _reader(maps), by_key, progress, validation=held_out)
-
-
 def _curves(evaluation: Evaluation) -> dict[str, dict[str, dict[str, list[float]]]]:
-    """The curves as plain data, to five digits."""
-
-    def points(curve: Curve) -> dict[str, list[float]]:
-        return {"x": curve.x.round(5).tolist(), "y": curve.y.round(5).tolist()}
-
+    """The curves as plain data, rounded to five digits."""
+    groups = {
+        "image_roc": evaluation.image_roc,
+        "image_pr": evaluation.image_pr,
+        "overlap": evaluation.overlap,
+        "pixel_roc": {"all": evaluation.pixel_roc},
+        "pixel_pr": {"all": evaluation.pixel_pr},
+    }
     return {
-        "image_roc": {name: points(curve) for name, curve in evaluation.image_roc.items()},
-        "image_pr": {name: points(curve) for name, curve in evaluation.image_pr.items()},
-        "overlap": {name: points(curve) for name, curve in evaluation.overlap.items()},
-        "pixel_roc": {"all": points(evaluation.pixel_roc)},
-        "pixel_pr": {"all": points(evaluation.pixel_pr)},
+        group: {
+            name: {"x": curve.x.round(5).tolist(), "y": curve.y.round(5).tolist()}
+            for name, curve in curves.items()
+        }
+        for group, curves in groups.items()
     }
 
 
@@ -353,7 +392,3 @@ def _record(
         input_size=detector.input_size,
         hardware=hardware(job.stamp.device),
     )
-
-
-def _reader(maps: Path) -> Callable[[Sample], npt.NDArray[np.float32]]:
-    return lambda sample: read_map(map_path(maps, sample))

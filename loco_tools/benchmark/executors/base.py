@@ -1,4 +1,4 @@
-"""What every executor is, and what becomes of a cell whose process has died."""
+"""The interface of executors, and the failed record of a cell whose process died."""
 
 import signal
 from abc import ABC, abstractmethod
@@ -11,24 +11,24 @@ from loco_tools.benchmark.cell.work import Job
 
 
 class Executor(ABC):
-    """Works on cells somewhere. To be used in a `with` block, which stops it at the end.
+    """Runs cells somewhere. It is used in a `with` block, which stops it at the end.
 
     Attributes:
-        at_once: how many cells it is to be given at a time; None: all that are ready.
+        at_once: how many cells may be submitted at the same time; None: all that are ready.
     """
 
     at_once: int | None = None
 
     @abstractmethod
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Begin, or queue, cells whose members are finished."""
+        """Start or queue cells whose members are finished; returns at once."""
 
     @abstractmethod
     def wait(self) -> list[CellRecord]:
-        """The records of the cells that have ended since; blocks until there is one.
+        """Block until a cell has ended, and return the records of the cells that have ended since.
 
-        Each cell's folder is complete and in the run's folder when its record is given. A cell
-        whose process died has a failed record.
+        The folder of each of these cells is then complete, in the run's folder. A cell whose
+        process died has a failed record.
 
         Raises:
             BenchmarkError: the disk is full, or the executor cannot go on.
@@ -36,7 +36,7 @@ class Executor(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """Give up the cells that are being worked on; nothing of them is left half-written."""
+        """Stop the cells that are running; no incomplete file of them remains."""
 
     def __enter__(self) -> Self:
         return self
@@ -45,33 +45,33 @@ class Executor(ABC):
         self.stop()
 
 
-def crashed(job: Job, how: str) -> CellRecord:
-    """The failed record of a cell whose process died in the middle of it.
+def record_crash(job: Job, error: str) -> CellRecord:
+    """Write the failed record of a cell whose process died.
 
     Args:
         job: the cell.
-        how: a sentence for the person at the keyboard, from `ending` say.
+        error: what happened, and the next step; from `describe_exit` for a local process.
     """
-    tidy(job)
-    return write_failure(job.stamp, how, "", job.out)
+    remove_leftovers(job)
+    return write_failure(job.stamp, error, "", job.out)
 
 
-def tidy(job: Job) -> None:
-    """Remove what a process that was killed left beside the cell's folders."""
+def remove_leftovers(job: Job) -> None:
+    """Remove the incomplete folders that a killed process left next to the cell's folders."""
     files.remove_leftovers(job.cell.folder(job.out))
     files.remove_leftovers(job.cell.maps_folder(job.out))
 
 
-def ending(exit_code: int) -> str:
-    """How a process ended in the middle of a cell, from its exit code (-9: by signal 9).
+def describe_exit(exit_code: int) -> str:
+    """The error of a cell whose process ended with an exit code; -9 means signal 9.
 
-    >>> ending(3).partition(";")[0]
-    'the process ended with exit code 3 in the middle of the cell'
+    >>> describe_exit(3).partition(";")[0]
+    'a worker process died with exit code 3'
     """
     if exit_code >= 0:
         return (
-            f"the process ended with exit code {exit_code} in the middle of the cell; "
-            "next step: look for what the method calls os._exit or abort"
+            f"a worker process died with exit code {exit_code}; "
+            "next step: look for calls of os._exit or abort in the method"
         )
     number = -exit_code
     try:
@@ -80,11 +80,11 @@ def ending(exit_code: int) -> str:
         name = f"signal {number}"
     if number == signal.SIGKILL:
         return (
-            f"the process ended by {name}, most likely for want of memory; next step: fewer "
-            "--workers, --preset fast, a smaller --size, or a machine with more memory, and "
-            "--retry-failed"
+            f"a worker process died by {name}, most likely because memory ran out; next step: use "
+            "fewer --workers, --preset fast, a smaller --size or a machine with more memory, and "
+            "add --retry-failed"
         )
     return (
-        f"the process ended by {name} in the middle of the cell, a fault in compiled code; "
-        "next step: run it with --set executor.workers=0 under a debugger"
+        f"a worker process died by {name}, which is a fault in compiled code; "
+        "next step: run the cell with --set executor.workers=0 under a debugger"
     )

@@ -1,8 +1,8 @@
 """Cells as tasks of an existing Ray cluster.
 
-Ray's own retries are off: it repeats a task that its memory monitor has ended without limit, and
-does not tell a node that died from a cell that killed its worker. Here a cell is begun again when a
-node has died, and fails when nothing but its own process has.
+Ray's own retries are disabled: they repeat a task that the memory monitor has killed without limit,
+and do not distinguish a dead node from a cell that killed its worker. Here a cell is restarted when
+its node has died, and fails when only its own process has died.
 """
 
 import socket
@@ -14,41 +14,40 @@ from typing import Any
 import ray
 from ray import exceptions
 
-from loco_tools.benchmark.cell.attempt import attempt
 from loco_tools.benchmark.cell.record import CellRecord
-from loco_tools.benchmark.cell.work import Job
+from loco_tools.benchmark.cell.work import Job, run_cell
 from loco_tools.benchmark.executor_settings import RaySettings
-from loco_tools.benchmark.executors.base import Executor, crashed, tidy
-from loco_tools.benchmark.executors.carried import (
-    CarriedBack,
-    Luggage,
-    Packing,
-    take_in,
-    work_carried,
+from loco_tools.benchmark.executors.base import Executor, record_crash, remove_leftovers
+from loco_tools.benchmark.executors.transfer import (
+    CellInputs,
+    CellOutputs,
+    InputPacker,
+    run_with_inputs,
+    store_outputs,
 )
 from loco_tools.errors import BenchmarkError
 from loco_tools.progress import SILENT, Progress
 
 GRACE_S = 10.0
-"""How long cells that are told to stop may take to clear away what they have half-written."""
+"""Time that cells have to clean up after they were asked to stop."""
 
-KNOCK_S = 10.0
-"""How long the head of a cluster may take to answer."""
+CONNECT_S = 10.0
+"""Time that the head of a cluster has to accept a connection."""
 
 PERIOD_S = 1.0
-"""Between two looks at which nodes are alive."""
+"""Time between two checks of which nodes are alive."""
 
 
 @dataclass
 class _Task:
-    """A cell in Ray's hands, and how often it was begun again."""
+    """A submitted cell, and how often it was restarted."""
 
     job: Job
-    repeated: int = 0
+    restarts: int = 0
 
 
 class RayCluster(Executor):
-    """Every cell is a task with the resources of the settings; Ray finds the node."""
+    """Every cell is a Ray task with the resources of the settings; Ray chooses the node."""
 
     def __init__(self, settings: RaySettings, progress: Progress = SILENT) -> None:
         self.at_once = settings.workers
@@ -56,23 +55,23 @@ class RayCluster(Executor):
         self._connected = not ray.is_initialized()
         if self._connected:
             _connect(settings)
-        self._packing: Packing[Any] = Packing(ray.put)
+        self._packer: InputPacker[Any] = InputPacker(ray.put)
         self._tasks: dict[Any, _Task] = {}
         self._alive = _alive_nodes()
         self._last_death_s = float("-inf")
-        self._say_when_nothing_fits()
+        self._report_missing_resources()
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """See `Executor.submit`."""
         for job in jobs:
-            self._begin(_Task(job))
+            self._start(_Task(job))
 
     def wait(self) -> list[CellRecord]:
         """See `Executor.wait`."""
         while True:
-            self._look_for_deaths()
+            self._check_nodes()
             done, _ = ray.wait(list(self._tasks), num_returns=1, timeout=PERIOD_S)
-            records = [record for ref in done if (record := self._collect(ref)) is not None]
+            records = [record for ref in done if (record := self._end(ref)) is not None]
             if records:
                 return records
 
@@ -85,13 +84,13 @@ class RayCluster(Executor):
             for ref in stubborn:
                 ray.cancel(ref, force=True)
         for task in self._tasks.values():
-            tidy(task.job)
+            remove_leftovers(task.job)
         self._tasks.clear()
         if self._connected:
             ray.shutdown()
 
-    def _begin(self, task: _Task) -> None:
-        """Put a cell into Ray's hands."""
+    def _start(self, task: _Task) -> None:
+        """Submit a cell as a task."""
         settings = self._settings
         options: dict[str, Any] = {
             "name": str(task.job.cell),
@@ -102,88 +101,93 @@ class RayCluster(Executor):
         if settings.memory_mb is not None:
             options["memory"] = settings.memory_mb * 2**20
         if settings.data == "path":
-            ref = _remote(attempt, options).remote(task.job)
+            ref = ray.remote(run_cell).options(**options).remote(task.job)
         else:
-            luggage = self._packing.luggage(task.job)
-            ref = _remote(_work_from_store, options).remote(task.job, luggage)
+            inputs = self._packer.inputs_of(task.job)
+            ref = ray.remote(_run_with_inputs).options(**options).remote(task.job, inputs)
         self._tasks[ref] = task
 
-    def _collect(self, ref: Any) -> CellRecord | None:
-        """The record of a task that has ended; None when it was begun again."""
+    def _end(self, ref: Any) -> CellRecord | None:
+        """The record of a task that has ended; None when the cell was restarted."""
         task = self._tasks.pop(ref)
         try:
             outcome = ray.get(ref)
         except exceptions.RayTaskError as error:
             raise BenchmarkError(str(error.cause)) from error
         except exceptions.OutOfMemoryError as error:
-            return crashed(task.job, _out_of_memory(error))
+            return record_crash(
+                task.job,
+                f"Ray's memory monitor killed the process ({_first_line(error)}); next step: use "
+                "--set executor.memory_mb=N so that fewer cells share a node, --preset fast or a "
+                "smaller --size, and add --retry-failed",
+            )
         except exceptions.RayError as error:
-            return self._after_death(task, error)
-        return take_in(task.job, outcome) if isinstance(outcome, CarriedBack) else outcome
+            return self._restart_or_fail(task, error)
+        return store_outputs(task.job, outcome) if isinstance(outcome, CellOutputs) else outcome
 
-    def _after_death(self, task: _Task, error: exceptions.RayError) -> CellRecord | None:
-        """Begin a cell again whose node has died; fail one whose process alone has."""
-        if not self._a_node_has_died():
-            return crashed(
+    def _restart_or_fail(self, task: _Task, error: exceptions.RayError) -> CellRecord | None:
+        """Restart a cell whose node has died; fail a cell if only its process has died."""
+        if not self._has_a_node_died():
+            return record_crash(
                 task.job,
-                "the worker process died in the middle of the cell, most likely for want of memory "
-                f"or by a fault in compiled code ({_first_line(error)}); next step: --set "
-                "executor.memory_mb=N, --preset fast or a smaller --size, and --retry-failed",
+                "a worker process died, most likely because memory ran out or by a fault in "
+                f"compiled code ({_first_line(error)}); next step: use --set executor.memory_mb=N, "
+                "--preset fast or a smaller --size, and add --retry-failed",
             )
-        if task.repeated >= self._settings.retries:
-            return crashed(
+        if task.restarts >= self._settings.retries:
+            return record_crash(
                 task.job,
-                f"a node of the cluster died under it {task.repeated + 1} times "
-                f"({_first_line(error)}); next step: --retry-failed when the cluster is sound",
+                f"the node of the cell died {task.restarts + 1} times "
+                f"({_first_line(error)}); next step: add --retry-failed when the cluster is "
+                "stable again",
             )
-        self._progress.note(f"{task.job.cell}: its node has died, begun again on another")
-        tidy(task.job)
-        task.repeated += 1
-        self._begin(task)
+        self._progress.note(f"{task.job.cell}: its node has died, restarted on another node")
+        remove_leftovers(task.job)
+        task.restarts += 1
+        self._start(task)
         return None
 
-    def _a_node_has_died(self) -> bool:
-        """Whether a node has died lately, or is seen to die within the time that Ray may take."""
+    def _has_a_node_died(self) -> bool:
+        """Whether a node has died recently; this waits as long as Ray may take to notice."""
         until = time.monotonic() + self._settings.node_death_s
         while time.monotonic() - self._last_death_s > 2 * self._settings.node_death_s:
             if time.monotonic() > until:
                 return False
             time.sleep(PERIOD_S)
-            self._look_for_deaths()
+            self._check_nodes()
         return True
 
-    def _look_for_deaths(self) -> None:
+    def _check_nodes(self) -> None:
         alive = _alive_nodes()
         if self._alive - alive:
             self._last_death_s = time.monotonic()
         self._alive = alive
 
-    def _say_when_nothing_fits(self) -> None:
-        wanted = {"CPU": self._settings.cpus, "GPU": self._settings.gpus}
+    def _report_missing_resources(self) -> None:
+        """Tell the user if no node has the resources of a cell at present."""
+        needed = {"CPU": self._settings.cpus, "GPU": self._settings.gpus}
         if self._settings.memory_mb is not None:
-            wanted["memory"] = self._settings.memory_mb * 2**20
+            needed["memory"] = self._settings.memory_mb * 2**20
         for node in ray.nodes():
             has = node["Resources"]
-            if node["Alive"] and all(has.get(name, 0) >= need for name, need in wanted.items()):
+            if node["Alive"] and all(has.get(name, 0) >= need for name, need in needed.items()):
                 return
         self._progress.note(
-            "No node of the Ray cluster has what a cell asks for at present "
+            "at present no node of the Ray cluster has the resources of a cell "
             f"({self._settings.cpus:g} CPUs, {self._settings.gpus:g} GPUs, memory "
-            f"{self._settings.memory_mb or 'any'} MB): waiting for one that has"
+            f"{self._settings.memory_mb or 'any'} MB); waiting for such a node"
         )
 
 
-def _work_from_store(job: Job, luggage: Luggage[Any]) -> CarriedBack:
-    return work_carried(job, luggage, ray.get)
-
-
-def _remote(function: Any, options: dict[str, Any]) -> Any:
-    return ray.remote(function).options(**options)
+def _run_with_inputs(job: Job, inputs: CellInputs[Any]) -> CellOutputs:
+    return run_with_inputs(job, inputs, ray.get)
 
 
 def _connect(settings: RaySettings) -> None:
+    host, colon, port = settings.address.removeprefix("ray://").rpartition(":")
     try:
-        _knock(settings.address)
+        if colon and port.isdecimal():  # Ray itself would wait for minutes if nobody listens
+            socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
         ray.init(
             address=settings.address,
             log_to_driver=False,
@@ -193,28 +197,13 @@ def _connect(settings: RaySettings) -> None:
     except (OSError, RuntimeError, ValueError) as error:
         raise BenchmarkError(
             f'expected a Ray cluster at address "{settings.address}", got none '
-            f"({_first_line(error)}); next step: start one with ray start --head, or name its "
+            f"({_first_line(error)}); next step: start one with ray start --head, or give its "
             "address with --address HOST:6379"
         ) from error
 
 
-def _knock(address: str) -> None:
-    """Raise an OSError when nobody listens at HOST:PORT; Ray itself would try for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon and port.isdecimal():
-        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
-
-
 def _alive_nodes() -> set[str]:
     return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-
-
-def _out_of_memory(error: Exception) -> str:
-    return (
-        f"Ray's memory monitor ended the process ({_first_line(error)}); next step: "
-        "--set executor.memory_mb=N so that fewer cells share a node, --preset fast or a smaller "
-        "--size, and --retry-failed"
-    )
 
 
 def _first_line(error: BaseException) -> str:

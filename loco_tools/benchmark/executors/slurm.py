@@ -1,12 +1,15 @@
 """Cells as jobs of SLURM, in arrays, through submitit.
 
-Every batch of cells that are ready is one array. submitit puts a cell that is preempted or reaches
-its time limit back into the queue; begun again, it goes on with the training that its folder keeps.
+Cells that are ready at the same time are submitted as one array. submitit requeues a cell that is
+preempted or reaches its time limit; the cell then resumes the training that its folder keeps. The
+states of jobs come from SLURM's own commands, which need no accounting database.
 """
 
+import json
+import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,46 +17,59 @@ from typing import Any
 import submitit
 from submitit.helpers import DelayedSubmission
 
-from loco_tools.benchmark.cell.attempt import attempt
+from loco_tools import files
 from loco_tools.benchmark.cell.record import CellRecord
-from loco_tools.benchmark.cell.work import Job
+from loco_tools.benchmark.cell.work import Job, run_cell
 from loco_tools.benchmark.executor_settings import SlurmSettings
-from loco_tools.benchmark.executors import slurm_queue
-from loco_tools.benchmark.executors.base import Executor, crashed, tidy
+from loco_tools.benchmark.executors.base import Executor, record_crash, remove_leftovers
 from loco_tools.errors import BenchmarkError
 from loco_tools.progress import SILENT, Progress
 
 SETTLE_S = 15.0
-"""How long a job may have ended before its result is seen over a shared disk."""
+"""Time until the result of a job that has ended appears on a shared disk."""
 
 GRACE_S = 10.0
-"""How long cells that are told to stop may take to clear away what they have half-written."""
+"""Time that cells have to clean up after they were asked to stop."""
 
 FOLDER = "slurm"
-"""Under the run's folder: submitit's files, and `in_flight.json`."""
+"""In the run's folder; contains submitit's files and `in_flight.json`."""
+
+ENDED = frozenset(
+    [
+        *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL"),
+        *("OUT_OF_MEMORY", "REVOKED", "TIMEOUT"),
+    ]
+)
+"""States that a job does not leave again."""
+
+GONE = "no longer known to SLURM"
+"""The state of a job that SLURM does not list any more."""
+
+TIMEOUT_S = 60.0
+"""Time limit of SLURM's commands."""
 
 
 class CellTask:
-    """A cell as submitit runs it, on whatever node SLURM chooses."""
+    """A cell as submitit runs it on a node; this object is pickled."""
 
     def __init__(self) -> None:
-        self._search = list(sys.path)
+        self._path = list(sys.path)
 
     def __call__(self, job: Job) -> CellRecord:
-        """Work on the cell, unless it was finished before the job was begun again."""
-        sys.path[:] = self._search  # methods are found where the run finds them
-        tidy(job)
+        """Run the cell, unless it was finished before the job was requeued."""
+        sys.path[:] = self._path  # so that methods are found where the run finds them
+        remove_leftovers(job)
         finished = None if job.maps_missing else job.reusable()
-        return finished or attempt(job)
+        return finished or run_cell(job)
 
     def checkpoint(self, job: Job) -> DelayedSubmission:
-        """What is put back into the queue when SLURM wants the node: the same again."""
+        """Requeue the same job when SLURM preempts it; submitit calls this."""
         return DelayedSubmission(self, job)
 
 
 @dataclass
 class _Submitted:
-    """A cell in SLURM's hands; `ended_s` is when it was first seen to have ended."""
+    """A submitted cell; `ended_s` is the time at which its job was first found to have ended."""
 
     job: Job
     handle: Any
@@ -61,7 +77,7 @@ class _Submitted:
 
 
 class SlurmArrays(Executor):
-    """Submits cells and waits for their results, which appear as files in the run's folder."""
+    """Submits cells and waits for their results, which appear in files of the run's folder."""
 
     def __init__(self, settings: SlurmSettings, out: Path, progress: Progress = SILENT) -> None:
         self._settings, self._progress = settings, progress
@@ -69,12 +85,12 @@ class SlurmArrays(Executor):
         self.at_once = None if self._is_slurm else (settings.workers or 1)
         self._folder = out.resolve() / FOLDER
         self._executor = _executor(settings, self._folder)
-        self._in_flight = slurm_queue.InFlight(self._folder / "in_flight.json")
+        self._in_flight = InFlight(self._folder / "in_flight.json")
         self._submitted: dict[str, _Submitted] = {}
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """See `Executor.submit`."""
-        new = [job for job in jobs if not self._found_again(job)]
+        new = [job for job in jobs if not self._resume_waiting(job)]
         if not new:
             return
         handles = self._executor.map_array(CellTask(), new)
@@ -84,16 +100,22 @@ class SlurmArrays(Executor):
             self._in_flight.add(
                 {job.stamp.key: h.job_id for job, h in zip(new, handles, strict=True)}
             )
-            self._progress.note(f"{len(new)} cells submitted to SLURM: {_ids(handles)}")
+            ids = dict.fromkeys(str(handle.job_id).partition("_")[0] for handle in handles)
+            cells = "cell" if len(new) == 1 else "cells"
+            self._progress.note(f"{len(new)} {cells} submitted to SLURM: {', '.join(ids)}")
 
     def wait(self) -> list[CellRecord]:
         """See `Executor.wait`."""
         while True:
-            states = self._states()
+            handles = [submitted.handle for submitted in self._submitted.values()]
+            if self._is_slurm:
+                states = job_states(handle.job_id for handle in handles)
+            else:
+                states = {handle.job_id: handle.state for handle in handles}
             ended = {
                 key: record
                 for key, submitted in self._submitted.items()
-                if (record := self._collect(submitted, states.get(submitted.handle.job_id)))
+                if (record := self._end(submitted, states.get(submitted.handle.job_id)))
             }
             if ended:
                 for key in ended:
@@ -109,40 +131,51 @@ class SlurmArrays(Executor):
             return
         handles = [submitted.handle for submitted in self._submitted.values()]
         if self._is_slurm:
-            _cancel([handle.job_id for handle in handles])
+            job_ids = [handle.job_id for handle in handles]
+            cancel_jobs(job_ids, signal="INT")  # as ctrl-c does
+            until = time.monotonic() + GRACE_S
+            while time.monotonic() < until and "RUNNING" in job_states(job_ids).values():
+                time.sleep(1)
+            cancel_jobs(job_ids)
             self._in_flight.remove(self._submitted)
         else:
             for handle in handles:
                 handle.cancel(check=False)
         for submitted in self._submitted.values():
-            tidy(submitted.job)
+            remove_leftovers(submitted.job)
         self._submitted.clear()
 
-    def _found_again(self, job: Job) -> bool:
-        """Whether an earlier run, killed meanwhile, has submitted this cell; then wait for that."""
+    def _resume_waiting(self, job: Job) -> bool:
+        """Wait for a job that a killed run has submitted for this cell; False if there is none."""
         job_id = self._in_flight.job_of(job.stamp.key)
         if not self._is_slurm or job_id is None:
             return False
-        state = slurm_queue.states([job_id]).get(job_id, slurm_queue.GONE)
-        if slurm_queue.has_ended(state):
+        if has_ended(job_states([job_id]).get(job_id, GONE)):
             return False
-        self._progress.note(f"{job.cell}: SLURM job {job_id} of an earlier run is still at it")
+        self._progress.note(f"{job.cell}: waiting for SLURM job {job_id} of an earlier run")
         handle = submitit.SlurmJob(self._folder, job_id)
         self._submitted[job.stamp.key] = _Submitted(job, handle)
         return True
 
-    def _states(self) -> dict[str, str]:
-        """The state of every job, as far as it is known."""
-        handles = [submitted.handle for submitted in self._submitted.values()]
-        if self._is_slurm:
-            return slurm_queue.states(handle.job_id for handle in handles)
-        return {handle.job_id: handle.state for handle in handles}
+    def _end(self, submitted: _Submitted, state: str | None) -> CellRecord | None:
+        """The record of a job that has ended; None if it has not.
 
-    def _collect(self, submitted: _Submitted, state: str | None) -> CellRecord | None:
-        """The record of a job that has ended; None while it has not."""
+        Raises:
+            BenchmarkError: the disk is full, or the job could not even start.
+        """
         if submitted.handle.paths.result_pickle.exists():
-            return _result(submitted)
-        if state is None or not self._ended(state):
+            try:
+                record: CellRecord = submitted.handle.result()
+            except submitit.core.utils.FailedJobError as error:
+                lines = [line for line in str(error).splitlines() if line.strip()]
+                cause = next((line for line in lines if "Error: " in line), lines[0])
+                raise BenchmarkError(
+                    f"{cause.partition('Error: ')[2] or cause} (SLURM job "
+                    f"{submitted.handle.job_id}, log {submitted.handle.paths.stderr})"
+                ) from error
+            return record
+        ended = state is not None and (has_ended(state) if self._is_slurm else state != "RUNNING")
+        if not ended:
             submitted.ended_s = None
             return None
         now = time.monotonic()
@@ -150,90 +183,110 @@ class SlurmArrays(Executor):
         if now - submitted.ended_s < SETTLE_S:
             return None
         log = submitted.handle.paths.stderr
-        return crashed(
+        return record_crash(
             submitted.job,
-            f"SLURM job {submitted.handle.job_id} ended as {state} in the middle of the cell; "
-            f"next step: look at {log}, and for OUT_OF_MEMORY --set executor.memory_mb=N, for "
-            "TIMEOUT --set executor.time_min=N, and --retry-failed",
+            f"SLURM job {submitted.handle.job_id} ended as {state} before the cell was finished; "
+            f"next step: read {log}; for OUT_OF_MEMORY use --set executor.memory_mb=N, for TIMEOUT "
+            "--set executor.time_min=N, and add --retry-failed",
         )
-
-    def _ended(self, state: str) -> bool:
-        return slurm_queue.has_ended(state) if self._is_slurm else state != "RUNNING"
 
 
 def _executor(settings: SlurmSettings, folder: Path) -> Any:
-    """An executor of submitit with all that the settings say.
+    """The executor of submitit that the settings describe.
 
     Raises:
-        BenchmarkError: SLURM's commands are not there, or submitit does not know a parameter.
+        BenchmarkError: SLURM's commands are missing, or submitit does not know a parameter.
     """
-    chosen: dict[str, Any] = {
+    parameters: dict[str, Any] = {
         "name": "loco-tools",
         "timeout_min": settings.time_min,
         "cpus_per_task": settings.cpus,
     }
     if settings.gpus:
-        chosen["gpus_per_node"] = settings.gpus
+        parameters["gpus_per_node"] = settings.gpus
     if settings.memory_mb is not None:
-        chosen["mem_gb"] = settings.memory_mb / 1024
+        parameters["mem_gb"] = settings.memory_mb / 1024
     if settings.cluster == "slurm":
-        chosen |= _slurm_parameters(settings)
+        named = {
+            "slurm_partition": settings.partition,
+            "slurm_account": settings.account,
+            "slurm_qos": settings.qos,
+            "slurm_constraint": settings.constraint,
+            "slurm_array_parallelism": settings.workers,
+        }
+        parameters |= {name: value for name, value in named.items() if value is not None}
+        threads = f"export OMP_NUM_THREADS={settings.cpus}"
+        parameters["slurm_setup"] = [threads, *settings.setup]
+        parameters["slurm_additional_parameters"] = {"requeue": True, **settings.parameters}
     try:
         limit = {f"{settings.cluster}_max_num_timeout": settings.requeues}
         executor = submitit.AutoExecutor(folder, cluster=settings.cluster, **limit)
-        executor.update_parameters(**chosen)
+        executor.update_parameters(**parameters)
     except (RuntimeError, ValueError, TypeError, NameError) as error:
         raise BenchmarkError(
-            f"SLURM cannot be used from here: {error}; next step: run on a machine with sbatch and "
-            "srun, or --set executor.cluster=local to try it without SLURM"
+            f"SLURM cannot be used from here: {error}; next step: use a machine with sbatch and "
+            "srun, or try it without SLURM with --set executor.cluster=local"
         ) from error
     return executor
 
 
-def _slurm_parameters(settings: SlurmSettings) -> dict[str, Any]:
-    named = {
-        "slurm_partition": settings.partition,
-        "slurm_account": settings.account,
-        "slurm_qos": settings.qos,
-        "slurm_constraint": settings.constraint,
-        "slurm_array_parallelism": settings.workers,
-    }
-    threads = f"export OMP_NUM_THREADS={settings.cpus}"
-    return {
-        **{name: value for name, value in named.items() if value is not None},
-        "slurm_setup": [threads, *settings.setup],
-        "slurm_additional_parameters": {"requeue": True, **settings.parameters},
-    }
+def job_states(job_ids: Iterable[str]) -> dict[str, str]:
+    """The state of each job, `GONE` for a job that SLURM does not list; empty if squeue fails.
 
-
-def _result(submitted: _Submitted) -> CellRecord:
-    """What a job has left; a cell that fails leaves its record too.
-
-    Raises:
-        BenchmarkError: the disk is full, or the job could not even begin.
+    Args:
+        job_ids: as SLURM writes them: "12", or "12_3" in an array.
     """
+    command = ["squeue", "--noheader", "--states=all", "--array", "--me", "--format=%i %T"]
     try:
-        record: CellRecord = submitted.handle.result()
-    except submitit.core.utils.FailedJobError as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        cause = next((line for line in lines if "Error: " in line), lines[0])
-        raise BenchmarkError(
-            f"{cause.partition('Error: ')[2] or cause} "
-            f"(SLURM job {submitted.handle.job_id}, log {submitted.handle.paths.stderr})"
-        ) from error
-    return record
+        done = subprocess.run(  # noqa: S603 - our own
+            command, capture_output=True, text=True, check=True, timeout=TIMEOUT_S
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    listed = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line.strip())
+    return {job_id: listed.get(job_id, GONE) for job_id in job_ids}
 
 
-def _cancel(job_ids: list[str]) -> None:
-    """Ask cells to stop as ctrl-c does, and then end what has not."""
-    slurm_queue.cancel(job_ids, signal="INT")
-    until = time.monotonic() + GRACE_S
-    while time.monotonic() < until:
-        if not any(s == "RUNNING" for s in slurm_queue.states(job_ids).values()):
-            break
-        time.sleep(1)
-    slurm_queue.cancel(job_ids)
+def has_ended(state: str) -> bool:
+    """Whether a job has ended and will not run again."""
+    return state in ENDED or state == GONE
 
 
-def _ids(handles: Sequence[Any]) -> str:
-    return ", ".join(dict.fromkeys(str(handle.job_id).partition("_")[0] for handle in handles))
+def cancel_jobs(job_ids: Iterable[str], signal: str | None = None) -> None:
+    """Cancel jobs, or send a signal to the processes of running jobs; ended jobs are ignored."""
+    ids = list(job_ids)
+    if ids:
+        options = [] if signal is None else [f"--signal={signal}"]
+        subprocess.run(  # noqa: S603 - our own
+            ["scancel", "--quiet", *options, *ids],  # noqa: S607
+            capture_output=True,
+            check=False,
+            timeout=TIMEOUT_S,
+        )
+
+
+class InFlight:
+    """The submitted cells by key, in a file, so that a run after a killed run finds their jobs."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # a damaged file counts as empty
+            content = None
+        self._jobs: dict[str, str] = content if isinstance(content, dict) else {}
+
+    def job_of(self, key: str) -> str | None:
+        """The id of the job that an earlier run has submitted for the cell with this key."""
+        return self._jobs.get(key)
+
+    def add(self, jobs: Mapping[str, str]) -> None:
+        """Add jobs, key -> id."""
+        self._jobs |= jobs
+        files.write_json(self._path, self._jobs)
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Remove jobs that have ended."""
+        for key in keys:
+            self._jobs.pop(key, None)
+        files.write_json(self._path, self._jobs)

@@ -83,7 +83,7 @@ def bench(
     Examples:
         >>> import loco_tools
         >>> report = loco_tools.bench("data", ["patchcore", "simplenet"])  # doctest: +SKIP
-        >>> report.records[0].figures.image_auroc_mean  # doctest: +SKIP
+        >>> report.records[0].metric("image_auroc_mean")  # doctest: +SKIP
     """
     options = {
         "classes": classes,

@@ -1,7 +1,7 @@
-"""What a run would do, and about what it would take, before anything is fitted or written."""
+"""What a run would do, and an estimate of its time and memory; nothing is fitted or written."""
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,8 @@ from typing import Any
 from loco_tools.benchmark.cell.record import Cell
 from loco_tools.benchmark.executor_settings import LocalSettings
 from loco_tools.benchmark.run import planning
-from loco_tools.benchmark.run.estimates import Estimate, earlier_cells, estimate
-from loco_tools.benchmark.run.planning import Bench, Prospect
-from loco_tools.benchmark.run.workload import Classes
+from loco_tools.benchmark.run.estimates import Estimate, Workloads, estimate, finished_cells
+from loco_tools.benchmark.run.planning import CellPlan
 from loco_tools.benchmark.suite import Suite
 from loco_tools.progress import SILENT, Progress
 
@@ -19,64 +18,107 @@ VERBS = {"run": "would run", "reuse": "would be reused", "failed": "failed befor
 
 
 @dataclass(frozen=True)
-class Outlook:
-    """A cell, what a run would do with it, and about what that takes."""
+class CellForecast:
+    """What a run would do with a cell, and what that would take; None if it would not run."""
 
-    prospect: Prospect
+    plan: CellPlan
     estimate: Estimate | None
-    """Of cells that would run."""
 
     @property
     def cell(self) -> Cell:
-        """The cell itself."""
-        return self.prospect.job.cell
+        """Method, class and seed."""
+        return self.plan.job.cell
 
     @property
     def error(self) -> str:
-        """Why it failed before; empty when it did not."""
-        return self.prospect.record.error if self.prospect.record is not None else ""
+        """The error of a cell that failed before, otherwise empty."""
+        return self.plan.record.error if self.plan.record is not None else ""
+
+    def describe(self) -> str:
+        """A line for a person, without the cell's name."""
+        verb = VERBS[self.plan.action]
+        if self.estimate is None:
+            return f"{verb}: {self.error}" if self.plan.action == "failed" else verb
+        if self.estimate.total_s is None or self.estimate.peak_mb is None:
+            return f"{verb}, {self.estimate.source}"
+        took, memory_gb = duration(self.estimate.total_s), self.estimate.peak_mb / 1000
+        return f"{verb}, about {took}, {memory_gb:.1f} GB ({self.estimate.source})"
+
+    def as_record(self) -> dict[str, Any]:
+        """The same as plain data."""
+        record: dict[str, Any] = {
+            "method": self.cell.method,
+            "class": self.cell.class_name,
+            "seed": self.cell.seed,
+            "fate": self.plan.action,
+            "key": self.plan.job.stamp.key,
+        }
+        if self.plan.action == "failed":
+            record["error"] = self.error
+        if self.estimate is not None:
+            total_s, peak_mb, source = self.estimate
+            record["estimate"] = {
+                "total_s": None if total_s is None else round(total_s, 1),
+                "peak_mb": None if peak_mb is None else round(peak_mb),
+                "source": source,
+            }
+        return record
 
 
 @dataclass(frozen=True)
 class DryRun:
     """What `loco-tools bench --dry-run` prints.
 
-    `at_once` is how many cells are worked on at a time; None: as many as a cluster has room for.
+    `at_once` is the number of cells that run at the same time; None: as many as a cluster has room
+    for.
     """
 
     out: Path
     executor: str
     device: str
     at_once: int | None
-    outlooks: tuple[Outlook, ...]
+    forecasts: tuple[CellForecast, ...]
 
     @property
     def work_s(self) -> float:
-        """The time of all cells that would run, one after the other, as far as it is known."""
+        """The total time of the cells that would run, as far as it is known."""
         return sum(e.total_s or 0 for e in self._estimates)
 
     @property
     def elapsed_s(self) -> float:
-        """The time until the last cell has ended, members before their ensembles."""
-        return elapsed(self.outlooks, self.at_once)
+        """The time until the last cell has ended, with members before their ensembles."""
+        return elapsed(self.forecasts, self.at_once)
 
     @property
     def peak_mb(self) -> float:
-        """The memory of the largest cells that may be worked on at once on one machine."""
+        """The memory of the largest cells that may run at the same time on one machine."""
         peaks = sorted((e.peak_mb or 0 for e in self._estimates), reverse=True)
         together = self.at_once or 1 if self.executor == "local" else 1
         return sum(peaks[:together])
 
     @property
     def unknown(self) -> int:
-        """Cells that would run and of which nothing is known."""
+        """Number of cells that would run and have no estimate."""
         return sum(e.total_s is None for e in self._estimates)
 
     def describe(self) -> str:
-        """A line per cell, and what they come to."""
-        width = max((len(str(one.cell)) for one in self.outlooks), default=0)
-        lines = [f"{one.cell!s:<{width}}  {_told(one)}" for one in self.outlooks]
-        return "\n".join([*lines, *self._totals()])
+        """A line per cell, and the totals."""
+        width = max((len(str(one.cell)) for one in self.forecasts), default=0)
+        lines = [f"{one.cell!s:<{width}}  {one.describe()}" for one in self.forecasts]
+        number = {
+            action: sum(one.plan.action == action for one in self.forecasts) for action in VERBS
+        }
+        lines.append(
+            f"{_cells(number['run'])} would run, {number['reuse']} would be reused, "
+            f"{number['failed']} failed before; nothing was written"
+        )
+        if number["failed"]:
+            lines.append("next step: add --retry-failed to repeat the cells that failed")
+        if number["run"]:
+            lines.append(self._describe_total())
+        if self.unknown:
+            lines.append(f"the total leaves out {_cells(self.unknown)} without an estimate")
+        return "\n".join(lines)
 
     def as_record(self) -> dict[str, Any]:
         """The same as plain data."""
@@ -85,7 +127,7 @@ class DryRun:
             "executor": self.executor,
             "device": self.device,
             "at_once": self.at_once,
-            "cells": [_plain(one) for one in self.outlooks],
+            "cells": [one.as_record() for one in self.forecasts],
             "work_s": round(self.work_s, 1),
             "elapsed_s": round(self.elapsed_s, 1),
             "peak_mb": round(self.peak_mb),
@@ -94,33 +136,21 @@ class DryRun:
 
     @property
     def _estimates(self) -> list[Estimate]:
-        return [one.estimate for one in self.outlooks if one.estimate is not None]
+        return [one.estimate for one in self.forecasts if one.estimate is not None]
 
-    def _totals(self) -> list[str]:
-        count = {fate: sum(o.prospect.fate == fate for o in self.outlooks) for fate in VERBS}
-        lines = [
-            f"{count['run']} cells would run, {count['reuse']} be reused, "
-            f"{count['failed']} failed before; nothing was written"
-        ]
-        if count["failed"]:
-            lines.append("next step: --retry-failed repeats those that failed")
-        if count["run"]:
-            lines.append(self._in_total())
-        if self.unknown:
-            lines.append(f"of {self.unknown} cells nothing is known, they are not in the total")
-        return lines
-
-    def _in_total(self) -> str:
+    def _describe_total(self) -> str:
         if self.at_once is None:
-            together = "with all that are ready at once"
+            together = "all ready cells at once"
         else:
-            together = "one after the other" if self.at_once == 1 else f"{self.at_once} at once"
+            together = (
+                "one cell at a time" if self.at_once == 1 else f"{self.at_once} cells at once"
+            )
         memory = "GPU memory" if self.device.startswith("cuda") else "memory"
         where = "together" if self.executor == "local" and (self.at_once or 1) > 1 else "per cell"
         return (
-            f"about {duration(self.elapsed_s)} on executor {self.executor}, {together} "
+            f"estimate: about {duration(self.elapsed_s)} on executor {self.executor}, {together} "
             f"({duration(self.work_s)} of work), and up to {self.peak_mb / 1000:.1f} GB of "
-            f"{memory} {where}: an estimate"
+            f"{memory} {where}"
         )
 
 
@@ -132,33 +162,42 @@ def dry_run(
     *,
     retry_failed: bool = False,
 ) -> DryRun:
-    """Find out what `loco_tools.benchmark.run.runner.run` would do; arguments and errors as there.
+    """Determine what `loco_tools.benchmark.run.runner.run` would do; arguments and errors as there.
 
-    A GPU that is named (`--device cuda`) need not be in this machine.
+    This machine needs no GPU, even if the suite names one (`--device cuda`).
     """
-    bench = planning.prepare(suite, class_paths, out, progress, elsewhere=True)
-    jobs = list(planning.jobs(bench, progress, remember=False))
-    classes, earlier = Classes(), earlier_cells(out)
+    prepared = planning.prepare(suite, class_paths, out, progress, elsewhere=True)
+    jobs = list(planning.jobs(prepared, progress, remember=False))
+    workloads, finished = Workloads(), finished_cells(out)
     by_cell = {job.cell: job for job in jobs}
-    outlooks = []
+    forecasts = []
     for job in jobs:
-        prospect = planning.prospect(job, retry_failed=retry_failed)
+        plan = planning.plan_cell(job, retry_failed=retry_failed)
         guess = None
-        if prospect.fate == "run":
-            members = {need.method: by_cell[need] for need in job.needs}
-            guess = estimate(job, classes.workload(job, members), earlier)
-        outlooks.append(Outlook(prospect, guess))
-    return DryRun(out, suite.executor.kind, bench.device, _at_once(bench), tuple(outlooks))
+        if plan.action == "run":
+            members = [by_cell[need] for need in job.needs]
+            guess = estimate(job, workloads.of(job, members), finished)
+        forecasts.append(CellForecast(plan, guess))
+    executor = suite.executor
+    at_once = executor.workers
+    if isinstance(executor, LocalSettings):
+        from loco_tools.benchmark.executors.local import slots
+
+        at_once = 1 if executor.workers == 0 else len(slots(prepared.device, executor.workers))
+    return DryRun(out, executor.kind, prepared.device, at_once, tuple(forecasts))
 
 
-def elapsed(outlooks: Sequence[Outlook], at_once: int | None) -> float:
-    """Seconds until all have ended: every cell begins as soon as its members and a place allow."""
-    waiting = [one for one in outlooks if one.estimate is not None]
+def elapsed(forecasts: Sequence[CellForecast], at_once: int | None) -> float:
+    """Seconds until all cells have ended, if each starts as soon as its members and `at_once` let.
+
+    This simulates the executor: `running` is a heap of the cells by the time of their end.
+    """
+    waiting = [one for one in forecasts if one.estimate is not None]
     running: list[tuple[float, int, Cell]] = []
-    ended = {one.cell for one in outlooks if one.estimate is None}
+    ended = {one.cell for one in forecasts if one.estimate is None}
     now, number = 0.0, 0
     while waiting or running:
-        for one in [w for w in waiting if set(w.prospect.job.needs) <= ended]:
+        for one in [w for w in waiting if set(w.plan.job.needs) <= ended]:
             if at_once is not None and len(running) >= at_once:
                 break
             waiting.remove(one)
@@ -171,7 +210,7 @@ def elapsed(outlooks: Sequence[Outlook], at_once: int | None) -> float:
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it.
+    """A duration in a unit that suits it.
 
     >>> duration(42), duration(600), duration(9000), duration(400_000)
     ('42 s', '10 min', '2.5 h', '4.6 days')
@@ -183,45 +222,5 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86_400:.1f} days"
 
 
-def _at_once(bench: Bench) -> int | None:
-    executor = bench.suite.executor
-    if not isinstance(executor, LocalSettings):
-        return executor.workers
-    if executor.workers == 0:
-        return 1
-    from loco_tools.benchmark.executors.slots import slots
-
-    return len(slots(bench.device, executor.workers))
-
-
-def _told(one: Outlook) -> str:
-    verb = VERBS[one.prospect.fate]
-    if one.estimate is None:
-        return f"{verb}: {one.error}" if one.prospect.fate == "failed" else verb
-    if one.estimate.total_s is None or one.estimate.peak_mb is None:
-        return f"{verb}, {one.estimate.source}"
-    took, memory = duration(one.estimate.total_s), one.estimate.peak_mb / 1000
-    return f"{verb}, about {took}, {memory:.1f} GB ({one.estimate.source})"
-
-
-def _plain(one: Outlook) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "method": one.cell.method,
-        "class": one.cell.class_name,
-        "seed": one.cell.seed,
-        "fate": one.prospect.fate,
-        "key": one.prospect.job.stamp.key,
-    }
-    if one.prospect.fate == "failed":
-        found["error"] = one.error
-    if one.estimate is not None:
-        found["estimate"] = _rounded(one.estimate)
-    return found
-
-
-def _rounded(guess: Estimate) -> Mapping[str, Any]:
-    return {
-        "total_s": None if guess.total_s is None else round(guess.total_s, 1),
-        "peak_mb": None if guess.peak_mb is None else round(guess.peak_mb),
-        "source": guess.source,
-    }
+def _cells(number: int) -> str:
+    return f"{number} cell" if number == 1 else f"{number} cells"

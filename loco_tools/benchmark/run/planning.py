@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal
 
 from loco_tools.benchmark.cell.backbone_source import (
     BackboneSource,
-    resolved_backbones,
+    resolve_backbones,
     weights_file,
 )
 from loco_tools.benchmark.cell.cost import versions
 from loco_tools.benchmark.cell.hashes import code_behind
-from loco_tools.benchmark.cell.record import Cell, CellRecord, Stamp
+from loco_tools.benchmark.cell.record import CellRecord, Stamp
 from loco_tools.benchmark.executor_settings import LocalSettings
 from loco_tools.benchmark.suite import MethodEntry, Suite
 from loco_tools.datasets.data_hash import data_hash
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from loco_tools.methods.detector import Detector
 
 NO_BACKBONE = "none"
-"""What results say of a method that learns from pixels alone."""
+"""The backbone that results name for a method without one."""
 
 
 @dataclass(frozen=True)
-class Bench:
-    """A suite made ready to run: its lines, classes, backbones and device.
+class PreparedSuite:
+    """A suite whose entries, classes, backbones and device have been resolved and checked.
 
-    `backbones` are by method title; lines that name the same one share it. A method that learns
-    from pixels alone has none, and neither has an ensemble: its members bring theirs.
+    `backbones` are by entry name. Methods that need no backbone have none, and neither have
+    ensembles, whose members have their own.
     """
 
     suite: Suite
@@ -44,10 +44,6 @@ class Bench:
     device: str
     out: Path
 
-    def preset(self, entry: MethodEntry) -> str:
-        """The preset of a line: its own, the suite's, or the one made for the device."""
-        return _preset(self.suite, entry, self.device)
-
 
 def prepare(
     suite: Suite,
@@ -56,15 +52,15 @@ def prepare(
     progress: Progress = SILENT,
     *,
     elsewhere: bool = False,
-) -> Bench:
-    """Find and check everything that a suite names; nothing is fitted or written.
+) -> PreparedSuite:
+    """Resolve and check everything that a suite names; nothing is fitted or written.
 
     Args:
         suite: what to compare.
         class_paths: folders of dataset classes; `suite.classes` selects among them by name.
         out: the run's folder.
-        progress: told when a backbone had to be replaced or is downloaded.
-        elsewhere: whether the cells may run on another machine, so that a GPU need not be here.
+        progress: receives messages about replaced or downloaded backbones.
+        elsewhere: whether the cells may run on another machine, so that this machine needs no GPU.
 
     Raises:
         LocoToolsError: an unknown class or method, or a wrong setting.
@@ -72,100 +68,127 @@ def prepare(
     classes = select_classes(suite, class_paths)
     entries = suite.entries()
     check_methods(entries)
-    found = resolved_backbones(suite, entries, progress)
+    backbones = resolve_backbones(suite, entries, progress)
     device = cell_device(suite, elsewhere=elsewhere)
-    _check_settings(suite, entries, found, device)
+    _check_settings(suite, entries, backbones, device)
     weights = weights_file(suite)
     sources = {
-        title: BackboneSource(backbone.tag, backbone.name, weights)
-        for title, backbone in found.items()
+        name: BackboneSource(backbone.tag, backbone.name, weights)
+        for name, backbone in backbones.items()
     }
-    return Bench(suite, entries, classes, sources, device, out)
+    return PreparedSuite(suite, entries, classes, sources, device, out)
 
 
-def jobs(bench: Bench, progress: Progress = SILENT, *, remember: bool = True) -> Iterator["Job"]:
+def jobs(
+    prepared: PreparedSuite, progress: Progress = SILENT, *, remember: bool = True
+) -> Iterator["Job"]:
     """Every cell, class by class, members before their ensembles.
 
     Args:
-        bench: from `prepare`.
-        progress: told about hashing the classes.
-        remember: whether hashes of the data are kept in the run's folder for the next time.
+        prepared: from `prepare`.
+        progress: receives progress of hashing the classes.
+        remember: whether the hashes of data files are cached in the run's folder.
     """
     from loco_tools.benchmark.cell.work import Job
 
-    names = {entry.title: entry.name for entry in bench.entries}
-    codes = {entry.title: code_behind(entry.name) for entry in bench.entries}
-    for class_name, path in bench.classes.items():
-        cache = bench.out / "data_hashes.json"
+    suite, entries = prepared.suite, prepared.entries
+    implementations = {entry.name: entry.implementation for entry in entries}
+    codes = {entry.name: code_behind(entry.implementation) for entry in entries}
+    resizes = {entry.name: suite.resize_of(entry) for entry in entries}
+    installed = versions()
+    for class_name, path in prepared.classes.items():
+        cache = prepared.out / "data_hashes.json"
         digest = data_hash(path, cache, progress, remember=remember)
-        for seed in bench.suite.seeds:
+        for seed in suite.seeds:
             keys: dict[str, str] = {}
-            for entry in bench.entries:
-                stamp = _stamp(bench, entry, Cell(entry.title, class_name, seed), keys).model_copy(
-                    update={"data_hash": digest, "code_hash": codes[entry.title]}
+            for entry in entries:
+                backbones = {
+                    name: prepared.backbones[name]
+                    for name in (entry.name, *entry.members)
+                    if name in prepared.backbones
+                }
+                tags = {source.tag for source in backbones.values()}
+                inputs = {resizes[name] for name in entry.members or (entry.name,)}
+                stamp = Stamp(
+                    method=entry.name,
+                    class_name=class_name,
+                    seed=seed,
+                    overrides=entry.settings,
+                    members={member: keys[member] for member in entry.members},
+                    backbone="+".join(sorted(tags)) or NO_BACKBONE,
+                    preset=suite.preset_of(entry, prepared.device),
+                    input_size_px=suite.size_of(entry),
+                    resize="+".join(sorted(inputs)),
+                    device=prepared.device,
+                    data_hash=digest,
+                    code_hash=codes[entry.name],
+                    versions=installed,
                 )
-                keys[entry.title] = stamp.key
+                keys[entry.name] = stamp.key
                 yield Job(
                     stamp=stamp,
-                    method=entry.name,
-                    members={member: names[member] for member in entry.members},
+                    method=entry.implementation,
+                    members={member: implementations[member] for member in entry.members},
                     class_path=path.resolve(),
-                    out=bench.out.resolve(),
-                    keep_maps=bench.suite.maps,
-                    backbones=_of_line(bench, entry),
+                    out=prepared.out.resolve(),
+                    keep_maps=suite.maps,
+                    backbones=backbones,
                 )
 
 
 @dataclass(frozen=True)
-class Prospect:
-    """What a run will do with a cell: "run" it, "reuse" it, or leave it "failed" as it is.
+class CellPlan:
+    """What a run does with a cell.
 
-    `record` is what an earlier run left of it, under the same key.
+    Attributes:
+        job: the cell.
+        action: "run" it, "reuse" its finished record, or leave it "failed" as it is.
+        record: what an earlier run left under the same key.
     """
 
     job: "Job"
-    fate: Literal["run", "reuse", "failed"]
+    action: Literal["run", "reuse", "failed"]
     record: CellRecord | None
 
 
-def prospect(job: "Job", *, retry_failed: bool) -> Prospect:
-    """What a run will do with a cell; a finished one without the maps asked for is predicted."""
+def plan_cell(job: "Job", *, retry_failed: bool) -> CellPlan:
+    """Decide what a run does with a cell; a finished cell whose maps are missing runs again."""
     record = job.previous()
     if record is None or (record.status == "failed" and retry_failed):
-        return Prospect(job, "run", record)
+        return CellPlan(job, "run", record)
     if record.status == "failed":
-        return Prospect(job, "failed", record)
-    return Prospect(job, "run" if job.maps_missing else "reuse", record)
+        return CellPlan(job, "failed", record)
+    return CellPlan(job, "run" if job.maps_missing else "reuse", record)
 
 
 def select_classes(suite: Suite, class_paths: Sequence[Path]) -> dict[str, Path]:
-    """The classes of a suite by name, in the order asked for.
+    """The classes of a suite by name, in the order of the suite.
 
     Raises:
-        BenchmarkError: there is none, one is unknown, or two have the same name.
+        BenchmarkError: there is no class, one is unknown, or two have the same name.
     """
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for path in class_paths:
         name = path.resolve().name
-        if name in found:
+        if name in paths:
             raise BenchmarkError(
-                f'two classes are named "{name}": {found[name]} and {path}; '
+                f'two classes are named "{name}": {paths[name]} and {path}; '
                 "next step: rename one folder, or run them into two --out folders"
             )
-        found[name] = path
-    if not found:
+        paths[name] = path
+    if not paths:
         raise BenchmarkError(
-            "no class to compare on; expected folders in MVTec AD or MVTec LOCO AD layout; "
-            "next step: name one with --data, or make some with loco-tools demo"
+            "no dataset class; expected folders in MVTec AD or MVTec LOCO AD layout; next step: "
+            "name one with --data, or make some with loco-tools demo"
         )
-    missing = [name for name in suite.classes if name not in found]
+    missing = [name for name in suite.classes if name not in paths]
     if missing:
-        named = ", ".join(f'"{name}"' for name in missing)
+        names = ", ".join(f'"{name}"' for name in missing)
         raise BenchmarkError(
-            f"unknown class {named}; {did_you_mean(missing[0], found)}; next step: give --data "
-            "their folder, or compare on some of the classes alone with --class NAME"
+            f"unknown class {names}; {did_you_mean(missing[0], paths)}; next step: name the folder "
+            "of all classes with --data, or select some classes with --class NAME"
         )
-    return {name: found[name] for name in suite.classes or found}
+    return {name: paths[name] for name in suite.classes or paths}
 
 
 def check_methods(entries: Sequence[MethodEntry]) -> None:
@@ -173,21 +196,23 @@ def check_methods(entries: Sequence[MethodEntry]) -> None:
     from loco_tools.methods import METHODS
 
     for entry in entries:
-        if entry.name not in METHODS and ":" not in entry.name and not entry.is_ensemble:
-            known = [*METHODS, *ENSEMBLES]
-            raise MethodError(f'unknown method "{entry.name}"; {did_you_mean(entry.name, known)}')
+        method = entry.implementation
+        if method not in METHODS and ":" not in method and not entry.is_ensemble:
+            raise MethodError(
+                f'unknown method "{method}"; {did_you_mean(method, [*METHODS, *ENSEMBLES])}'
+            )
 
 
 def cell_device(suite: Suite, *, elsewhere: bool = False) -> str:
-    """The device of the cells: on a cluster what a cell is given there, not what this machine has.
+    """The device of the cells; on a cluster it follows from the GPUs that a cell gets there.
 
     Args:
-        suite: its executor and device.
-        elsewhere: whether a CUDA device may be named that is not here.
+        suite: its executor and device count.
+        elsewhere: whether a CUDA device that this machine lacks is accepted.
 
     Raises:
         MethodError: an unknown device, or one that this machine does not have.
-        BenchmarkError: a GPU is asked for, and the executor gives its cells none.
+        BenchmarkError: the suite asks for another device than the executor gives its cells.
     """
     if isinstance(suite.executor, LocalSettings):
         if elsewhere and suite.device.partition(":")[0] == "cuda":
@@ -198,16 +223,11 @@ def cell_device(suite: Suite, *, elsewhere: bool = False) -> str:
     given = "cuda" if suite.executor.gpus else "cpu"
     if suite.device not in {"auto", given}:
         raise BenchmarkError(
-            f'device "{suite.device}" was asked for, but executor "{suite.executor.kind}" gives '
-            f'each cell {suite.executor.gpus:g} GPUs, that is "{given}"; '
-            "next step: leave --device out and say --set executor.gpus=N"
+            f'device "{suite.device}": executor "{suite.executor.kind}" gives each cell '
+            f'{suite.executor.gpus:g} GPUs, so expected "{given}"; '
+            "next step: leave out --device and set the GPUs of a cell with --set executor.gpus=N"
         )
     return given
-
-
-def _preset(suite: Suite, entry: MethodEntry, device: str) -> str:
-    by_device = "paper" if device.startswith("cuda") else "fast"
-    return entry.preset or suite.preset or by_device
 
 
 def _check_settings(
@@ -216,71 +236,29 @@ def _check_settings(
     backbones: "Mapping[str, Backbone]",
     device: str,
 ) -> None:
-    """Build every line once, so that what does not fit shows before anything is fitted.
+    """Build every detector once, so that wrong settings are reported before anything is fitted.
 
-    On the CPU: a GPU belongs to the cells, and the machine that starts a cluster's run may have
-    none.
+    This happens on the CPU: the cells need the GPU, and the machine that starts a run on a cluster
+    may have none.
     """
     from loco_tools.methods import create
 
-    singles: dict[str, Detector] = {}
+    detectors: dict[str, Detector] = {}
     for entry in entries:  # members before their ensembles
-        preset = _preset(suite, entry, device)
-        if entry.is_ensemble:
-            _check_ensemble(entry, preset, singles)
+        preset = suite.preset_of(entry, device)
+        if not entry.is_ensemble:
+            detectors[entry.name] = create(
+                entry.implementation,
+                backbone=backbones.get(entry.name),
+                preset=preset,
+                overrides=entry.overrides,
+                input_size_px=suite.size_of(entry),
+                resize=suite.resize_of(entry),
+                device="cpu",
+            )
             continue
-        singles[entry.title] = create(
-            entry.name,
-            backbone=backbones.get(entry.title),
-            preset=preset,
-            overrides=entry.overrides,
-            input_size_px=suite.size_of(entry),
-            resize=suite.resize_of(entry),
-            device="cpu",
-        )
-
-
-def _check_ensemble(entry: MethodEntry, preset: str, singles: "Mapping[str, Detector]") -> None:
-    """Build an ensemble over members that are not fitted yet."""
-    members = {label: singles[label] for label in entry.members}
-    try:
-        create_ensemble(members, entry.name, preset=preset, overrides=entry.overrides, device="cpu")
-    except LocoToolsError as error:
-        raise MethodError(f'ensemble "{entry.title}": {error}') from error
-
-
-def _stamp(bench: Bench, entry: MethodEntry, cell: Cell, keys: Mapping[str, str]) -> Stamp:
-    """The stamp of a cell, its hashes still to come."""
-    return Stamp(
-        method=cell.method,
-        class_name=cell.class_name,
-        seed=cell.seed,
-        overrides=entry.settings,
-        members={member: keys[member] for member in entry.members},
-        backbone=_backbone_tag(bench, entry),
-        preset=bench.preset(entry),
-        input_size_px=bench.suite.size_of(entry),
-        resize=_resize(bench, entry),
-        device=bench.device,
-        data_hash="",
-        code_hash="",
-        versions=versions(),
-    )
-
-
-def _resize(bench: Bench, entry: MethodEntry) -> str:
-    """As results show it: of an ensemble, those of its members."""
-    lines = [one for one in bench.entries if one.title in (entry.members or (entry.title,))]
-    return "+".join(sorted({bench.suite.resize_of(one) for one in lines}))
-
-
-def _backbone_tag(bench: Bench, entry: MethodEntry) -> str:
-    """As results show it: of an ensemble, those of its members."""
-    tags = {source.tag for source in _of_line(bench, entry).values()}
-    return "+".join(sorted(tags)) or NO_BACKBONE
-
-
-def _of_line(bench: Bench, entry: MethodEntry) -> dict[str, BackboneSource]:
-    """The backbones of a line and of its members."""
-    titles = (entry.title, *entry.members)
-    return {title: bench.backbones[title] for title in titles if title in bench.backbones}
+        members = {name: detectors[name] for name in entry.members}
+        try:
+            create_ensemble(members, entry.implementation, preset=preset, overrides=entry.overrides)
+        except LocoToolsError as error:
+            raise MethodError(f'ensemble "{entry.name}": {error}') from error

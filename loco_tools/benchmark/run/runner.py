@@ -1,35 +1,34 @@
-"""Running a suite: which cells are finished, and the rest of them on an executor."""
+"""Running a suite: finished cells are reused, and an executor runs the others."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from loco_tools import files
 from loco_tools.benchmark.cell.cost import hardware, versions
-from loco_tools.benchmark.cell.record import Cell, CellRecord, read_record
+from loco_tools.benchmark.cell.record import Cell, CellRecord, read_record, write_failure
+from loco_tools.benchmark.cell.work import Job, explain_missing_member
 from loco_tools.benchmark.executor_settings import LocalSettings
+from loco_tools.benchmark.executors import check_extras, open_executor
 from loco_tools.benchmark.run import planning, results_csv
-from loco_tools.benchmark.run.planning import Bench
-from loco_tools.benchmark.run.scheduling import work_through
+from loco_tools.benchmark.run.planning import CellPlan, PreparedSuite
 from loco_tools.benchmark.suite import Suite
 from loco_tools.datasets.sidecar import sidecar_path
 from loco_tools.errors import BenchmarkError
 from loco_tools.evaluation.metric_table import HEADLINES
 from loco_tools.lock import held
-from loco_tools.progress import SILENT, Progress
+from loco_tools.progress import SILENT, Advance, Progress
 from loco_tools.schema import Schema, read_json
-
-if TYPE_CHECKING:
-    from loco_tools.benchmark.cell.work import Job
 
 RUN_FILE = "run.json"
 
 
 class ClassInfo(Schema):
-    """A class as the run found it; `simulated` when its sidecar says that of any image."""
+    """A class of the run; `simulated` if its sidecar file marks any image as simulated."""
 
     name: str
     path: str
@@ -38,7 +37,7 @@ class ClassInfo(Schema):
 
 
 class PlannedCell(Schema):
-    """A cell of the run; it is finished when its record carries this key."""
+    """A cell of the run; it is finished when its record has this key."""
 
     method: str
     class_name: str
@@ -47,12 +46,12 @@ class PlannedCell(Schema):
 
     @property
     def cell(self) -> Cell:
-        """The cell itself."""
+        """Method, class and seed."""
         return Cell(self.method, self.class_name, self.seed)
 
 
 class Run(Schema):
-    """`run.json`: what was asked for, on what, and which cells make up the run."""
+    """`run.json`: the command, the suite, the classes and the cells of a run."""
 
     schema_version: Literal[1] = 1
     command: str
@@ -65,17 +64,20 @@ class Run(Schema):
     cells: tuple[PlannedCell, ...]
 
     def records(self, out: Path) -> list[CellRecord]:
-        """The records of the cells that have been worked on so far, in the run's order."""
-        found = [(planned, read_record(planned.cell, out)) for planned in self.cells]
-        return [record for planned, record in found if record and record.key == planned.key]
+        """The records of the cells that have ended so far, in the order of the run."""
+        records = [(planned.key, read_record(planned.cell, out)) for planned in self.cells]
+        return [record for key, record in records if record and record.key == key]
 
 
 @dataclass(frozen=True)
 class RunReport:
     """How a run ended.
 
-    `reused` counts the finished cells of earlier runs, `kept` names the failed ones, which were
-    not repeated.
+    Attributes:
+        out: the run's folder.
+        records: one per cell, in the order of the run.
+        reused: number of cells that an earlier run had finished.
+        kept: cells that failed in an earlier run and were not repeated.
     """
 
     out: Path
@@ -90,12 +92,12 @@ class RunReport:
 
     @property
     def failed(self) -> int:
-        """How many cells failed."""
+        """Number of cells that failed."""
         return len(self.failures)
 
     @property
     def results_csv(self) -> Path:
-        """One row per cell."""
+        """The path of `results.csv`, which has one row per cell."""
         return self.out / results_csv.RESULTS_FILE
 
     @property
@@ -113,41 +115,61 @@ def run(
     command: str = "",
     retry_failed: bool = False,
 ) -> RunReport:
-    """Work on every cell of a suite that is not finished, and write `results.csv` after each.
+    """Run every cell of a suite that is not finished, and write `results.csv` after each.
 
     A finished cell whose key is unchanged is reused, and a failed one is left as it is. A cell that
-    fails, or whose process dies, becomes a row with its error, and the run goes on.
+    fails, or whose process dies, becomes a row with its error, and the run continues.
 
     Args:
-        suite: what to compare, and where.
+        suite: what to compare, and where to run it.
         class_paths: folders of dataset classes; `suite.classes` selects among them by name.
-        out: the run's folder; made when needed.
-        progress: told about every cell.
+        out: the run's folder; created when needed.
+        progress: receives a message for every cell, and the progress inside cells.
         command: the command line, for the record.
-        retry_failed: whether cells that have failed before are repeated.
+        retry_failed: whether cells that failed in an earlier run are repeated.
 
     Raises:
         LocoToolsError: an unknown class or method, or a wrong setting; nothing has been fitted.
         MissingExtraError: the executor needs an extra that is not installed.
-        BenchmarkError: the disk is full, the executor cannot go on, or another process is working
-            in the same folder.
+        BenchmarkError: the disk is full, the executor cannot go on, or another process is using
+            the same folder.
         KeyboardInterrupt: passed on after `results.csv` has been written.
     """
-    from loco_tools.benchmark.executors.opening import check_extras
-
     check_extras(suite.executor)
-    bench = planning.prepare(suite, class_paths, out, progress)
-    with held(out, BenchmarkError, "name another folder with --out"):
-        jobs = list(planning.jobs(bench, progress))
-        state = _open(bench, jobs, command)
-        report = _work(bench, jobs, progress, retry_failed=retry_failed)
-        ended = {"finished": _now(), "hardware": state.hardware | _hardware_used(report.records)}
-        files.write_json(out / RUN_FILE, state.model_copy(update=ended).model_dump(mode="json"))
-    return report
+    prepared = planning.prepare(suite, class_paths, out, progress)
+    with ExitStack() as stack:
+        stack.enter_context(held(out, BenchmarkError, "name another folder with --out"))
+        jobs = list(planning.jobs(prepared, progress))
+        state = _start(prepared, jobs, command)
+        plans = [planning.plan_cell(job, retry_failed=retry_failed) for job in jobs]
+        kept = {p.job.cell: p.record for p in plans if p.record and p.action != "run"}
+        schedule = Schedule([plan.job for plan in plans if plan.action == "run"], kept)
+        advance = stack.enter_context(progress.task("cells", len(jobs)))
+        results = _Results(out, plans, progress, advance)
+        if schedule.is_unfinished:
+            executor = stack.enter_context(
+                open_executor(suite.executor, device=prepared.device, out=out, progress=progress)
+            )
+        while schedule.is_unfinished:
+            for record in schedule.fail_without_members():
+                results.add(record)
+            if ready := schedule.start(executor.at_once):
+                executor.submit(ready)
+            for record in executor.wait() if schedule.running else ():
+                schedule.end(record)
+                results.add(record)
+        records = results.in_order()
+        _finish(state, records, out)
+    return RunReport(
+        out=out,
+        records=tuple(records),
+        reused=sum(record.status == "ok" for record in kept.values()),
+        kept=frozenset(cell for cell, record in kept.items() if record.status == "failed"),
+    )
 
 
 def read_run(out: Path) -> Run:
-    """Read `run.json`.
+    """Read the `run.json` of a run's folder.
 
     Raises:
         BenchmarkError: the folder holds no run.
@@ -155,101 +177,138 @@ def read_run(out: Path) -> Run:
     path = out / RUN_FILE
     if not path.is_file():
         raise BenchmarkError(
-            f"{out}: expected the folder of a benchmark run with {RUN_FILE} in it, got none; "
-            "next step: name the folder that loco-tools bench wrote (--out)"
+            f"{out}: expected the folder of a benchmark run, got a folder without {RUN_FILE}; "
+            "next step: name the folder that loco-tools bench has written (--out)"
         )
     return read_json(Run, path)
 
 
-def _work(
-    bench: Bench, jobs: "Sequence[Job]", progress: Progress, *, retry_failed: bool
-) -> RunReport:
-    """Bring every job to its end; those that need no work are said so first."""
-    from loco_tools.benchmark.executors.opening import open_executor
+class Schedule:
+    """The order in which cells are run: an ensemble waits until its members are finished.
 
-    prospects = [planning.prospect(job, retry_failed=retry_failed) for job in jobs]
-    records = {p.job.cell: p.record for p in prospects if p.record is not None}
-    kept = {p.job.cell: p.record for p in prospects if p.record is not None and p.fate != "run"}
-    todo = [p.job for p in prospects if p.fate == "run"]
-    results_csv.write_results(bench.out, _in_order(jobs, records))
-    with progress.task("cells", len(jobs)) as advance:
-        numbers = count(1)
+    Args:
+        jobs: the cells to run.
+        kept: records of cells that are not run again.
+    """
 
-        def tell(cell: Cell, outcome: str) -> None:
-            progress.note(f"[{next(numbers)}/{len(jobs)}] {cell}: {outcome}")
-            advance(1)
+    def __init__(self, jobs: Sequence[Job], kept: Mapping[Cell, CellRecord]) -> None:
+        self._waiting = {job.cell: job for job in jobs}
+        self._records = dict(kept)
+        self.running = 0
+        """Number of cells that have started and not ended."""
 
-        def ended(record: CellRecord) -> None:
-            records[record.cell] = record
-            results_csv.write_results(bench.out, _in_order(jobs, records))
-            tell(record.cell, _summary(record))
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether cells are waiting or running."""
+        return bool(self._waiting or self.running)
 
-        for cell, record in kept.items():
-            tell(cell, _kept(record))
-        if todo:
-            with open_executor(
-                bench.suite.executor, device=bench.device, out=bench.out, progress=progress
-            ) as executor:
-                work_through(todo, kept, executor, ended)
-    return RunReport(
-        out=bench.out,
-        records=tuple(_in_order(jobs, records)),
-        reused=sum(record.status == "ok" for record in kept.values()),
-        kept=frozenset(cell for cell, record in kept.items() if record.status == "failed"),
-    )
+    def start(self, at_once: int | None) -> list[Job]:
+        """Take the cells that can start now, at most as many as `at_once` allows."""
+        ready = [
+            job
+            for job in self._waiting.values()
+            if all(need in self._records for need in job.needs)
+        ]
+        if at_once is not None:
+            ready = ready[: at_once - self.running]
+        for job in ready:
+            del self._waiting[job.cell]
+        self.running += len(ready)
+        return ready
+
+    def end(self, record: CellRecord) -> None:
+        """Take the record of a cell that has ended."""
+        self.running -= 1
+        self._records[record.cell] = record
+
+    def fail_without_members(self) -> list[CellRecord]:
+        """Fail the waiting cells whose members have failed; their records are written."""
+        records = []
+        for job in list(self._waiting.values()):
+            for need in job.needs:
+                member = self._records.get(need)
+                if member is not None and member.status == "failed":
+                    del self._waiting[job.cell]
+                    error = explain_missing_member(need, member)
+                    records.append(write_failure(job.stamp, error, "", job.out))
+                    break
+        self._records |= {record.cell: record for record in records}
+        return records
 
 
-def _in_order(jobs: "Sequence[Job]", records: Mapping[Cell, CellRecord]) -> list[CellRecord]:
-    """The records that there are, in the order of the run."""
-    return [records[job.cell] for job in jobs if job.cell in records]
+class _Results:
+    """The records of a run; `results.csv` is written, and a message shown, for each that comes."""
+
+    def __init__(
+        self, out: Path, plans: Sequence[CellPlan], progress: Progress, advance: Advance
+    ) -> None:
+        self._out, self._progress, self._advance = out, progress, advance
+        self._cells = [plan.job.cell for plan in plans]
+        self._records = {plan.job.cell: plan.record for plan in plans if plan.record is not None}
+        self._number = count(1)
+        results_csv.write_results(out, self.in_order())
+        for plan in plans:
+            if plan.record is not None and plan.action == "failed":
+                message = "failed before, not repeated without --retry-failed: "
+                self._report(plan.record.cell, message + plan.record.error)
+            elif plan.action == "reuse":
+                self._report(plan.job.cell, "unchanged, reused")
+
+    def in_order(self) -> list[CellRecord]:
+        """The records so far, in the order of the run."""
+        return [self._records[cell] for cell in self._cells if cell in self._records]
+
+    def add(self, record: CellRecord) -> None:
+        """Take the record of a cell that has ended."""
+        self._records[record.cell] = record
+        results_csv.write_results(self._out, self.in_order())
+        if record.status == "failed":
+            self._report(record.cell, f"failed: {record.error}")
+            return
+        shown = [(metric.title, record.metric(metric.name)) for metric in HEADLINES]
+        metrics = [f"{name} {value:.3f}" for name, value in shown if value is not None]
+        self._report(record.cell, ", ".join(metrics) or "done")
+
+    def _report(self, cell: Cell, outcome: str) -> None:
+        self._progress.note(f"[{next(self._number)}/{len(self._cells)}] {cell}: {outcome}")
+        self._advance(1)
 
 
-def _open(bench: Bench, jobs: "Sequence[Job]", command: str) -> Run:
-    """Write down what is about to be run."""
+def _start(prepared: PreparedSuite, jobs: Sequence[Job], command: str) -> Run:
+    """Write `run.json` before the first cell runs."""
     stamps = [job.stamp for job in jobs]
     digests = {stamp.class_name: stamp.data_hash for stamp in stamps}
+    executor = prepared.suite.executor
+    if isinstance(executor, LocalSettings):
+        machine = hardware(prepared.device)
+    else:  # the nodes of a cluster are known when cells have run on them
+        machine = {"system": f"{executor.kind} cluster", "device": prepared.device}
     state = Run(
         command=command,
         started=_now(),
-        suite=bench.suite,
-        hardware=_hardware(bench),
+        suite=prepared.suite,
+        hardware=machine,
         versions=versions(),
         classes=tuple(
             ClassInfo(
                 name=name,
                 path=str(path.resolve()),
                 data_hash=digests[name],
-                simulated=_simulated(path),
+                simulated=_is_simulated(path),
             )
-            for name, path in bench.classes.items()
+            for name, path in prepared.classes.items()
         ),
         cells=tuple(
             PlannedCell(method=s.method, class_name=s.class_name, seed=s.seed, key=s.key)
             for s in stamps
         ),
     )
-    files.write_json(bench.out / RUN_FILE, state.model_dump(mode="json"))
+    files.write_json(prepared.out / RUN_FILE, state.model_dump(mode="json", by_alias=True))
     return state
 
 
-def _hardware(bench: Bench) -> dict[str, str]:
-    """What the cells will run on; of a cluster no more than its kind is known before they have."""
-    if isinstance(bench.suite.executor, LocalSettings):
-        return hardware(bench.device)
-    return {"system": f"{bench.suite.executor.kind} cluster", "device": bench.device}
-
-
-def _hardware_used(records: Sequence[CellRecord]) -> dict[str, str]:
-    """What the cells have run on, every different value of each item."""
-    found: dict[str, list[str]] = {}
-    for record in records:
-        for name, value in record.hardware.items():
-            found.setdefault(name, []).append(value)
-    return {name: "; ".join(dict.fromkeys(values)) for name, values in found.items()}
-
-
-def _simulated(class_path: Path) -> bool:
-    """Whether the lines beside the class folder call an image simulated."""
+def _is_simulated(class_path: Path) -> bool:
+    """Whether the sidecar file of a class marks any image as simulated."""
     sidecar = sidecar_path(class_path.resolve())
     if not sidecar.is_file():
         return False
@@ -257,18 +316,16 @@ def _simulated(class_path: Path) -> bool:
     return '"simulated": true' in text or '"simulated":true' in text
 
 
-def _summary(record: CellRecord) -> str:
-    if record.status == "failed":
-        return f"failed: {record.error}"
-    shown = [(metric.title, record.metric(metric.name)) for metric in HEADLINES]
-    parts = [f"{name} {value:.3f}" for name, value in shown if value is not None]
-    return ", ".join(parts) or "done"
-
-
-def _kept(record: CellRecord) -> str:
-    if record.status == "failed":
-        return f"failed before, not repeated without --retry-failed: {record.error}"
-    return "unchanged, reused"
+def _finish(state: Run, records: Sequence[CellRecord], out: Path) -> None:
+    """Complete `run.json` with the time and with the hardware that the cells ran on."""
+    values: dict[str, list[str]] = {}
+    for record in records:
+        for name, value in record.hardware.items():
+            values.setdefault(name, []).append(value)
+    used = {name: "; ".join(dict.fromkeys(values[name])) for name in values}
+    ended = {"finished": _now(), "hardware": state.hardware | used}
+    content = state.model_copy(update=ended).model_dump(mode="json", by_alias=True)
+    files.write_json(out / RUN_FILE, content)
 
 
 def _now() -> str:

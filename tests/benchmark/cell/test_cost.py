@@ -7,7 +7,7 @@ from loco_tools.benchmark.cell.cost import Stopwatch, hardware, versions
 MOMENT = """
 import time
 import numpy as np
-from loco_tools.benchmark.measure import PeakMemory
+from loco_tools.benchmark.cell.cost import PeakMemory
 
 with PeakMemory("cpu") as idle:
     time.sleep(0.2)

@@ -64,5 +64,5 @@ def test_scores_that_call_themselves_probabilities_have_to_be_some(
         assert record.probabilities
     else:
         assert record.error.startswith(
-            "brightness: says that its image scores are probabilities; expected them between 0"
+            "brightness: declares its image scores to be probabilities; expected values between 0"
         )

@@ -55,7 +55,7 @@ def test_the_scale_says_which_scores_the_levels_stand_for(tmp_path: Path) -> Non
 @pytest.mark.parametrize("stored", [np.zeros((2, 2)), np.zeros((2, 2, 3), np.uint8)])
 def test_maps_of_another_kind_are_refused(tmp_path: Path, stored: np.ndarray) -> None:
     np.savez(tmp_path / "t.npz", map0=stored)
-    with pytest.raises(BenchmarkError, match="expected the small maps of a finished cell"):
+    with pytest.raises(BenchmarkError, match="expected the thumbnails of a finished cell"):
         read_maps(tmp_path / "t.npz", [0])
 
 

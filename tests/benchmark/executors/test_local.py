@@ -11,7 +11,9 @@ import pytest
 from executor_runs import Heard, table, wait_for
 
 from loco_tools.benchmark.cell.record import Cell
-from loco_tools.benchmark.executors.base import ending
+from loco_tools.benchmark.executors import local
+from loco_tools.benchmark.executors.base import describe_exit
+from loco_tools.benchmark.executors.local import slots
 from loco_tools.benchmark.run.runner import run
 from loco_tools.benchmark.suite import Suite
 from loco_tools.errors import BenchmarkError
@@ -42,8 +44,10 @@ def test_a_process_that_dies_costs_its_cell_alone_and_results_equal_those_of_one
     suite = make_suite(*titles, overrides=overrides, executor=PROCESSES)
     report = run(suite, [data], out, heard)
     assert [record.status for record in report.records] == ["ok", "failed", "failed", "ok"]
-    assert "ended by signal 9 (SIGKILL), most likely for want of memory" in table(out)[1]["error"]
-    assert "ended with exit code 3 in the middle of the cell" in table(out)[2]["error"]
+    assert (
+        "died by signal 9 (SIGKILL), most likely because memory ran out" in table(out)[1]["error"]
+    )
+    assert "a worker process died with exit code 3" in table(out)[2]["error"]
     assert not list((out / "cells").rglob(".*.new")), "what was half-written is cleared away"
     assert "brightness: predicting" in heard.opened
     assert sum(heard.advanced) > 4
@@ -77,7 +81,7 @@ def test_a_run_that_is_stopped_stops_its_processes_and_keeps_finished_cells(
 ) -> None:
     data, out = make_loco_class(), tmp_path / "out"
     suite = make_suite("a", "b", overrides=faults(tmp_path, b="wait"), executor=PROCESSES)
-    (tmp_path / "suite.json").write_text(suite.model_dump_json())
+    (tmp_path / "suite.json").write_text(suite.model_dump_json(by_alias=True))
     program = (
         "import sys; from pathlib import Path; from loco_tools.benchmark.run.runner import run\n"
         "from loco_tools.benchmark.suite import Suite\n"
@@ -127,14 +131,50 @@ def test_two_processes_work_at_once_and_ensembles_wait_for_their_members(
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
         (3, "exit code 3"),
-        (-9, "signal 9 (SIGKILL), most likely for want of memory"),
-        (-11, "signal 11 (SIGSEGV) in the middle of the cell, a fault in compiled code"),
-        (-250, "ended by signal 250"),
+        (-9, "signal 9 (SIGKILL), most likely because memory ran out"),
+        (-11, "signal 11 (SIGSEGV), which is a fault in compiled code"),
+        (-250, "died by signal 250"),
     ],
 )
-def test_how_a_process_ended_is_said_with_what_to_do_next(code: int, said: str) -> None:
-    assert said in ending(code)
-    assert "next step" in ending(code)
+def test_the_error_of_a_dead_process_names_the_next_step(code: int, message: str) -> None:
+    assert message in describe_exit(code)
+    assert "next step" in describe_exit(code)
+
+
+@pytest.fixture
+def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "available_cores", lambda: 8)
+
+
+@pytest.mark.usefixtures("eight_cores")
+def test_on_a_cpu_one_worker_has_all_threads_and_several_share_them() -> None:
+    assert [slot.threads for slot in slots("cpu", None, {})] == [8]
+    three = slots("cpu", 3, {})
+    assert [slot.threads for slot in three] == [2, 2, 2]
+    assert three[0].environment["OMP_NUM_THREADS"] == "2"
+    assert "CUDA_VISIBLE_DEVICES" not in three[0].environment
+
+
+@pytest.mark.usefixtures("eight_cores")
+def test_a_limit_on_threads_that_the_user_has_set_holds_for_workers() -> None:
+    assert slots("cpu", 2, {"OMP_NUM_THREADS": "1"})[0].threads == 1
+    assert slots("cpu", 2, {"OMP_NUM_THREADS": "6"})[0].threads == 4
+    assert slots("cpu", 20, {})[0].threads == 1
+
+
+def test_every_gpu_has_a_worker_and_more_workers_go_round() -> None:
+    visible = {"CUDA_VISIBLE_DEVICES": "2, 5"}
+    assert [s.environment["CUDA_VISIBLE_DEVICES"] for s in slots("cuda", None, visible)] == [
+        *("2", "5"),
+    ]
+    assert [s.environment["CUDA_VISIBLE_DEVICES"] for s in slots("cuda", 3, visible)] == [
+        *("2", "5", "2"),
+    ]
+
+
+def test_a_gpu_named_by_its_number_has_one_worker_that_sees_all_of_them() -> None:
+    (only,) = slots("cuda:1", None, {"CUDA_VISIBLE_DEVICES": "2,5"})
+    assert "CUDA_VISIBLE_DEVICES" not in only.environment

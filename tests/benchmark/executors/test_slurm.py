@@ -16,7 +16,7 @@ from executor_runs import table, wait_for
 pytest.importorskip("submitit", reason="the extra 'slurm' is not installed")
 
 from loco_tools.benchmark.executor_settings import SlurmSettings
-from loco_tools.benchmark.executors import slurm_queue
+from loco_tools.benchmark.executors import slurm
 from loco_tools.benchmark.run.runner import run
 from loco_tools.benchmark.suite import Suite
 from loco_tools.errors import BenchmarkError
@@ -74,7 +74,7 @@ def test_a_preempted_cell_is_requeued_a_killed_one_fails_alone_and_the_rest_equa
     other.join()
     assert [record.status for record in report.records] == ["ok", "failed", "ok", "ok"]
     assert "SLURM job" in report.failures[0].error
-    assert "ended as FAILED in the middle of the cell" in report.failures[0].error
+    assert "ended as FAILED before the cell was finished" in report.failures[0].error
     assert fits() == 4, "the preempted one was begun twice, the killed one once"
     killed.unlink()
     local = suite.model_copy(update={"executor": make_suite().executor})
@@ -91,7 +91,7 @@ def test_a_run_that_was_killed_finds_its_jobs_again_and_ctrl_c_cancels_them(
     data, out, fault = make_loco_class(), tmp_path / "out", tmp_path / "fault"
     fault.write_text("wait")
     suite = make_suite("a", overrides={"a": {"fault": str(fault)}}, executor=on_slurm())
-    (tmp_path / "suite.json").write_text(suite.model_dump_json())
+    (tmp_path / "suite.json").write_text(suite.model_dump_json(by_alias=True))
     program = (
         "import sys; from pathlib import Path; from loco_tools.benchmark.run.runner import run\n"
         "from loco_tools.benchmark.suite import Suite\n"
@@ -144,12 +144,12 @@ def test_without_slurm_the_message_says_what_to_do(
 def test_a_job_that_slurm_does_not_list_any_more_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     listing = "7_0 RUNNING\n7_1 OUT_OF_MEMORY\n"
     monkeypatch.setattr(
-        slurm_queue.subprocess,
+        slurm.subprocess,
         "run",
         lambda *_args, **_named: subprocess.CompletedProcess([], 0, stdout=listing),
     )
-    found = slurm_queue.states(["7_0", "7_1", "7_2"])
-    assert [slurm_queue.has_ended(state) for state in found.values()] == [False, True, True]
+    found = slurm.job_states(["7_0", "7_1", "7_2"])
+    assert [slurm.has_ended(state) for state in found.values()] == [False, True, True]
 
 
 def _queue() -> str:

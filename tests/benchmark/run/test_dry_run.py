@@ -15,11 +15,11 @@ Fits = Callable[[], int]
 
 
 def fates(found: DryRun) -> dict[str, str]:
-    return {one.cell.method: one.prospect.fate for one in found.outlooks}
+    return {one.cell.method: one.plan.action for one in found.forecasts}
 
 
 def sources(found: DryRun) -> dict[str, str]:
-    return {one.cell.method: one.estimate.source for one in found.outlooks if one.estimate}
+    return {one.cell.method: one.estimate.source for one in found.forecasts if one.estimate}
 
 
 def test_it_lists_what_would_run_and_writes_nothing(
@@ -30,10 +30,10 @@ def test_it_lists_what_would_run_and_writes_nothing(
     assert fates(found) == {"a": "run", "b": "run"}
     assert not out.exists()
     assert fits() == 0
-    assert "2 cells would run, 0 be reused, 0 failed before; nothing was written" in (
+    assert "2 cells would run, 0 would be reused, 0 failed before; nothing was written" in (
         found.describe()
     )
-    assert "of 2 cells nothing is known" in found.describe()
+    assert "the total leaves out 2 cells without an estimate" in found.describe()
 
 
 def test_finished_and_failed_cells_are_told_apart_and_failed_ones_run_only_when_asked(
@@ -48,7 +48,7 @@ def test_finished_and_failed_cells_are_told_apart_and_failed_ones_run_only_when_
     found = dry_run(wider, [data], out)
     assert fates(found) == {"a": "reuse", "b": "failed", "c": "run"}
     assert "failed before: RuntimeError: boom" in found.describe()
-    assert "next step: --retry-failed repeats those that failed" in found.describe()
+    assert "next step: add --retry-failed to repeat the cells that failed" in found.describe()
     again = dry_run(wider, [data], out, retry_failed=True)
     assert fates(again) == {"a": "reuse", "b": "run", "c": "run"}
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
@@ -64,7 +64,7 @@ def test_estimates_come_from_the_most_similar_cell_of_this_run_and_those_beside_
     cost = run(make_suite("a"), [small], tmp_path / "runs" / "first").records[0].cost
     assert cost is not None
     assert cost.total_s is not None
-    like_it, ten_times = (one.estimate for one in found.outlooks)
+    like_it, ten_times = (one.estimate for one in found.forecasts)
     assert like_it is not None
     assert ten_times is not None
     assert like_it.total_s == pytest.approx(cost.total_s)
@@ -86,7 +86,7 @@ def test_without_earlier_cells_the_shipped_table_says_what_to_expect(
     )
     found = dry_run(suite, [data], tmp_path / "runs" / "out")
     assert set(sources(found).values()) == {"table, rough"}
-    patchcore, simplenet, _ = (one.estimate for one in found.outlooks)
+    patchcore, simplenet, _ = (one.estimate for one in found.forecasts)
     table = estimates.reference_costs()
     evaluation_s = 7 * 64 * 64 / 1e6 * table.evaluation_s_per_megapixel
     assert patchcore is not None
@@ -121,7 +121,7 @@ def test_paper_presets_are_estimated_for_a_gpu_that_this_machine_need_not_have(
     found = dry_run(suite, [data], tmp_path / "out")
     assert found.work_s == here.work_s
     assert (found.device, found.executor, found.at_once) == ("cuda", "ray", 1)
-    assert found.outlooks[0].prospect.job.stamp.preset == "paper"
+    assert found.forecasts[0].plan.job.stamp.preset == "paper"
     assert found.work_s > 10
     assert "GB of GPU memory per cell" in found.describe()
 

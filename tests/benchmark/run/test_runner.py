@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tifffile
 
-from loco_tools.benchmark.cell import attempt, work
+from loco_tools.benchmark.cell import work
 from loco_tools.benchmark.cell.record import Cell, read_record, read_scores
 from loco_tools.benchmark.run.runner import run
 from loco_tools.benchmark.suite import Suite
@@ -112,7 +112,7 @@ def test_other_data_or_settings_make_a_cell_run_again(
 def test_the_shape_of_the_input_is_in_the_stamp_of_its_line_and_of_ensembles_of_it(
     tmp_path: Path, make_loco_class: Make, fits: Fits, make_suite: MakeSuite
 ) -> None:
-    (line,) = make_suite().model_dump()["methods"]
+    (line,) = make_suite().model_dump(by_alias=True)["methods"]
     lines = [line | {"label": shape, "resize": shape} for shape in ("square", "area")]
     both = {"name": "ensemble-mean", "members": ["square", "area"]}
     one = {"name": "ensemble-mean", "label": "ensemble-area", "members": ["area"]}
@@ -199,8 +199,8 @@ def test_a_full_disk_ends_the_run_with_a_clear_message_and_nothing_half_written(
 def test_a_full_disk_is_recognised_behind_other_errors() -> None:
     hidden = ValueError("saving failed")
     hidden.__cause__ = RuntimeError("SafetensorError: Os { message: No space left on device }")
-    assert attempt.disk_is_full(hidden)
-    assert not attempt.disk_is_full(ValueError("other"))
+    assert work.disk_is_full(hidden)
+    assert not work.disk_is_full(ValueError("other"))
 
 
 def test_a_damaged_image_fails_its_class_and_is_named(
@@ -248,7 +248,7 @@ def test_what_is_unknown_is_answered_before_anything_is_fitted_or_written(
 def test_no_class_and_two_of_one_name_are_refused(
     tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite
 ) -> None:
-    with pytest.raises(BenchmarkError, match=r"no class to compare on.*next step"):
+    with pytest.raises(BenchmarkError, match=r"no dataset class; expected folders.*next step"):
         run(make_suite(), [], tmp_path / "out")
     twice = [make_loco_class(root=tmp_path / "a"), make_loco_class(root=tmp_path / "b")]
     with pytest.raises(BenchmarkError, match='two classes are named "plate"'):

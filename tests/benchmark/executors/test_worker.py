@@ -1,12 +1,18 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
-from loco_tools.benchmark.executors import relay
-from loco_tools.benchmark.executors.relay import Replay, Report, SendingProgress
+from loco_tools.benchmark.executors import worker
+from loco_tools.benchmark.executors.worker import (
+    ProgressMessage,
+    ProgressReplay,
+    SendingProgress,
+    TaskAdvanced,
+    TaskOpened,
+)
 
 
 class Journal:
-    """A progress that writes down what it is told."""
+    """A progress that records what it receives."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -21,9 +27,9 @@ class Journal:
         self.lines.append(message)
 
 
-def test_what_a_worker_reports_is_shown_as_if_it_were_here() -> None:
+def test_the_progress_of_a_worker_is_shown_like_progress_of_the_run() -> None:
     journal = Journal()
-    replay = Replay(journal)
+    replay = ProgressReplay(journal)
     sender = SendingProgress(replay.show)
     with sender.task("outer", 2) as outer, sender.task("inner") as inner:
         outer(1)
@@ -42,17 +48,17 @@ def test_what_a_worker_reports_is_shown_as_if_it_were_here() -> None:
 
 def test_quick_steps_are_summed_up(monkeypatch) -> None:  # type: ignore[no-untyped-def]
     clock = iter([10.0, 10.05, 10.1, 10.3])
-    monkeypatch.setattr(relay.time, "monotonic", lambda: next(clock))
-    sent: list[Report] = []
+    monkeypatch.setattr(worker.time, "monotonic", lambda: next(clock))
+    sent: list[ProgressMessage] = []
     with SendingProgress(sent.append).task("many") as advance:
         for _ in range(4):
             advance(1)
-    assert [report.steps for report in sent if isinstance(report, relay.Advanced)] == [1, 3]
+    assert [message.steps for message in sent if isinstance(message, TaskAdvanced)] == [1, 3]
 
 
 def test_tasks_that_a_dead_worker_left_open_are_closed() -> None:
     journal = Journal()
-    replay = Replay(journal)
-    replay.show(relay.Opened(0, "fit", None), "plate, ")
+    replay = ProgressReplay(journal)
+    replay.show(TaskOpened(0, "fit", None), "plate, ")
     replay.close()
     assert journal.lines == ["open plate, fit None", "close plate, fit"]

@@ -8,7 +8,7 @@ from loco_tools.benchmark.cell.record import CellRecord, write_failure
 from loco_tools.benchmark.cell.work import Job
 from loco_tools.benchmark.executors.base import Executor
 from loco_tools.benchmark.run import planning
-from loco_tools.benchmark.run.scheduling import work_through
+from loco_tools.benchmark.run.runner import Schedule
 from loco_tools.benchmark.suite import Suite
 
 Make = Callable[..., Path]
@@ -16,7 +16,7 @@ MakeSuite = Callable[..., Suite]
 
 
 class Pretending(Executor):
-    """Ends the cell that came last first, some of them as failed, without working on any."""
+    """Ends the last cell first, some of them as failed, without running any."""
 
     def __init__(self, failing: Sequence[str] = (), at_once: int | None = None) -> None:
         self.at_once, self._failing = at_once, failing
@@ -41,7 +41,7 @@ class Pretending(Executor):
 
 @pytest.fixture
 def jobs(tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite) -> list[Job]:
-    """Of an ensemble of a and b, and one of b alone, with two seeds."""
+    """The cells of an ensemble of a and b, and of an ensemble of b alone, with two seeds."""
     suite = Suite(
         methods=[
             {"name": "ensemble-mean"},
@@ -55,9 +55,17 @@ def jobs(tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite) -> list[J
 
 
 def ends(jobs: Sequence[Job], executor: Executor, known: Sequence[CellRecord] = ()) -> list[str]:
-    found: list[CellRecord] = []
-    work_through(jobs, {record.cell: record for record in known}, executor, found.append)
-    return [f"{r.stamp.method} {r.stamp.seed}{' failed' * (r.status == 'failed')}" for r in found]
+    """The cells in the order of their ends, when a run submits what its schedule starts."""
+    schedule = Schedule(jobs, {record.cell: record for record in known})
+    ended: list[CellRecord] = []
+    while schedule.is_unfinished:
+        ended += schedule.fail_without_members()
+        if ready := schedule.start(executor.at_once):
+            executor.submit(ready)
+        for record in executor.wait() if schedule.running else ():
+            schedule.end(record)
+            ended.append(record)
+    return [f"{r.stamp.method} {r.stamp.seed}{' failed' * (r.status == 'failed')}" for r in ended]
 
 
 def test_all_members_are_submitted_together_and_ensembles_as_soon_as_theirs_are_finished(
