@@ -1,0 +1,89 @@
+"""The pages are true: every command in them exists, every link leads somewhere, examples run."""
+
+import ast
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+
+from loco_tools import cli
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PAGES = sorted(
+    REPOSITORY / name
+    for name in subprocess.run(
+        ["git", "ls-files", "*.md"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout.split()
+)
+ROOMS = ("capture", "annotations", "benchmark", "data_cards")
+
+
+def commands_of(page: Path) -> list[str]:
+    """The lines of a page's console blocks that call loco-tools, continued lines joined."""
+    blocks = re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.strip() for line in lines if line.strip().startswith("loco-tools ")]
+
+
+COMMANDS = [
+    (page.relative_to(REPOSITORY).as_posix(), c) for page in PAGES for c in commands_of(page)
+]
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS)
+def test_every_command_in_a_page_exists_and_takes_its_options(page: str, line: str) -> None:
+    words = shlex.split(line, comments=True)[1:]
+    command: click.Command = cli.cli
+    while isinstance(command, click.Group):
+        assert words[0] in command.commands, f"{page}: {line}"
+        command = command.commands[words.pop(0)]
+    try:
+        _, left, _ = command.make_parser(click.Context(command)).parse_args(words)
+    except click.UsageError as error:
+        pytest.fail(f"{page}: {line}: {error.format_message()}")
+    assert not left
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
+def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, heading = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{page.name} links to {target}"
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert heading in anchors, f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
+def test_every_python_example_of_a_page_is_python(page: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        ast.parse(block)
+
+
+def test_the_readme_is_short_and_every_room_has_one() -> None:
+    assert len((REPOSITORY / "README.md").read_text().splitlines()) <= 150
+    for room in ROOMS:
+        assert len((REPOSITORY / room / "README.md").read_text().splitlines()) >= 20
+
+
+def test_the_map_names_every_room() -> None:
+    text = (REPOSITORY / "loco_tools" / "README.md").read_text()
+    for folder in (REPOSITORY / "loco_tools").glob("*/__init__.py"):
+        assert f"`{folder.parent.name}/`" in text
+    for file in (REPOSITORY / "loco_tools").glob("[a-z]*.py"):
+        assert f"`{file.name}`" in text
+
+
+def test_every_command_is_in_the_pages_of_the_rooms() -> None:
+    text = "\n".join(page.read_text() for page in PAGES)
+    for name, command in cli.cli.commands.items():
+        subcommands = getattr(command, "commands", None)
+        for full in [f"{name} {sub}" for sub in subcommands] if subcommands else [name]:
+            assert f"loco-tools {full}" in text
