@@ -5,8 +5,9 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TOP_LEVEL = {
-    "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "annotations", "benchmark", "capture",
-    "constraints.txt", "data_cards", "loco_tools", "pyproject.toml", "tests",
+    "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",
+    "SECURITY.md", "annotations", "benchmark", "capture", "constraints.txt", "data_cards",
+    "loco_tools", "pyproject.toml", "tests",
 }  # fmt: skip
 
 
