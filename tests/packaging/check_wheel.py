@@ -19,7 +19,11 @@ DEFINITIONS = (
 )
 EXPECTED = (
     *(f"loco_tools/_definitions/{name}" for name in DEFINITIONS),
-    *(f"loco_tools/benchmark/report/static/{name}" for name in ("report.css", "image_view.js")),
+    *(  # everything that the code reads beside itself: templates, styles, scripts, tables
+        path.relative_to(REPOSITORY).as_posix()
+        for path in (REPOSITORY / "loco_tools").rglob("*.*")
+        if path.is_file() and path.suffix in {".html", ".css", ".js", ".toml", ".svg"}
+    ),
 )
 
 
