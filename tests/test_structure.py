@@ -15,7 +15,17 @@ FILES = {
 }
 TREES = {module: ast.parse(path.read_text()) for module, path in FILES.items()}
 
-FOUNDATION = {"definitions", "errors", "extras", "files", "lock", "plan", "progress", "schema", "wording"}
+FOUNDATION = {
+    "definitions",
+    "errors",
+    "extras",
+    "files",
+    "lock",
+    "plan",
+    "progress",
+    "schema",
+    "wording",
+}
 ALLOWED = {
     "metrics": set[str](),
     "twin": set[str](),
