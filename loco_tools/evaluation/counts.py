@@ -9,13 +9,13 @@ import numpy.typing as npt
 from loco_tools.errors import DatasetError
 from loco_tools.evaluation.parts import Origin
 from loco_tools.metrics import bootstrap
-from loco_tools.metrics.score_histogram import Tally
+from loco_tools.metrics.score_histogram import ScoreHistogram
 
 Scores = npt.NDArray[np.float32]
 Weights = npt.NDArray[np.float64]
 
 TYPE_EXACT_SCORES, TYPE_COARSE_BITS = 1 << 18, 12
-"""What a tally of one defect type keeps: less than others, because a class may have many types.
+"""What a histogram of one defect type keeps: less than others, because a class may have many types.
 
 Beyond so many scores the area of a type holds to about 1e-5, those of kinds to about 1e-8.
 """
@@ -24,9 +24,9 @@ POINTS = 512
 """Scores that stand for the defect pixels of an image in a sketch."""
 
 
-def type_tally() -> Tally:
-    """A tally for one defect type."""
-    return Tally(exact_scores=TYPE_EXACT_SCORES, coarse_bits=TYPE_COARSE_BITS)
+def type_histogram() -> ScoreHistogram:
+    """A histogram for one defect type."""
+    return ScoreHistogram(exact_scores=TYPE_EXACT_SCORES, coarse_bits=TYPE_COARSE_BITS)
 
 
 class Rising(NamedTuple):
@@ -53,7 +53,7 @@ NOTHING = Rising(np.empty(0, np.float32), np.empty(0))
 
 def sketch_of(negatives: Scores, saturating: Rising, components: Rising) -> Sketch:
     """Sketch an image by (N,) scores outside of its defects, and those inside in any order."""
-    picked = negatives[bootstrap.spread_places(negatives.size)]
+    picked = negatives[bootstrap.spread_indices(negatives.size)]
     picked.sort()
     return Sketch(picked, negatives.size, _thinned(saturating), _thinned(components))
 
@@ -62,7 +62,7 @@ def _thinned(rising: Rising) -> Rising:
     """At most `POINTS` of the scores, with the same sum of weights."""
     scores, weights = rising
     if scores.size > 8 * POINTS:  # sorting them all would take longer than counting the image
-        places = bootstrap.spread_places(scores.size, 8 * POINTS)
+        places = bootstrap.spread_indices(scores.size, 8 * POINTS)
         picked = weights[places]
         scores, weights = scores[places], picked * (weights.sum() / picked.sum())
     order = np.argsort(scores)
@@ -81,12 +81,14 @@ class FolderCounts:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.scores: dict[str, float] = {}  # image score by key
-        self.negatives = Tally()  # pixels without a defect
-        self.components = Tally()  # defect pixels, weighing 1 / area of their component
+        self.negatives = ScoreHistogram()  # pixels without a defect
+        self.components = ScoreHistogram()  # defect pixels, weighing 1 / area of their component
         self.types: dict[str, set[str]] = {}  # keys of the images with a defect of that name
         self.masks: Counter[str] = Counter()  # masks by name of the defect
-        self.saturating = Tally()  # pixels where the sPRO of a defect rises, weighing 1 / s
-        self.saturating_types: dict[str, Tally] = {}  # the same by name of the defect
+        self.saturating = (
+            ScoreHistogram()
+        )  # pixels where the sPRO of a defect rises, weighing 1 / s
+        self.saturating_types: dict[str, ScoreHistogram] = {}  # the same by name of the defect
         self.sketches: dict[str, Sketch] = {}  # by key, where intervals are asked for
 
     def merge(self, other: "FolderCounts") -> None:
@@ -98,8 +100,8 @@ class FolderCounts:
             self.types.setdefault(name, set()).update(keys)
         self.masks.update(other.masks)
         self.saturating.merge(other.saturating)
-        for name, tally in other.saturating_types.items():
-            self.saturating_types.setdefault(name, type_tally()).merge(tally)
+        for name, histogram in other.saturating_types.items():
+            self.saturating_types.setdefault(name, type_histogram()).merge(histogram)
         self.sketches.update(other.sketches)
 
 
@@ -108,7 +110,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.folders: dict[str, FolderCounts] = {}
-        self.positives = Tally()  # defect pixels of all folders
+        self.positives = ScoreHistogram()  # defect pixels of all folders
         self.origins: dict[str, Origin] = {}  # by key of the image
         self._remarks: dict[str, set[str]] = {}  # places by what was found there
 

@@ -18,7 +18,7 @@ from loco_tools.evaluation.parts import part_figures, part_notes, parts_of
 from loco_tools.evaluation.thresholds import Validation
 from loco_tools.metrics import roc, spro
 from loco_tools.metrics.roc import Curve
-from loco_tools.metrics.score_histogram import Tally, combined
+from loco_tools.metrics.score_histogram import ScoreHistogram, merge_histograms
 
 Figures = dict[str, Any]
 Type = tuple[str, str]  # kind folder and name of a defect type
@@ -103,10 +103,10 @@ class _Localization(NamedTuple):
 
 
 def _localization(counts: Counts, validation: Validation, fpr: float) -> _Localization:
-    """What the pixels say; a tally of all of them is built only once."""
+    """What the pixels say; a histogram of all of them is built only once."""
     good, anomalous = counts.by_kind()
     spro_figures, types, overlap = _spro_by_folder(good, anomalous)
-    everywhere = combined(folder.negatives for folder in counts.folders.values())
+    everywhere = merge_histograms(folder.negatives for folder in counts.folders.values())
     pro_figures, overlap["pro"] = _pro(everywhere, anomalous)
     pixel_figures, pixel_roc, pixel_pr = _pixels(everywhere, counts.positives)
     bounds = (spro_figures.pop("rounding_bound", 0.0), pro_figures.pop("rounding_bound"))
@@ -156,13 +156,13 @@ def _spro_by_folder(
     for name, folder in anomalous.items():
         if not folder.saturating_types:
             continue
-        negatives = combined(part.negatives for part in (*good, folder))
-        ranking = roc.rank_tallies(negatives, folder.saturating)
+        negatives = merge_histograms(part.negatives for part in (*good, folder))
+        ranking = roc.rank_histograms(negatives, folder.saturating)
         areas[name] = {str(limit): spro.au_spro(ranking, limit) for limit in spro.LIMITS}
         bound = max(bound, *(spro.rounding_bound(ranking, limit) for limit in spro.LIMITS))
         curves[name] = spro.spro_curve(ranking).thinned()
-        for defect, tally in folder.saturating_types.items():
-            ranking = roc.rank_tallies(negatives, tally)
+        for defect, histogram in folder.saturating_types.items():
+            ranking = roc.rank_histograms(negatives, histogram)
             types[name, defect] = {f"au_spro_{TYPE_LIMIT}": spro.au_spro(ranking, TYPE_LIMIT)}
     if not areas:
         return {}, {}, {}
@@ -173,9 +173,13 @@ def _spro_by_folder(
     return {"auc_spro": {**areas, "mean": means}, "rounding_bound": bound}, types, curves
 
 
-def _pro(everywhere: Tally, anomalous: Mapping[str, FolderCounts]) -> tuple[Figures, Curve]:
+def _pro(
+    everywhere: ScoreHistogram, anomalous: Mapping[str, FolderCounts]
+) -> tuple[Figures, Curve]:
     """The PRO figures over all anomalous images, and the curve."""
-    ranking = roc.rank_tallies(everywhere, combined(f.components for f in anomalous.values()))
+    ranking = roc.rank_histograms(
+        everywhere, merge_histograms(f.components for f in anomalous.values())
+    )
     figures = {
         "au_pro": {str(PRO_LIMIT): spro.au_spro(ranking, PRO_LIMIT)},
         "rounding_bound": spro.rounding_bound(ranking, PRO_LIMIT),
@@ -183,9 +187,9 @@ def _pro(everywhere: Tally, anomalous: Mapping[str, FolderCounts]) -> tuple[Figu
     return figures, spro.spro_curve(ranking).thinned()
 
 
-def _pixels(negatives: Tally, positives: Tally) -> tuple[Figures, Curve, Curve]:
+def _pixels(negatives: ScoreHistogram, positives: ScoreHistogram) -> tuple[Figures, Curve, Curve]:
     """The metrics over all pixels, and the ROC and precision-recall curves."""
-    ranking = roc.rank_tallies(negatives, positives)
+    ranking = roc.rank_histograms(negatives, positives)
     figures = {
         metric.evaluation_key: metric.of_pixels(ranking)
         for metric in METRICS.values()
@@ -194,10 +198,13 @@ def _pixels(negatives: Tally, positives: Tally) -> tuple[Figures, Curve, Curve]:
     return figures, roc.roc_curve(ranking).thinned(), roc.pr_curve(ranking).thinned()
 
 
-def _pro_by_folder(everywhere: Tally, anomalous: Mapping[str, FolderCounts]) -> dict[Type, Figures]:
+def _pro_by_folder(
+    everywhere: ScoreHistogram, anomalous: Mapping[str, FolderCounts]
+) -> dict[Type, Figures]:
     """The figure of each type of MVTec AD, where a kind folder is a type."""
     rankings = {
-        name: roc.rank_tallies(everywhere, folder.components) for name, folder in anomalous.items()
+        name: roc.rank_histograms(everywhere, folder.components)
+        for name, folder in anomalous.items()
     }
     return {
         (name, name): {f"au_pro_{PRO_LIMIT}": spro.au_spro(ranking, PRO_LIMIT)}

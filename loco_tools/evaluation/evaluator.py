@@ -15,13 +15,12 @@ from loco_tools.evaluation.counts import (
     Rising,
     Scores,
     sketch_of,
-    type_tally,
+    type_histogram,
 )
 from loco_tools.evaluation.evaluation import Evaluation, evaluation_of
 from loco_tools.evaluation.parts import Origin
 from loco_tools.evaluation.thresholds import DEFAULT_FPR, Validation
 from loco_tools.metrics import spro
-from loco_tools.metrics.pixel_weights import pixel_weights
 
 AnomalyMap = npt.NDArray[np.floating[Any]]
 
@@ -150,7 +149,7 @@ class Evaluator:
         for _, mask in masks[1:]:
             union |= mask
         inside, outside = scores[union], scores[~union]
-        components = Rising(inside, pixel_weights(union))
+        components = Rising(inside, spro.pixel_weights(union))
         folder.negatives.add(outside)
         folder.components.add(*components)
         self._counts.positives.add(inside)
@@ -172,9 +171,9 @@ class Evaluator:
             self._counts.note(note, f"{key}/{defect.mask_path.name}")
         saturation_px = defect.threshold.area_px(pixels.size)
         rising = spro.saturating_scores(pixels, saturation_px)
-        of_type = folder.saturating_types.setdefault(defect.name, type_tally())
-        for tally in (folder.saturating, of_type):
-            tally.add(rising, 1.0 / saturation_px)
+        of_type = folder.saturating_types.setdefault(defect.name, type_histogram())
+        for histogram in (folder.saturating, of_type):
+            histogram.add(rising, 1.0 / saturation_px)
         return Rising(rising, np.full(rising.size, 1.0 / saturation_px))
 
 

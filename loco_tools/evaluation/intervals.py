@@ -159,10 +159,10 @@ def _areas(sketches: Mapping[str, Sketch], which: str, limit: float, drawn: Draw
     keys = sorted(sketches)
     negatives = [sketches[key].negatives for key in keys]
     filled = [scores for scores in negatives if scores.size]
-    thresholds = bootstrap.grid_of(filled, limit)
+    thresholds = bootstrap.threshold_grid(filled, limit)
     taken = np.stack([_taken(sketches[key], thresholds) for key in keys])
     rising: list[Rising] = [getattr(sketches[key], which) for key in keys]
-    found = np.stack([bootstrap.shares_above(*each, thresholds) for each in rising])
+    found = np.stack([bootstrap.weight_above(*each, thresholds) for each in rising])
     once = np.ones((1, len(keys)))
     times = np.concatenate([once, drawn.of(keys)]).astype(np.float64)
     x, y = times @ taken, times @ found
@@ -174,7 +174,7 @@ def _taken(sketch: Sketch, thresholds: npt.NDArray[np.float32]) -> Array:
     """Pixels without a defect above each threshold."""
     size = sketch.negatives.size
     each = np.full(size, sketch.negatives_px / size) if size else np.empty(0)
-    return bootstrap.shares_above(sketch.negatives, each, thresholds)
+    return bootstrap.weight_above(sketch.negatives, each, thresholds)
 
 
 def _from_origin(points: Array) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loco_tools.metrics.roc import Confusion
-from loco_tools.metrics.score_histogram import Entries, Tally, score_of
+from loco_tools.metrics.score_histogram import Entries, ScoreHistogram, score_of
 
 Figures = dict[str, Any]
 
@@ -31,7 +31,7 @@ class Validation:
 
     def __init__(self) -> None:
         self.scores: dict[str, float] = {}  # image score by name
-        self.pixels = Tally()
+        self.pixels = ScoreHistogram()
 
     def merge(self, other: "Validation") -> None:
         """Add the counts of other images."""
@@ -52,11 +52,13 @@ def image_level(
     return _known(float(threshold), f"{scores.size} good validation images", fpr, confusion)
 
 
-def pixel_level(validation: Validation, negatives: Tally, positives: Tally, fpr: float) -> Figures:
+def pixel_level(
+    validation: Validation, negatives: ScoreHistogram, positives: ScoreHistogram, fpr: float
+) -> Figures:
     """The figures of pixel scores at the threshold, over all pixels of all test images."""
     if not validation.scores:
         return _unknown(fpr)
-    lost_bits = max(tally.lost_bits for tally in (validation.pixels, negatives, positives))
+    lost_bits = max(histogram.lost_bits for histogram in (validation.pixels, negatives, positives))
     seen = validation.pixels.entries(lost_bits)
     key = int(seen.keys[_place(seen.totals, fpr)])
     low, high = negatives.entries(lost_bits), positives.entries(lost_bits)

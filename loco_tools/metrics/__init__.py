@@ -1,8 +1,8 @@
-"""Pure functions on arrays that judge anomaly scores and anomaly maps.
+"""Metrics for anomaly scores and anomaly maps: pure functions on numpy arrays.
 
-`roc` and `spro` hold the figures, `tally` the streaming counts that they are computed from at full
-size, `regions` the connected components that AU-PRO is about, `bootstrap` intervals by drawing
-again, `reliability` what probabilities are worth, `diversity` how differently detectors judge.
-Nothing here imports the rest of loco-tools, and nothing imports torch; wrong arguments raise
-ValueError.
+`score_histogram` counts streamed scores in bounded memory; `roc` and `spro` compute ROC, precision,
+AU-PRO and AU-sPRO from such counts at full image size. `bootstrap` gives intervals by resampling,
+`reliability` measures calibration of probabilities, `diversity` how differently detectors err, and
+`ranks` compares methods over several data sets. Nothing here imports the rest of loco-tools or
+torch; wrong arguments raise ValueError.
 """

@@ -1,7 +1,7 @@
 """Percentile intervals by resampling (Efron, "Bootstrap methods", Annals of Statistics 1979).
 
-What is drawn are units: parts, or images where parts are unknown. A draw is written as how often
-each unit was drawn, so a figure of all draws is a matrix product instead of a loop over scores.
+Units are resampled: parts, or images where parts are unknown. A draw is stored as how often each
+unit was drawn, so that a metric of all draws is a matrix product instead of a loop over scores.
 """
 
 from collections.abc import Hashable, Sequence
@@ -12,22 +12,22 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 SKETCH_PIXELS = 4096
-"""Pixels without a defect that stand for those of their image in a draw."""
+"""Defect-free pixels that represent those of their image in a draw."""
 
 GRID = 300
-"""Points of a curve below three times its FPR limit, and a sixth as many above."""
+"""Points of a curve below three times its FPR limit; above there are a sixth as many."""
 
 
 def draws(
     units: Sequence[Hashable], strata: Sequence[Hashable], count: int, seed: int
 ) -> npt.NDArray[np.int32]:
-    """Draw units with replacement, as many from each stratum as it has.
+    """Resample units with replacement; each stratum keeps its number of units.
 
     Args:
         units: the unit that each image belongs to.
-        strata: the stratum of each image; those of one unit are the same.
-        count: draws.
-        seed: what the draws depend on, beside the units in the order of their first image.
+        strata: the stratum of each image; all images of a unit have the same.
+        count: number of draws.
+        seed: with the units, in the order of their first image, it determines the draws.
 
     Returns:
         (count, images) int32: how often the unit of each image was drawn.
@@ -40,13 +40,13 @@ def draws(
     """
     rng = np.random.default_rng(seed)
     stratum_of = dict(zip(units, strata, strict=True))
-    place = {unit: number for number, unit in enumerate(stratum_of)}
-    times = np.zeros((count, len(place)), np.int32)
+    index = {unit: number for number, unit in enumerate(stratum_of)}
+    times = np.zeros((count, len(index)), np.int32)
     for stratum in dict.fromkeys(strata):
-        members = [place[unit] for unit, its in stratum_of.items() if its == stratum]
+        members = [index[unit] for unit, its in stratum_of.items() if its == stratum]
         shares = np.full(len(members), 1.0 / len(members))
         times[:, members] = rng.multinomial(len(members), shares, size=count)
-    return times[:, [place[unit] for unit in units]]
+    return times[:, [index[unit] for unit in units]]
 
 
 def weighted_auroc(
@@ -57,10 +57,10 @@ def weighted_auroc(
     Args:
         scores: (N,) finite scores.
         is_positive: (N,) bool.
-        weights: (draws, N); times that each score counts.
+        weights: (draws, N); how often each score counts.
 
     Returns:
-        (draws,) figures; NaN where a draw has no positive or no negative.
+        (draws,); NaN where a draw has no positive or no negative.
 
     >>> weighted_auroc([1, 4, 4, 9], [False, False, True, True], np.array([[1, 1, 1, 1]]))
     array([0.875])
@@ -70,7 +70,7 @@ def weighted_auroc(
     starts = np.flatnonzero(np.diff(values[order], prepend=-np.inf))
     won = np.zeros(len(weights))
     negatives, positives = np.zeros(len(weights)), np.zeros(len(weights))
-    for start in range(0, len(weights), 100):  # draws at a time, to bound the memory
+    for start in range(0, len(weights), 100):  # blocks of draws bound the memory
         part = slice(start, start + 100)
         drawn = weights[part][:, order].astype(np.float64)
         low = np.add.reduceat(drawn * ~truth[order], starts, axis=1)
@@ -78,30 +78,32 @@ def weighted_auroc(
         won[part] = ((np.cumsum(low, axis=1) - low / 2) * high).sum(axis=1)
         negatives[part], positives[part] = low.sum(axis=1), high.sum(axis=1)
     pairs = negatives * positives
-    figures: Array = np.divide(won, pairs, out=np.full(won.shape, np.nan), where=pairs > 0)
-    return figures
+    aurocs: Array = np.divide(won, pairs, out=np.full(won.shape, np.nan), where=pairs > 0)
+    return aurocs
 
 
-def spread_places(size: int, count: int = SKETCH_PIXELS) -> npt.NDArray[np.intp]:
-    """At most `count` of `size` places, spread evenly over them (a golden-ratio sequence).
+def spread_indices(size: int, count: int = SKETCH_PIXELS) -> npt.NDArray[np.intp]:
+    """At most `count` of `size` indices, spread evenly over them (a golden-ratio sequence).
 
-    Even steps would meet the same column of an image again and again.
+    Steps of equal length would pick the same column of an image repeatedly.
 
-    >>> spread_places(3, 4).tolist()
+    >>> spread_indices(3, 4).tolist()
     [0, 1, 2]
     """
     if size <= count:
         return np.arange(size)
     golden = (np.sqrt(5.0) - 1) / 2
-    places: npt.NDArray[np.intp] = ((np.arange(count) * golden % 1.0) * size).astype(np.intp)
-    return places
+    indices: npt.NDArray[np.intp] = ((np.arange(count) * golden % 1.0) * size).astype(np.intp)
+    return indices
 
 
-def grid_of(negatives: Sequence[npt.NDArray[np.float32]], limit: float) -> npt.NDArray[np.float32]:
-    """Thresholds, highest first, at which curves are compared up to an FPR of `limit`.
+def threshold_grid(
+    negatives: Sequence[npt.NDArray[np.float32]], limit: float
+) -> npt.NDArray[np.float32]:
+    """Thresholds, highest first, at which curves up to an FPR of `limit` are evaluated.
 
     Args:
-        negatives: per image, sorted scores of pixels without a defect.
+        negatives: per image, the sorted scores of defect-free pixels.
         limit: FPR limit; the thresholds are denser below three times the limit.
     """
     pooled = np.sort(np.concatenate(negatives))[::-1]
@@ -113,17 +115,17 @@ def grid_of(negatives: Sequence[npt.NDArray[np.float32]], limit: float) -> npt.N
     return np.concatenate([thresholds, below])
 
 
-def shares_above(
+def weight_above(
     scores: npt.NDArray[np.float32], weights: Array, thresholds: npt.NDArray[np.float32]
 ) -> Array:
-    """The weight of the scores above each threshold.
+    """The total weight of the scores above each threshold.
 
     Args:
         scores: (N,) in ascending order.
         weights: (N,)
         thresholds: (G,)
 
-    >>> shares_above(np.float32([1, 2, 3]), np.array([1.0, 2, 4]), np.float32([2, 0])).tolist()
+    >>> weight_above(np.float32([1, 2, 3]), np.array([1.0, 2, 4]), np.float32([2, 0])).tolist()
     [4.0, 7.0]
     """
     sums = np.concatenate([[0.0], np.cumsum(weights)])
@@ -135,7 +137,7 @@ def area_up_to(x: Array, y: Array, limit: float) -> Array:
     """The area under each curve from x = 0 to `limit`, divided by the limit.
 
     Args:
-        x: (..., G) rising from 0; linear between points, constant after the last one.
+        x: (..., G) ascending from 0; the curve is linear between points and constant afterwards.
         y: (..., G)
         limit: above 0.
 
@@ -151,13 +153,15 @@ def area_up_to(x: Array, y: Array, limit: float) -> Array:
     return area
 
 
-def percentile_interval(figures: Array, level: float) -> tuple[float, float] | None:
-    """The middle `level` of the figures of all draws; None when none of them is a number.
+def percentile_interval(values: Array, level: float) -> tuple[float, float] | None:
+    """The interval that holds the middle `level` of the values of all draws; NaNs are left out.
+
+    It is None when every value is NaN.
 
     >>> percentile_interval(np.arange(101.0), 0.5)
     (25.0, 75.0)
     """
-    known = figures[np.isfinite(figures)]
+    known = values[np.isfinite(values)]
     if not known.size:
         return None
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])

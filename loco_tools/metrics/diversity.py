@@ -1,42 +1,28 @@
-"""How differently detectors judge the same images: what an ensemble of them has to win.
+"""How differently detectors judge the same images: what an ensemble of them can gain.
 
-Members that rank images alike and err on the same ones have nothing to tell each other. Measures
-as in Kuncheva and Whitaker, "Measures of diversity in classifier ensembles" (2003).
+Members that rank images alike and err on the same ones cannot improve on each other. The measures
+are those of Kuncheva and Whitaker, "Measures of diversity in classifier ensembles" (2003).
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
 
 Array = npt.NDArray[np.float64]
 
 GOOD_SHARE = 0.95
-"""The share of good validation images that a threshold lets pass."""
-
-
-def average_ranks(values: npt.ArrayLike) -> Array:
-    """The places of values in ascending order, from 1; equal values share the mean of theirs.
-
-    Args:
-        values: (N,) finite.
-
-    >>> average_ranks([5.0, 1.0, 5.0, 9.0]).tolist()
-    [2.5, 1.0, 2.5, 4.0]
-    """
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks: Array = (last - (counts - 1) / 2)[place]
-    return ranks
+"""The share of good validation images at or below the decision threshold."""
 
 
 def rank_correlation(scores: npt.ArrayLike) -> Array:
     """Spearman's rank correlation of every pair of members (Spearman 1904), in [-1, 1].
 
-    1: the same order of the images; 0: the orders have nothing to do with each other.
+    1 means the same order of the images, 0 unrelated orders.
 
     Args:
-        scores: (members, N) finite; scales of the members need not agree.
+        scores: (members, N) finite; the members may have different scales.
 
     Returns:
         (members, members); NaN where a member gives all images the same score, or N < 2.
@@ -44,26 +30,26 @@ def rank_correlation(scores: npt.ArrayLike) -> Array:
     Raises:
         ValueError: another shape, or a score that is NaN or infinite.
 
-    One pair of neighbours swapped out of three images: 1 - 6 * 2 / (3 * 8).
+    One pair of neighbours is swapped among three images: 1 - 6 * 2 / (3 * 8).
 
     >>> rank_correlation([[1, 2, 3], [10, 30, 20]]).round(6).tolist()
     [[1.0, 0.5], [0.5, 1.0]]
     """
     values = _scores(scores)
-    ranks = np.stack([average_ranks(row) for row in values])
+    ranks = np.stack([rankdata(row) for row in values])
     centred = ranks - ranks.mean(axis=1, keepdims=True) if ranks.size else ranks
     products = centred @ centred.T
     scale = np.sqrt(np.outer(products.diagonal(), products.diagonal()))
     empty = np.full(scale.shape, np.nan)
-    found: Array = np.divide(products, scale, out=empty, where=scale > 0)
-    return found.clip(-1.0, 1.0)
+    correlations: Array = np.divide(products, scale, out=empty, where=scale > 0)
+    return correlations.clip(-1.0, 1.0)
 
 
 def good_threshold(good_scores: npt.ArrayLike, share: float = GOOD_SHARE) -> float:
-    """The score that a share of good images stays below or at: what lies above is called anomalous.
+    """The score that a share of good images does not exceed; images above it count as anomalous.
 
     Args:
-        good_scores: (N,) of good images that the detector has not learned from.
+        good_scores: (N,) scores of good images that the detector was not fitted on.
         share: between 0 and 1; scores in between are interpolated linearly.
 
     Raises:
@@ -81,7 +67,7 @@ def good_threshold(good_scores: npt.ArrayLike, share: float = GOOD_SHARE) -> flo
 def right_decisions(
     scores: npt.ArrayLike, thresholds: npt.ArrayLike, is_anomalous: npt.ArrayLike
 ) -> npt.NDArray[np.bool_]:
-    """Whether each member is right about each image; anomalous is what exceeds its threshold.
+    """Whether each member is right about each image, with scores above its threshold as anomalous.
 
     Args:
         scores: (members, N).
@@ -94,8 +80,8 @@ def right_decisions(
     >>> right_decisions([[0.2, 0.9], [3.0, 5.0]], [0.5, 6.0], [False, True]).tolist()
     [[True, True], [True, False]]
     """
-    called = _scores(scores) > np.asarray(thresholds, dtype=np.float64)[:, None]
-    right: npt.NDArray[np.bool_] = called == np.asarray(is_anomalous, dtype=bool)
+    predicted = _scores(scores) > np.asarray(thresholds, dtype=np.float64)[:, None]
+    right: npt.NDArray[np.bool_] = predicted == np.asarray(is_anomalous, dtype=bool)
     return right
 
 
@@ -117,7 +103,7 @@ def q_statistic(right: npt.ArrayLike) -> Array:
     """Yule's Q of every pair of members: whether they err on the same images, in [-1, 1].
 
     (both right * both wrong - one right * other right) / (the sum of the two products). 1: one
-    member's errors are all among the other's; 0: independent; negative: they err on different
+    member's errors are a subset of the other's; 0: independent; negative: they err on different
     images.
 
     Args:
@@ -126,7 +112,7 @@ def q_statistic(right: npt.ArrayLike) -> Array:
     Returns:
         (members, members); NaN where both products are 0, as where a member never errs.
 
-    2 images are right for both, 1 wrong for both, 1 right for the first only and 1 for the other:
+    Both members are right about 2 images and wrong about 1; each alone is right about 1:
 
     >>> q = q_statistic([[1, 1, 0, 1, 0], [1, 1, 0, 0, 1]])
     >>> round(float(q[0, 1]), 6)
@@ -137,16 +123,14 @@ def q_statistic(right: npt.ArrayLike) -> Array:
     alike = (hits @ hits.T) * (misses @ misses.T)
     apart = (hits @ misses.T) * (misses @ hits.T)
     total = alike + apart
-    found: Array = np.divide(
-        alike - apart, total, out=np.full(total.shape, np.nan), where=total > 0
-    )
-    return found
+    q: Array = np.divide(alike - apart, total, out=np.full(total.shape, np.nan), where=total > 0)
+    return q
 
 
 def chosen_by_validation(separations: Mapping[str, float | None]) -> str | None:
-    """The member with the highest figure on validation data; the first of equal ones.
+    """The member with the highest separation on validation data; the first of equal ones.
 
-    None when a member has no such figure: a choice among the others would be another one.
+    None when the separation of a member is unknown, since that member might be the best.
 
     >>> chosen_by_validation({"a": 0.9, "b": 0.95, "c": 0.95})
     'b'
@@ -162,7 +146,7 @@ def gain_over_chosen(
 ) -> float | None:
     """What an ensemble adds to the member that validation would have chosen; None without one.
 
-    The honest comparison: the best member on test data is known only to who has looked at them.
+    Comparing with the best member on test data instead would use knowledge of the test data.
 
     >>> round(gain_over_chosen(0.95, {"a": 0.97, "b": 0.9}, {"a": 0.8, "b": 0.9}), 6)
     0.05

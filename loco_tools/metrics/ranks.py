@@ -1,7 +1,7 @@
-"""Which of several methods are better over several data sets: ranks and what they can tell.
+"""Comparison of several methods over several data sets by their ranks, with significance tests.
 
-Demsar, "Statistical comparisons of classifiers over multiple data sets" (JMLR 2006). A data set is
-one independent trial: seeds on the same class are not, so their mean counts once.
+Demsar, "Statistical comparisons of classifiers over multiple data sets" (JMLR 2006). Data sets are
+independent trials. Seeds on the same class are not, so their mean counts as one trial.
 """
 
 from collections.abc import Sequence
@@ -9,17 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-
-from loco_tools.metrics.diversity import average_ranks
+from scipy import stats
 
 Array = npt.NDArray[np.float64]
 
 LEVEL = 0.05
-"""The chance of calling methods different that are not."""
+"""Significance level: the probability of calling equal methods different."""
 
 
 class Friedman(NamedTuple):
-    """Whether any method differs from any other: Iman and Davenport's F, and its p-value.
+    """A test of whether any method differs from any other: Iman and Davenport's F and its p-value.
 
     `chi_square` is Friedman's own statistic, which is conservative (Demsar 2006, section 3.2.2).
     """
@@ -29,59 +28,59 @@ class Friedman(NamedTuple):
     p: float
 
 
-def mean_ranks(figures: npt.ArrayLike) -> Array:
-    """The mean rank of each method, 1 for the highest figure; ties share the mean of theirs.
+def mean_ranks(metrics: npt.ArrayLike) -> Array:
+    """The mean rank of each method, 1 for the highest value; tied methods share their mean rank.
 
     Args:
-        figures: (data sets, methods), higher is better.
+        metrics: (data sets, methods), higher is better.
 
     >>> mean_ranks([[0.9, 0.8, 0.8], [0.7, 0.9, 0.6]]).tolist()
     [1.5, 1.75, 2.75]
     """
-    values = _figures(figures)
-    ranks: Array = np.stack([average_ranks(-row) for row in values]).mean(axis=0)
+    values = _finite_table(metrics)
+    ranks: Array = np.stack([stats.rankdata(-row) for row in values]).mean(axis=0)
     return ranks
 
 
-def friedman(figures: npt.ArrayLike) -> Friedman:
+def friedman(metrics: npt.ArrayLike) -> Friedman:
     """Friedman's test with the correction of Iman and Davenport (1980).
 
     Args:
-        figures: (N >= 2 data sets, k >= 3 methods), higher is better.
+        metrics: (N >= 2 data sets, k >= 3 methods), higher is better.
 
     Raises:
-        ValueError: fewer of either.
+        ValueError: there are fewer data sets or methods, or a value is not finite.
     """
-    values = _figures(figures)
+    values = _finite_table(metrics)
     return friedman_of_ranks(mean_ranks(values), len(values))
 
 
 def friedman_of_ranks(ranks: npt.ArrayLike, sets: int) -> Friedman:
-    """The same from mean ranks (k,) over some data sets.
+    """Friedman's test from the mean ranks (k,) over `sets` data sets.
+
+    Unlike `scipy.stats.friedmanchisquare` it does not correct for ties, as in Demsar's paper.
 
     Demsar's example (2006, p. 14): four methods on 14 data sets.
 
-    >>> found = friedman_of_ranks([3.143, 2.000, 2.893, 1.964], 14)
-    >>> round(found.chi_square, 2), round(found.f, 2), round(found.p, 3)
+    >>> test = friedman_of_ranks([3.143, 2.000, 2.893, 1.964], 14)
+    >>> round(test.chi_square, 2), round(test.f, 2), round(test.p, 3)
     (9.28, 3.69, 0.02)
     """
-    from scipy import stats
-
     ranks = np.asarray(ranks, dtype=np.float64)
     methods = ranks.size
     if sets < 2 or methods < 3:
         raise ValueError(f"expected 2 data sets and 3 methods or more, got {sets} and {methods}")
-    spread = (ranks**2).sum() - methods * (methods + 1) ** 2 / 4
-    chi_square = float(12 * sets / (methods * (methods + 1)) * spread)
-    room = sets * (methods - 1) - chi_square
-    if room <= 1e-12:  # all data sets rank the methods alike
+    deviation = (ranks**2).sum() - methods * (methods + 1) ** 2 / 4
+    chi_square = float(12 * sets / (methods * (methods + 1)) * deviation)
+    remainder = sets * (methods - 1) - chi_square
+    if remainder <= 1e-12:  # all data sets rank the methods alike
         return Friedman(chi_square, float("inf"), 0.0)
-    f = (sets - 1) * chi_square / room
+    f = (sets - 1) * chi_square / remainder
     return Friedman(chi_square, f, float(stats.f.sf(f, methods - 1, (methods - 1) * (sets - 1))))
 
 
 def critical_difference(methods: int, sets: int, level: float = LEVEL) -> float:
-    """How far apart two mean ranks must be to differ, all pairs considered (Nemenyi 1963).
+    """The smallest significant difference of two mean ranks, over all pairs (Nemenyi 1963).
 
     q sqrt(k (k + 1) / 6 N), where q is the Studentized range for k and infinity over sqrt(2):
     2.569 for four methods, so that on 14 data sets it is 1.25 (Demsar 2006, Table 5 and p. 14).
@@ -89,21 +88,19 @@ def critical_difference(methods: int, sets: int, level: float = LEVEL) -> float:
     >>> round(critical_difference(4, 14), 2)
     1.25
     """
-    from scipy import stats
-
     q = stats.studentized_range.ppf(1 - level, methods, np.inf) / np.sqrt(2)
     return float(q * np.sqrt(methods * (methods + 1) / (6 * sets)))
 
 
 def indistinct_groups(ranks: Sequence[float], difference: float) -> list[tuple[int, int]]:
-    """The largest groups of neighbours that cannot be told apart, in the order of their ranks.
+    """The largest groups of neighbours without a significant difference, in the order of ranks.
 
     Args:
         ranks: (k,) mean ranks, lowest first.
-        difference: what makes two of them differ.
+        difference: the critical difference.
 
     Returns:
-        First and last place of each group of two or more.
+        First and last index of each group of two or more.
 
     >>> indistinct_groups([1.0, 1.5, 2.4, 4.0], 1.0)
     [(0, 1), (1, 2)]
@@ -117,11 +114,12 @@ def indistinct_groups(ranks: Sequence[float], difference: float) -> list[tuple[i
 
 
 def signed_rank_p(differences: npt.ArrayLike) -> float:
-    """Wilcoxon's signed-rank test (1945), two-sided, exact: the chance of so lopsided differences.
+    """The exact two-sided p-value of Wilcoxon's signed-rank test (1945).
 
-    Differences of zero are left out; 1.0 where none are left.
+    Differences of zero are left out; the p-value is 1 when nothing remains. Unlike
+    `scipy.stats.wilcoxon` it is exact with ties as well.
 
-    Six differences of one sign: 2 of 2^6 signs are as lopsided.
+    When all of six differences have one sign, 2 of the 2^6 combinations of signs are as extreme.
 
     >>> signed_rank_p([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     0.03125
@@ -130,7 +128,7 @@ def signed_rank_p(differences: npt.ArrayLike) -> float:
     values = values[values != 0]
     if not values.size:
         return 1.0
-    ranks = average_ranks(np.abs(values)) * 2  # twice, so that shared ranks are whole numbers
+    ranks = stats.rankdata(np.abs(values)) * 2  # doubled, so that shared ranks are whole numbers
     steps = ranks.astype(np.int64)
     ways = np.zeros(int(steps.sum()) + 1)
     ways[0] = 1.0
@@ -142,7 +140,7 @@ def signed_rank_p(differences: npt.ArrayLike) -> float:
 
 
 def smallest_p(sets: int) -> float:
-    """The smallest p-value that `signed_rank_p` can give on so many data sets.
+    """The smallest p-value that `signed_rank_p` can give on `sets` data sets.
 
     >>> smallest_p(5)
     0.0625
@@ -151,21 +149,21 @@ def smallest_p(sets: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for being several (Holm 1979), in the order given.
+    """P-values corrected for multiple comparisons (Holm 1979), in the order given.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
-    adjusted, reached = [0.0] * len(p_values), 0.0
-    for passed, place in enumerate(order):
-        reached = max(reached, min(1.0, (len(p_values) - passed) * p_values[place]))
-        adjusted[place] = reached
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
     return adjusted
 
 
-def _figures(figures: npt.ArrayLike) -> Array:
-    values = np.asarray(figures, dtype=np.float64)
+def _finite_table(metrics: npt.ArrayLike) -> Array:
+    values = np.asarray(metrics, dtype=np.float64)
     if values.ndim != 2 or not np.isfinite(values).all():
-        raise ValueError(f"expected finite figures (data sets, methods), got {values.shape}")
+        raise ValueError(f"expected finite metrics (data sets, methods), got {values.shape}")
     return values

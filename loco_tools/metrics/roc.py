@@ -1,8 +1,8 @@
-"""How well scores tell positives from negatives.
+"""ROC and precision-recall metrics of scores of negatives and positives.
 
-Every figure is computed from the number of negatives and positives at each distinct score, so that
-equal scores are one point of the curve: they count half in the area (Mann and Whitney 1947), and
-never depend on the order in which they came.
+Every metric is computed from the number of negatives and positives at each distinct score. Equal
+scores are therefore one point of the curve: they count half in the area (Mann and Whitney 1947),
+and the order of the input does not matter.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from loco_tools.metrics.score_histogram import Tally
+from loco_tools.metrics.score_histogram import ScoreHistogram
 
 Array = npt.NDArray[np.float64]
 
@@ -20,8 +20,8 @@ Array = npt.NDArray[np.float64]
 class Ranking:
     """Negatives and positives at each distinct score, highest score first; both (K,).
 
-    `is_exact` is False where scores were rounded before they were ranked, so that some of the
-    ties are none.
+    `is_exact` is False when scores were rounded before they were ranked, so that some ties are
+    artefacts of the rounding.
     """
 
     negatives: Array
@@ -35,18 +35,18 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of a curve; `x` never falls. Both (K,)."""
+    """Points of a curve; `x` never decreases. Both (K,)."""
 
     x: Array
     y: Array
 
     def thinned(self, points: int = 200) -> "Curve":
-        """At most that many points, ends included, denser where the curve starts and moves."""
+        """At most `points` of the points, both ends included, more where the curve rises."""
         if self.x.size <= points:
             return self
-        climbed = np.cumsum(np.abs(np.diff(self.y, prepend=self.y[:1])))
-        way = np.sqrt(self.x / self.x[-1]) + climbed / max(climbed[-1], 1e-300)
-        picks = np.searchsorted(way, np.linspace(0.0, way[-1], points))
+        rise = np.cumsum(np.abs(np.diff(self.y, prepend=self.y[:1])))
+        progress = np.sqrt(self.x / self.x[-1]) + rise / max(rise[-1], 1e-300)
+        picks = np.searchsorted(progress, np.linspace(0.0, progress[-1], points))
         picks = np.unique(np.clip(picks, 0, self.x.size - 1))
         picks[-1] = self.x.size - 1
         return Curve(self.x[picks], self.y[picks])
@@ -67,11 +67,11 @@ def rank(negatives: npt.ArrayLike, positives: npt.ArrayLike) -> Ranking:
     return Ranking(below, above)
 
 
-def rank_tallies(negatives: Tally, positives: Tally) -> Ranking:
-    """Rank what two tallies have counted.
+def rank_histograms(negatives: ScoreHistogram, positives: ScoreHistogram) -> Ranking:
+    """Rank the scores of two histograms.
 
-    Neighbouring scores that only negatives have are taken together, which changes no figure and
-    no curve: the true positive rate is the same at all of them.
+    Neighbouring scores that only negatives have are merged into one entry. This changes no metric
+    and no curve, since the true positive rate is the same at all of them.
     """
     lost_bits = max(negatives.lost_bits, positives.lost_bits)
     low, high = negatives.entries(lost_bits), positives.entries(lost_bits)
@@ -94,13 +94,13 @@ def roc_curve(ranking: Ranking) -> Curve:
     >>> curve.x.tolist(), curve.y.tolist()
     ([0.0, 0.0, 0.5, 1.0], [0.0, 0.5, 1.0, 1.0])
     """
-    return Curve(_rising(ranking.negatives), _rising(ranking.positives))
+    return Curve(_cumulative_shares(ranking.negatives), _cumulative_shares(ranking.positives))
 
 
 def auroc(ranking: Ranking) -> float:
-    """The area under the ROC curve: the chance that a positive outscores a negative.
+    """The area under the ROC curve: the probability that a positive outscores a negative.
 
-    Of the four pairs below three are won and one is a tie, which counts half.
+    In three of the four pairs below the positive scores higher; the fourth is a tie.
 
     >>> auroc(rank([0.1, 0.4], [0.4, 0.9]))
     0.875
@@ -112,18 +112,18 @@ def auroc(ranking: Ranking) -> float:
 def pr_curve(ranking: Ranking) -> Curve:
     """Precision over recall: one point per distinct score of a positive.
 
-    Between points the curve is a staircase: up to a recall, the precision is that of the threshold
-    which reaches it (Davis and Goadrich 2006: straight lines would promise too much). The area
-    under the staircase is `average_precision`.
+    Between points the curve is a step function: the precision up to a recall is that of the
+    threshold which reaches this recall. (Linear interpolation would be too optimistic: Davis and
+    Goadrich 2006.) The area under the steps is `average_precision`.
 
     >>> curve = pr_curve(rank([0.1, 0.4], [0.4, 0.9]))
     >>> curve.x.tolist(), curve.y.round(6).tolist()
     ([0.0, 0.5, 1.0], [1.0, 1.0, 0.666667])
     """
     rises = ranking.positives > 0
-    found = np.cumsum(ranking.positives)
-    precision = (found / (found + np.cumsum(ranking.negatives)))[rises]
-    recall = found[rises] / found[-1]
+    true = np.cumsum(ranking.positives)
+    precision = (true / (true + np.cumsum(ranking.negatives)))[rises]
+    recall = true[rises] / true[-1]
     return Curve(np.concatenate([[0.0], recall]), np.concatenate([precision[:1], precision]))
 
 
@@ -135,39 +135,39 @@ def average_precision(ranking: Ranking) -> float:
     >>> round(average_precision(rank([0.1, 0.4], [0.4, 0.9])), 6)
     0.833333
     """
-    found = np.cumsum(ranking.positives)
-    precision = found / (found + np.cumsum(ranking.negatives))
-    return min(float((precision * ranking.positives).sum() / found[-1]), 1.0)
+    true = np.cumsum(ranking.positives)
+    precision = true / (true + np.cumsum(ranking.negatives))
+    return min(float((precision * ranking.positives).sum() / true[-1]), 1.0)
 
 
 def f1_max(ranking: Ranking) -> float:
     """The best F1 score over all thresholds, 2 TP / (2 TP + FP + FN).
 
-    At the threshold 0.4 both positives and one negative are taken: 4 / (4 + 1 + 0).
+    At the threshold 0.4 both positives and one negative are predicted positive: 4 / (4 + 1 + 0).
 
     >>> f1_max(rank([0.1, 0.4], [0.4, 0.9]))
     0.8
     """
-    found = np.cumsum(ranking.positives)
-    taken = found + np.cumsum(ranking.negatives)
-    return float((2.0 * found / (taken + found[-1])).max())
+    true = np.cumsum(ranking.positives)
+    predicted = true + np.cumsum(ranking.negatives)
+    return float((2.0 * true / (predicted + true[-1])).max())
 
 
 def iou_max(ranking: Ranking) -> float:
     """The best intersection over union over all thresholds, TP / (TP + FP + FN).
 
-    At the threshold 0.4 both positives and one negative are taken: 2 / (2 + 1 + 0).
+    At the threshold 0.4 both positives and one negative are predicted positive: 2 / (2 + 1 + 0).
 
     >>> round(iou_max(rank([0.1, 0.4], [0.4, 0.9])), 6)
     0.666667
     """
-    found = np.cumsum(ranking.positives)
+    true = np.cumsum(ranking.positives)
     false = np.cumsum(ranking.negatives)
-    return float((found / (false + found[-1])).max())
+    return float((true / (false + true[-1])).max())
 
 
 class Confusion(NamedTuple):
-    """How many negatives and positives there are, and how many of each a threshold takes."""
+    """How many negatives and positives there are, and how many of each exceed the threshold."""
 
     negatives: float
     positives: float
@@ -180,18 +180,16 @@ class Confusion(NamedTuple):
         >>> Confusion(2, 2, 1, 2).rates()["fpr"], Confusion(2, 2, 1, 2).rates()["f1"]
         (0.5, 0.8)
         """
-        taken, missed = (
-            self.true_positives + self.false_positives,
-            self.positives - self.true_positives,
-        )
+        predicted = self.true_positives + self.false_positives
+        missed = self.positives - self.true_positives
         recall = _ratio(self.true_positives, self.positives)
         return {
-            "precision": _ratio(self.true_positives, taken),
+            "precision": _ratio(self.true_positives, predicted),
             "recall": recall,
             "tpr": recall,
             "fpr": _ratio(self.false_positives, self.negatives),
-            "f1": _ratio(2 * self.true_positives, taken + self.positives),
-            "iou": _ratio(self.true_positives, taken + missed),
+            "f1": _ratio(2 * self.true_positives, predicted + self.positives),
+            "iou": _ratio(self.true_positives, predicted + missed),
         }
 
 
@@ -199,7 +197,7 @@ def _ratio(part: float, whole: float) -> float | None:
     return float(part / whole) if whole > 0 else None
 
 
-def _rising(counts: Array) -> Array:
+def _cumulative_shares(counts: Array) -> Array:
     """Cumulative shares from 0 to exactly 1."""
     sums: Array = np.concatenate([[0.0], np.cumsum(counts)])
     return sums / float(sums[-1])

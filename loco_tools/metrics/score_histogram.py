@@ -1,17 +1,18 @@
-"""Counting scores as they stream by, in bounded memory, so that ranks can be asked for later.
+"""A histogram of streamed scores in bounded memory, from which scores can be ranked later.
 
-A float32 score is turned into a uint32 key with the same order. Keys are kept exactly until more
-than `EXACT_SCORES` different ones have come; from then on they are kept without their last
-`COARSE_BITS` bits, that is with 15 of the 23 bits of the mantissa, and scores that share what is
-left count as ties. (float16 has 10 bits, so its scores never change.) On 60 maps of 1700 x 1000
-random scores this changed areas by 1e-9 to 3e-8 and precisions by 2e-6. Sorting every score instead
-would need a temporary file of the size of the maps and, by the time that sorting and reading alone
-take, three to four times as long. What is kept depends only on what was added, never on its order
-or on how it was split: tallies of parts of a stream merge into the tally of the whole.
+A float32 score is mapped to a uint32 key of the same order. Keys are exact until there are more
+than `EXACT_SCORES` distinct ones; from then on their last `COARSE_BITS` bits are dropped, which
+leaves 15 of the 23 bits of the mantissa, and scores with the same remaining bits count as ties.
+(float16 has 10 bits, so its scores never change.) On 60 maps of 1700 x 1000 random scores this
+changed areas by 1e-9 to 3e-8 and precisions by 2e-6. Sorting all scores instead would need a
+temporary file of the size of the maps and three to four times as long.
+
+The content depends only on which scores were added, not on their order or grouping: histograms of
+parts of a stream merge into the histogram of the whole stream.
 """
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +22,13 @@ Keys = npt.NDArray[np.uint32]
 Totals = npt.NDArray[np.float64]
 
 EXACT_SCORES = 1 << 20
-"""Different scores up to which a tally is exact."""
+"""Number of distinct scores up to which a histogram is exact."""
 
 COARSE_BITS = 8
-"""Low bits of a key that are given up beyond that."""
+"""Low bits of a key that are dropped beyond that."""
 
 _BLOCK = 1 << 17
-"""Scores that are turned into keys at a time."""
+"""Scores that are mapped to keys at a time."""
 
 
 class Entries(NamedTuple):
@@ -51,7 +52,7 @@ def keys_of(scores: npt.ArrayLike) -> Keys:
 
 
 def score_of(key: int, lost_bits: int = 0) -> float:
-    """The highest score of a key: the inverse of `keys_of`, but for what was given up.
+    """The highest score of a key: the inverse of `keys_of`, up to the bits that were dropped.
 
     >>> score_of(int(keys_of(np.float32([-1.5]))[0]))
     -1.5
@@ -64,15 +65,15 @@ def score_of(key: int, lost_bits: int = 0) -> float:
 _NOTHING = Entries(np.empty(0, np.uint32), np.empty(0, np.float64))
 
 
-class Tally:
-    """How much weight lies at each score of a stream.
+class ScoreHistogram:
+    """The total weight at each distinct score of a stream.
 
-    Beyond `exact_scores` different scores it gives up `coarse_bits` of their keys, see above; both
-    bound the memory that it takes.
+    Beyond `exact_scores` distinct scores it drops `coarse_bits` low bits of their keys, see the
+    module's docstring; both bound its memory.
 
-    >>> tally = Tally()
-    >>> tally.add(np.float32([0.5, 0.25, 0.5]))
-    >>> tally.entries().totals.tolist(), tally.total
+    >>> histogram = ScoreHistogram()
+    >>> histogram.add(np.float32([0.5, 0.25, 0.5]))
+    >>> histogram.entries().totals.tolist(), histogram.total
     ([1.0, 2.0], 3.0)
     """
 
@@ -82,10 +83,12 @@ class Tally:
         self._pending: list[tuple[Keys, Totals | float]] = []
         self._pending_size = 0
         self._entries = _NOTHING
-        self._bins: _Bins | None = None  # takes over once there are too many distinct scores
+        self._bins: _Bins | None = (
+            None  # used instead of _entries once there are too many distinct scores
+        )
 
     def add(self, scores: Floats, weights: Totals | float = 1.0) -> None:
-        """Count scores of any shape, each with its own weight or all with the same one.
+        """Add scores of any shape, each with its own weight or all with the same one.
 
         Raises:
             ValueError: a score is NaN or infinite, or there is not one weight per score.
@@ -100,14 +103,16 @@ class Tally:
             share = weights if isinstance(weights, float) else weights.ravel()[start:][:_BLOCK]
             self._add_keys(keys_of(block), share)
 
-    def merge(self, other: "Tally") -> None:
-        """Add everything that another tally has counted.
+    def merge(self, other: "ScoreHistogram") -> None:
+        """Add the content of another histogram.
 
         Raises:
-            ValueError: the other one rounds in another way.
+            ValueError: the other one rounds scores differently.
         """
         if (self._exact_scores, self._coarse_bits) != (other._exact_scores, other._coarse_bits):
-            raise ValueError("expected a tally that rounds in the same way, got another one")
+            raise ValueError(
+                "expected a histogram with the same exact_scores and coarse_bits, got other values"
+            )
         if other.lost_bits:
             self._settle()
             self._coarsen()
@@ -115,7 +120,7 @@ class Tally:
 
     @property
     def lost_bits(self) -> int:
-        """Low bits of the keys that were given up; 0 while every score is told apart."""
+        """Low bits of the keys that were dropped; 0 while all distinct scores are kept."""
         self._settle()
         return 0 if self._bins is None else self._coarse_bits
 
@@ -125,9 +130,9 @@ class Tally:
         return float(self.entries().totals.sum())
 
     def entries(self, lost_bits: int = 0) -> Entries:
-        """The weight at each distinct score, giving up as many low bits as another tally did.
+        """The weight at each distinct score, without the low bits that another histogram dropped.
 
-        Entries of two tallies can be compared when both are asked for the larger `lost_bits`.
+        Entries of two histograms are comparable when both are read with the larger `lost_bits`.
         """
         self._settle()
         stored = self._entries if self._bins is None else self._bins.entries()
@@ -146,7 +151,7 @@ class Tally:
             self._settle()
 
     def _settle(self) -> None:
-        """Count what is pending, and give up low bits when there are too many keys."""
+        """Count the pending scores, and drop low bits when there are too many distinct keys."""
         if not self._pending:
             return
         pending, self._pending, self._pending_size = self._pending, [], 0
@@ -163,17 +168,25 @@ class Tally:
         )
 
     def _is_too_many(self, pending: list[tuple[Keys, Totals | float]]) -> bool:
-        """Whether there are more different keys than are kept apart; sorting alone is fast."""
+        """Whether there would be more than `exact_scores` distinct keys; sorting is fast enough."""
         keys = np.concatenate([self._entries.keys, *(keys for keys, _ in pending)])
         if keys.size <= self._exact_scores:
             return False
         keys.sort()
         return 1 + int(np.count_nonzero(keys[1:] != keys[:-1])) > self._exact_scores
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """What is kept, without the table: processes send tallies to each other."""
-        lost_bits = self.lost_bits
-        return _restored, (self._exact_scores, self._coarse_bits, self.entries(), lost_bits > 0)
+    def __getstate__(self) -> tuple[int, int, Entries, bool]:
+        """The content without the sparse table: processes send histograms to each other."""
+        is_coarse = self.lost_bits > 0
+        return self._exact_scores, self._coarse_bits, self.entries(), is_coarse
+
+    def __setstate__(self, state: tuple[int, int, Entries, bool]) -> None:
+        """Restore the content."""
+        exact_scores, coarse_bits, entries, is_coarse = state
+        self.__init__(exact_scores, coarse_bits)  # type: ignore[misc]
+        self._entries = entries
+        if is_coarse:
+            self._coarsen()
 
     def _coarsen(self) -> None:
         if self._bins is None:
@@ -185,8 +198,7 @@ class Tally:
 class _Bins:
     """The weight at each coarse key, in a table of all of them.
 
-    The table takes 128 MB of addresses for 8 coarse bits, but only the pages that scores fall on
-    become memory.
+    For 8 coarse bits the table has 128 MB of addresses, but only pages that hold scores use memory.
     """
 
     def __init__(self, coarse_bits: int) -> None:
@@ -196,29 +208,21 @@ class _Bins:
 
     def add(self, keys: Keys, weights: Totals | float) -> None:
         if keys.size:
-            places = np.right_shift(keys, self._coarse_bits, dtype=np.int64)
-            np.add.at(self._table, places, weights)
-            self._lowest = min(self._lowest, int(places.min()))
-            self._end = max(self._end, int(places.max()) + 1)
+            bins = np.right_shift(keys, self._coarse_bits, dtype=np.int64)
+            np.add.at(self._table, bins, weights)
+            self._lowest = min(self._lowest, int(bins.min()))
+            self._end = max(self._end, int(bins.max()) + 1)
 
     def entries(self) -> Entries:
-        places = np.flatnonzero(self._table[self._lowest : self._end]) + self._lowest
-        return Entries((places << self._coarse_bits).astype(np.uint32), self._table[places])
+        bins = np.flatnonzero(self._table[self._lowest : self._end]) + self._lowest
+        return Entries((bins << self._coarse_bits).astype(np.uint32), self._table[bins])
 
 
-def _restored(exact_scores: int, coarse_bits: int, entries: Entries, is_coarse: bool) -> Tally:
-    tally = Tally(exact_scores, coarse_bits)
-    tally._entries = entries
-    if is_coarse:
-        tally._coarsen()
-    return tally
-
-
-def combined(tallies: Iterable[Tally]) -> Tally:
-    """A new tally of everything that the given ones have counted."""
-    whole = Tally()
-    for tally in tallies:
-        whole.merge(tally)
+def merge_histograms(histograms: Iterable[ScoreHistogram]) -> ScoreHistogram:
+    """A new histogram with the content of all the given ones."""
+    whole = ScoreHistogram()
+    for histogram in histograms:
+        whole.merge(histogram)
     return whole
 
 

@@ -1,20 +1,21 @@
 """The saturated per-region overlap (sPRO) and the area under its curve.
 
 Bergmann et al., "Beyond Dents and Scratches: Logical Constraints in Unsupervised Anomaly Detection
-and Localization", IJCV 2022. A defect with saturation area s is found to the share
-min(pixels found / s, 1), so its sPRO rises by 1/s at each of its s highest scores and is flat
-after. The curve over the false positive rate (FPR) is therefore a ROC curve in which each of these
-pixels is a positive of weight 1/s, and one pass over the scores is enough. PRO (Bergmann et al.,
-CVPR 2020) is the same with s = the area and connected components as defects.
+and Localization", IJCV 2022. The sPRO of a defect with saturation area s is
+min(detected pixels / s, 1), so it rises by 1/s at each of its s highest scores and is constant
+afterwards. The mean sPRO over the false positive rate (FPR) is therefore a ROC curve in which each
+of these pixels is a positive of weight 1/s, and one pass over the scores is enough. PRO (Bergmann
+et al., CVPR 2020) is the same with the area as s and connected components as defects.
 """
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from loco_tools.metrics.roc import Array, Curve, Ranking
 
 LIMITS = (0.01, 0.05, 0.1, 0.3, 1.0)
-"""The FPR limits of the official MVTec LOCO AD evaluation; 0.05 is the headline."""
+"""The FPR limits of the official MVTec LOCO AD evaluation; 0.05 is the headline limit."""
 
 
 def saturating_scores(
@@ -37,6 +38,28 @@ def saturating_scores(
     if saturation_px == scores.size:
         return scores
     return np.partition(scores, scores.size - saturation_px)[scores.size - saturation_px :]
+
+
+def pixel_weights(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Weight of each defect pixel for AU-PRO: one over the area of its 8-connected component.
+
+    Args:
+        mask: (H, W) bool.
+
+    Returns:
+        One weight per true pixel in row-major order; those of a component sum to 1.
+
+    >>> pixel_weights(np.array([[1, 0, 0, 0], [0, 1, 0, 1]], dtype=bool)).tolist()
+    [0.5, 0.5, 1.0]
+    """
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    if not width:  # OpenCV crashes on an empty image
+        return np.empty(0)
+    window = mask[y : y + height, x : x + width]
+    _, labels = cv2.connectedComponents(window.astype(np.uint8), connectivity=8)
+    inside = labels[window]
+    weights: npt.NDArray[np.float64] = 1.0 / np.bincount(inside)[inside]
+    return weights
 
 
 def au_spro(ranking: Ranking, limit: float) -> float:
@@ -68,10 +91,10 @@ def au_spro(ranking: Ranking, limit: float) -> float:
 
 
 def rounding_bound(ranking: Ranking, limit: float) -> float:
-    """By how much `au_spro` can differ from its value before scores were rounded, at most.
+    """An upper bound on the change of `au_spro` by the rounding of scores.
 
-    0 where none were. Otherwise each of the ties of the ranking may be broken in any way; real
-    errors are about a thousandth of this bound, because they have no common sign.
+    It is 0 when no score was rounded. Otherwise it considers every way to break the ties of the
+    ranking; actual errors are about a thousandth of it, because their signs differ.
     """
     if ranking.is_exact:
         return 0.0
@@ -82,16 +105,15 @@ def rounding_bound(ranking: Ranking, limit: float) -> float:
 
 def spro_curve(ranking: Ranking) -> Curve:
     """The mean sPRO (or PRO) over the FPR, from (0, 0) to (1, 1)."""
-    taken, found = np.cumsum(ranking.negatives), np.cumsum(ranking.positives)
-    taken /= taken[-1]
-    found /= found[-1]
-    return Curve(np.concatenate([[0.0], taken]), np.concatenate([[0.0], found]))
+    fpr, spro = np.cumsum(ranking.negatives), np.cumsum(ranking.positives)
+    fpr /= fpr[-1]
+    spro /= spro[-1]
+    return Curve(np.concatenate([[0.0], fpr]), np.concatenate([[0.0], spro]))
 
 
 def _rises(ranking: Ranking) -> tuple[Array, Array, Array]:
-    """The distinct scores at which the curve rises: by how much, and the FPR above and at each."""
-    places = np.flatnonzero(ranking.positives)
-    taken = np.cumsum(ranking.negatives)
-    at = taken[places]
-    before = (at - ranking.negatives[places]) / taken[-1]
-    return ranking.positives[places], before, at / taken[-1]
+    """The distinct scores at which the curve rises: by how much, and the FPR before and at each."""
+    indices = np.flatnonzero(ranking.positives)
+    false = np.cumsum(ranking.negatives)
+    before = (false[indices] - ranking.negatives[indices]) / false[-1]
+    return ranking.positives[indices], before, false[indices] / false[-1]

@@ -10,7 +10,7 @@ from loco_tools.datasets.maps import write_map
 from loco_tools.errors import DatasetError
 from loco_tools.evaluation import ValidationMaps, evaluate_folder, evaluate_maps
 from loco_tools.evaluation.thresholds import Validation, image_level, pixel_level
-from loco_tools.metrics.score_histogram import Tally
+from loco_tools.metrics.score_histogram import ScoreHistogram
 
 scores = st.lists(st.integers(-5, 9), min_size=1, max_size=30)
 rates = st.sampled_from([0.0, 0.05, 0.1, 0.5, 0.9])
@@ -23,10 +23,10 @@ def validation_of(values) -> Validation:
     return validation
 
 
-def tally_of(values) -> Tally:
-    tally = Tally()
-    tally.add(np.float32(values))
-    return tally
+def histogram_of(values) -> ScoreHistogram:
+    histogram = ScoreHistogram()
+    histogram.add(np.float32(values))
+    return histogram
 
 
 @given(scores, rates)
@@ -34,7 +34,7 @@ def test_the_threshold_is_the_lowest_score_that_keeps_the_rate(values, fpr):
     threshold = image_level(validation_of(values), [0], [1], fpr)["threshold"]
     held = [v for v in sorted(set(values)) if np.mean(np.array(values) > v) <= fpr + 1e-12]
     assert threshold == held[0]
-    pixels = pixel_level(validation_of(values), tally_of([0]), tally_of([1]), fpr)
+    pixels = pixel_level(validation_of(values), histogram_of([0]), histogram_of([1]), fpr)
     assert pixels["threshold"] == threshold
 
 
@@ -42,7 +42,7 @@ def test_the_threshold_is_the_lowest_score_that_keeps_the_rate(values, fpr):
 def test_the_figures_are_those_of_a_plain_count(values, good, anomalous, fpr):
     for figures in (
         image_level(validation_of(values), good, anomalous, fpr),
-        pixel_level(validation_of(values), tally_of(good), tally_of(anomalous), fpr),
+        pixel_level(validation_of(values), histogram_of(good), histogram_of(anomalous), fpr),
     ):
         false = sum(score > figures["threshold"] for score in good)
         true = sum(score > figures["threshold"] for score in anomalous)
@@ -55,7 +55,7 @@ def test_the_figures_are_those_of_a_plain_count(values, good, anomalous, fpr):
 
 def test_a_rounded_threshold_takes_the_same_pixels_as_its_rounded_scores():
     rng = np.random.default_rng(0)
-    validation, low, high = Validation(), Tally(exact_scores=10), Tally()
+    validation, low, high = Validation(), ScoreHistogram(exact_scores=10), ScoreHistogram()
     validation.scores = {"0": 1.0}
     values = rng.random(1000, np.float32)
     validation.pixels.add(values)

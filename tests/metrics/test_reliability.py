@@ -1,5 +1,3 @@
-import doctest
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,12 +10,6 @@ pairs = st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=1, max_s
 
 def taken_apart(drawn):
     return np.array([p / 20 for p, _ in drawn]), np.array([y for _, y in drawn])
-
-
-def test_the_worked_examples_in_the_docstrings_hold():
-    results = doctest.testmod(reliability)
-    assert results.attempted > 0
-    assert results.failed == 0
 
 
 def slow_curve(said, truth, bins):

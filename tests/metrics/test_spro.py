@@ -1,5 +1,4 @@
 import dataclasses
-import doctest
 import itertools
 
 import numpy as np
@@ -7,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loco_tools.metrics import pixel_weights, roc, spro
-from loco_tools.metrics.score_histogram import Tally
+from loco_tools.metrics import roc, spro
+from loco_tools.metrics.score_histogram import ScoreHistogram
 
 pixels = st.lists(st.integers(0, 8), min_size=1, max_size=15)  # few values, hence many ties
 defect = pixels.flatmap(lambda scores: st.tuples(st.just(scores), st.integers(1, len(scores))))
@@ -16,11 +15,11 @@ limits = st.sampled_from([0.01, 0.05, 0.1, 0.3, 0.37, 1.0])
 
 
 def ranking_of(negatives, defects) -> roc.Ranking:
-    low, rising = Tally(), Tally()
+    low, rising = ScoreHistogram(), ScoreHistogram()
     low.add(np.float32(negatives))
     for scores, saturation_px in defects:
         rising.add(spro.saturating_scores(np.float32(scores), saturation_px), 1.0 / saturation_px)
-    return roc.rank_tallies(low, rising)
+    return roc.rank_histograms(low, rising)
 
 
 def slow_curve(negatives, defects):
@@ -44,13 +43,6 @@ def slow_area(points, limit) -> float:
         y_end = y0 + (y1 - y0) * (end - x0) / (x1 - x0)
         area += (end - x0) * (y0 + y_end) / 2
     return area / limit
-
-
-@pytest.mark.parametrize("module", [spro, pixel_weights])
-def test_the_worked_examples_in_the_docstrings_hold(module):
-    results = doctest.testmod(module)
-    assert results.attempted > 0
-    assert results.failed == 0
 
 
 @given(pixels, st.lists(defect, min_size=1, max_size=4), limits)
@@ -91,12 +83,12 @@ def test_the_area_lies_in_0_to_1_and_within_the_bound_of_any_way_to_break_ties(
 def test_rounded_scores_come_with_a_bound_and_exact_ones_need_none():
     rng = np.random.default_rng(0)
     negatives, scores = rng.random(9000, np.float32), rng.random(900, np.float32)
-    few, every = Tally(exact_scores=100), Tally()
+    few, every = ScoreHistogram(exact_scores=100), ScoreHistogram()
     few.add(negatives)
     every.add(negatives)
-    rising = Tally()
+    rising = ScoreHistogram()
     rising.add(scores, 1 / 900)
-    rounded, exact = roc.rank_tallies(few, rising), roc.rank_tallies(every, rising)
+    rounded, exact = roc.rank_histograms(few, rising), roc.rank_histograms(every, rising)
     bound = spro.rounding_bound(rounded, 0.05)
     assert 0 < bound < 1e-3
     assert abs(spro.au_spro(rounded, 0.05) - spro.au_spro(exact, 0.05)) < bound
@@ -139,7 +131,7 @@ def test_a_limit_outside_0_to_1_is_refused(limit):
 def test_pixel_weights_sum_to_1_over_each_8_connected_component(rows):
     mask = np.array(rows)
     weights = np.zeros(mask.shape)
-    weights[mask] = pixel_weights.pixel_weights(mask)
+    weights[mask] = spro.pixel_weights(mask)
     unseen = {(int(y), int(x)) for y, x in np.argwhere(mask)}
     while unseen:  # a plain flood fill
         pending = component = {unseen.pop()}
