@@ -1,4 +1,4 @@
-"""The figures of an evaluation as tables for the terminal."""
+"""The metrics of an evaluation as tables for the terminal."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ Metrics = Mapping[str, Any]
 
 
 def tables(metrics: Metrics) -> Iterator[Table]:
-    """Images, parts, pixels, defect types; a table whose figures do not apply is left out."""
+    """Tables of images, parts, overlap, pixels and defect types, without those that do not apply."""
     yield _images(metrics)
     if metrics["parts"]:
         yield _auroc("Is the part defective?", metrics["parts"]["auroc"], {})
@@ -25,24 +25,24 @@ def tables(metrics: Metrics) -> Iterator[Table]:
 
 
 def _images(metrics: Metrics) -> Table:
-    found = metrics["classification"]
+    images = metrics["classification"]
     intervals = (metrics["intervals"] or {}).get("classification", {})
     table = _auroc(
-        "Is the image defective?", found["image_auroc"], intervals.get("image_auroc", {})
+        "Is the image defective?", images["image_auroc"], intervals.get("image_auroc", {})
     )
     for metric in METRICS.values():
         if metric.of_images is not None:
             table.add_row(metric.title, _number(metric.read(metrics)), "")
-    at = found["at_threshold"]
+    at = images["at_threshold"]
     if at["threshold"] is not None:
         label = f"F1 at {at['validation_fpr']:.0%} false positives on validation"
         table.add_row(label, _number(at["f1"]), "")
     return table
 
 
-def _auroc(title: str, figures: Metrics, intervals: Metrics) -> Table:
+def _auroc(title: str, aurocs: Metrics, intervals: Metrics) -> Table:
     table = _table(title, "95 % interval")
-    for name, value in figures.items():
+    for name, value in aurocs.items():
         if value is not None:
             table.add_row(Text(f"AUROC {name}"), _number(value), _interval(intervals.get(name)))
     return table
@@ -58,14 +58,14 @@ def _overlap(metrics: Metrics) -> Table:
 
 
 def _pixels(metrics: Metrics) -> Table:
-    found = metrics["localization"]
+    pixels = metrics["localization"]
     intervals = (metrics["intervals"] or {}).get("localization", {})
     table = _table("Where is the defect?", "95 % interval")
     for kind, by_limit in intervals.get("auc_spro", {}).items():
         for limit, ends in by_limit.items():
-            value = _number(found["auc_spro"][kind][limit])
+            value = _number(pixels["auc_spro"][kind][limit])
             table.add_row(Text(f"AU-sPRO {limit} {kind}"), value, _interval(ends))
-    for limit, value in found.get("au_pro", {}).items():
+    for limit, value in pixels.get("au_pro", {}).items():
         between = intervals.get("au_pro", {})
         table.add_row(f"AU-PRO {limit}", _number(value), _interval(between.get(limit)))
     for metric in METRICS.values():
@@ -80,8 +80,8 @@ def _defects(defects: Metrics) -> Table:
     title = column.replace("au_spro_", "AU-sPRO ").replace("au_pro_", "AU-PRO ")
     table.add_column(title, justify="right")
     for name, row in defects.items():
-        figures = (_number(row["image_auroc"]), _number(row[column]))
-        table.add_row(Text(name), str(row["count"]), str(row["masks"]), *figures)
+        cells = (_number(row["image_auroc"]), _number(row[column]))
+        table.add_row(Text(name), str(row["count"]), str(row["masks"]), *cells)
     return table
 
 

@@ -1,7 +1,8 @@
-"""Evaluating the anomaly maps of a class: from a folder, or from whatever else holds them.
+"""Evaluation of the anomaly maps of a class, from a folder or from memory.
 
-`maps` reads and hands out, `evaluator` counts, `figures` turns counts into figures; `thresholds`,
-`parts` and `intervals` each hold one group of figures.
+`map_evaluation` reads maps and distributes them over processes, `evaluator` and `counts` reduce
+each map to counts, and `evaluation` computes the metrics from the counts. `metric_table` lists all
+metrics; `thresholds`, `parts` and `intervals` each compute one group of them.
 """
 
 from loco_tools.evaluation.evaluation import Evaluation

@@ -1,4 +1,4 @@
-"""What is kept of anomaly maps once they were looked at: counts, and a sketch for intervals."""
+"""The data kept of anomaly maps: histograms of scores, and a sample of scores for intervals."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loco_tools.errors import DatasetError
-from loco_tools.evaluation.parts import Origin
+from loco_tools.evaluation.parts import ImageOrigin
 from loco_tools.metrics import bootstrap
 from loco_tools.metrics.score_histogram import ScoreHistogram
 
@@ -15,81 +15,81 @@ Scores = npt.NDArray[np.float32]
 Weights = npt.NDArray[np.float64]
 
 TYPE_EXACT_SCORES, TYPE_COARSE_BITS = 1 << 18, 12
-"""What a histogram of one defect type keeps: less than others, because a class may have many types.
+"""Size of the histogram of one defect type: smaller than others, as a class may have many types.
 
-Beyond so many scores the area of a type holds to about 1e-5, those of kinds to about 1e-8.
+Beyond so many scores the area of a type is exact to about 1e-5, those of kinds to about 1e-8.
 """
 
-POINTS = 512
-"""Scores that stand for the defect pixels of an image in a sketch."""
+SAMPLED_DEFECT_SCORES = 512
+"""Scores that represent the defect pixels of an image in a sample."""
 
 
 def type_histogram() -> ScoreHistogram:
-    """A histogram for one defect type."""
+    """An empty histogram for the scores of one defect type."""
     return ScoreHistogram(exact_scores=TYPE_EXACT_SCORES, coarse_bits=TYPE_COARSE_BITS)
 
 
-class Rising(NamedTuple):
-    """Scores in ascending order at which overlaps rise, and by how much each."""
+class WeightedScores(NamedTuple):
+    """Scores at which the overlap (sPRO or PRO) rises, and the rise at each."""
 
     scores: Scores  # (K,)
     weights: Weights  # (K,); their sum is the number of defects
 
 
-class Sketch(NamedTuple):
-    """Some scores of one image that stand for all of them when images are drawn again.
+class ScoreSample(NamedTuple):
+    """A sample of the scores of one image that represents it in the bootstrap over images.
 
-    At most `bootstrap.SKETCH_PIXELS` and two times `POINTS` scores: 28 KB.
+    It holds at most `bootstrap.SAMPLED_PIXELS` and twice `SAMPLED_DEFECT_SCORES` scores: 28 KB.
     """
 
-    negatives: Scores  # sorted scores of pixels without a defect
-    negatives_px: int  # how many of these pixels there are
-    saturating: Rising
-    components: Rising
+    negatives: Scores  # sorted scores of defect-free pixels
+    negatives_px: int  # number of defect-free pixels of the image
+    saturating: WeightedScores
+    components: WeightedScores
 
 
-NOTHING = Rising(np.empty(0, np.float32), np.empty(0))
+NO_SCORES = WeightedScores(np.empty(0, np.float32), np.empty(0))
 
 
-def sketch_of(negatives: Scores, saturating: Rising, components: Rising) -> Sketch:
-    """Sketch an image by (N,) scores outside of its defects, and those inside in any order."""
+def sample_scores(
+    negatives: Scores, saturating: WeightedScores, components: WeightedScores
+) -> ScoreSample:
+    """Sample an image's scores: (N,) outside of its defects, and those inside in any order."""
     picked = negatives[bootstrap.spread_indices(negatives.size)]
     picked.sort()
-    return Sketch(picked, negatives.size, _thinned(saturating), _thinned(components))
+    return ScoreSample(picked, negatives.size, _thin(saturating), _thin(components))
 
 
-def _thinned(rising: Rising) -> Rising:
-    """At most `POINTS` of the scores, with the same sum of weights."""
-    scores, weights = rising
-    if scores.size > 8 * POINTS:  # sorting them all would take longer than counting the image
-        places = bootstrap.spread_indices(scores.size, 8 * POINTS)
-        picked = weights[places]
-        scores, weights = scores[places], picked * (weights.sum() / picked.sum())
+def _thin(given: WeightedScores) -> WeightedScores:
+    """At most `SAMPLED_DEFECT_SCORES` of the scores, with the same sum of weights."""
+    scores, weights = given
+    if scores.size > 8 * SAMPLED_DEFECT_SCORES:  # sorting all would take too long
+        indices = bootstrap.spread_indices(scores.size, 8 * SAMPLED_DEFECT_SCORES)
+        picked = weights[indices]
+        scores, weights = scores[indices], picked * (weights.sum() / picked.sum())
     order = np.argsort(scores)
     scores, weights = scores[order], weights[order]
-    if scores.size > POINTS:
+    if scores.size > SAMPLED_DEFECT_SCORES:
         sums = np.cumsum(weights)
-        levels = (np.arange(POINTS) + 0.5) / POINTS * sums[-1]
+        levels = (np.arange(SAMPLED_DEFECT_SCORES) + 0.5) / SAMPLED_DEFECT_SCORES * sums[-1]
         scores = scores[np.searchsorted(sums, levels).clip(max=scores.size - 1)]
-        weights = np.full(POINTS, sums[-1] / POINTS)
-    return Rising(scores, weights)
+        weights = np.full(SAMPLED_DEFECT_SCORES, sums[-1] / SAMPLED_DEFECT_SCORES)
+    return WeightedScores(scores, weights)
 
 
 class FolderCounts:
-    """The counts of one kind folder."""
+    """The counts of the test images in one kind folder."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.scores: dict[str, float] = {}  # image score by key
-        self.negatives = ScoreHistogram()  # pixels without a defect
-        self.components = ScoreHistogram()  # defect pixels, weighing 1 / area of their component
-        self.types: dict[str, set[str]] = {}  # keys of the images with a defect of that name
-        self.masks: Counter[str] = Counter()  # masks by name of the defect
-        self.saturating = (
-            ScoreHistogram()
-        )  # pixels where the sPRO of a defect rises, weighing 1 / s
+        self.negatives = ScoreHistogram()  # scores of defect-free pixels
+        self.components = ScoreHistogram()  # of defect pixels, weight 1 / area of their component
+        self.types: dict[str, set[str]] = {}  # keys of images by name of their defects
+        self.masks: Counter[str] = Counter()  # number of masks by name of the defect
+        self.saturating = ScoreHistogram()  # of pixels where an sPRO rises, weight 1 / s
         self.saturating_types: dict[str, ScoreHistogram] = {}  # the same by name of the defect
-        self.sketches: dict[str, Sketch] = {}  # by key, where intervals are asked for
+        self.score_samples: dict[str, ScoreSample] = {}  # by key; empty without intervals
 
     def merge(self, other: "FolderCounts") -> None:
         """Add the counts of other images of the folder."""
@@ -102,21 +102,21 @@ class FolderCounts:
         self.saturating.merge(other.saturating)
         for name, histogram in other.saturating_types.items():
             self.saturating_types.setdefault(name, type_histogram()).merge(histogram)
-        self.sketches.update(other.sketches)
+        self.score_samples.update(other.score_samples)
 
 
 class Counts:
-    """Everything counted of test images."""
+    """The counts of all test images."""
 
     def __init__(self) -> None:
         self.folders: dict[str, FolderCounts] = {}
-        self.positives = ScoreHistogram()  # defect pixels of all folders
-        self.origins: dict[str, Origin] = {}  # by key of the image
-        self._remarks: dict[str, set[str]] = {}  # places by what was found there
+        self.positives = ScoreHistogram()  # scores of defect pixels of all folders
+        self.origins: dict[str, ImageOrigin] = {}  # by key of the image
+        self._remarks: dict[str, set[str]] = {}  # images or masks by remark
 
-    def note(self, what: str, place: str) -> None:
-        """Remember something that the reader of the figures should know."""
-        self._remarks.setdefault(what, set()).add(place)
+    def add_remark(self, remark: str, key: str) -> None:
+        """Keep a remark about an image or mask for the notes of the evaluation."""
+        self._remarks.setdefault(remark, set()).add(key)
 
     def merge(self, other: "Counts") -> None:
         """Add the counts of other images."""
@@ -124,22 +124,22 @@ class Counts:
             self.folders.setdefault(name, FolderCounts(folder.kind)).merge(folder)
         self.positives.merge(other.positives)
         self.origins.update(other.origins)
-        for what, places in other._remarks.items():
-            self._remarks.setdefault(what, set()).update(places)
+        for remark, keys in other._remarks.items():
+            self._remarks.setdefault(remark, set()).update(keys)
 
     def notes(self) -> list[str]:
-        """A line for each kind of remark."""
+        """One line per remark, with the images or masks that it concerns."""
         lines = []
-        for what, places in sorted(self._remarks.items()):
-            listed = ", ".join(sorted(places)[:5]) + (", ..." if len(places) > 5 else "")
-            lines.append(f"{what} ({len(places)}): {listed}")
+        for remark, keys in sorted(self._remarks.items()):
+            listed = ", ".join(sorted(keys)[:5]) + (", ..." if len(keys) > 5 else "")
+            lines.append(f"{remark} ({len(keys)}): {listed}")
         return lines
 
     def by_kind(self) -> tuple[list[FolderCounts], dict[str, FolderCounts]]:
         """The folders of good images, and those of anomalous ones by name.
 
         Raises:
-            DatasetError: there are none of one or the other.
+            DatasetError: there are no good or no anomalous images.
         """
         good = [folder for folder in self.folders.values() if folder.kind == "good"]
         anomalous = {n: f for n, f in sorted(self.folders.items()) if f.kind != "good"}
@@ -148,10 +148,10 @@ class Counts:
 
 
 def require_both(good: bool, anomalous: bool) -> None:
-    """Refuse to compare without something to compare with."""
-    for what, found in (("good", good), ("anomalous", anomalous)):
-        if not found:
+    """Raise DatasetError unless there are both good and anomalous test images."""
+    for kind, is_present in (("good", good), ("anomalous", anomalous)):
+        if not is_present:
             raise DatasetError(
-                f"expected at least one {what} test image, got none; every figure compares "
+                f"expected at least one {kind} test image, got none; every metric compares "
                 "good with anomalous images"
             )

@@ -1,8 +1,8 @@
-"""The figures that follow from the counts of anomaly maps.
+"""The metrics that follow from the counts of anomaly maps.
 
-The localization figures are those of MVTec's own evaluators: AU-sPRO per kind of anomaly for MVTec
-LOCO AD, AU-PRO for MVTec AD; so are the classification figures, one AUROC per kind against the
-good images. Where ties or the FPR limit need a rule, it is the one of `loco_tools.metrics`.
+The localization metrics are those of MVTec's own evaluators: AU-sPRO per kind of anomaly for MVTec
+LOCO AD, AU-PRO for MVTec AD. So are the classification metrics: one AUROC per kind against the
+good images. `loco_tools.metrics` documents the rules for ties and for FPR limits.
 """
 
 from collections import Counter
@@ -14,41 +14,48 @@ from loco_tools.evaluation import thresholds
 from loco_tools.evaluation.counts import Counts, FolderCounts
 from loco_tools.evaluation.intervals import intervals_of
 from loco_tools.evaluation.metric_table import METRICS
-from loco_tools.evaluation.parts import part_figures, part_notes, parts_of
-from loco_tools.evaluation.thresholds import Validation
+from loco_tools.evaluation.parts import group_into_parts, part_metrics, part_notes
+from loco_tools.evaluation.thresholds import ValidationCounts
 from loco_tools.metrics import roc, spro
 from loco_tools.metrics.roc import Curve
-from loco_tools.metrics.score_histogram import ScoreHistogram, merge_histograms
+from loco_tools.metrics.score_histogram import merge_histograms
 
-Figures = dict[str, Any]
-Type = tuple[str, str]  # kind folder and name of a defect type
+Metrics = dict[str, Any]
+DefectType = tuple[str, str]  # kind folder and name of the defect
 
 PRO_LIMIT = 0.3
 """The FPR limit of AU-PRO, as in the evaluation of MVTec AD."""
 
 TYPE_LIMIT = 0.05
-"""The FPR limit of the AU-sPRO of a defect type: the headline of MVTec LOCO AD."""
+"""The FPR limit of the AU-sPRO of a defect type: the headline limit of MVTec LOCO AD."""
 
 COARSE_BOUND = 1e-3
-"""A rounding bound above which a note is due: real errors are about a thousandth of it."""
+"""The rounding bound above which a note is added; actual errors are about a thousandth of it."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the anomaly maps of a class earned.
+    """The metrics, image scores and curves of the anomaly maps of one class.
 
-    `metrics` is plain data for JSON, with the keys of the official evaluators and more beside
-    them: `classification` and `localization`, each with `at_threshold` (one threshold from good
-    validation images; the figures with "max" in their name take the best of all thresholds on the
-    test images instead), `parts` (None where unknown), `defects` (a row per type), `notes` (lines
-    of text) and `intervals` (None unless asked for), which repeats the keys of the figures that
-    its pairs are about. `scores` holds the image score of each test image by `sample_key`. The
-    curves are thinned to about 200 points: `image_roc` and `image_pr` (precision over recall) by
-    kind folder and "pooled"; `overlap`, the mean sPRO by kind folder (where defects saturate) and
-    the mean PRO as "pro", over the FPR; `pixel_roc` and `pixel_pr`.
+    Attributes:
+        metrics: plain data for JSON, with the keys of the official evaluators and additional ones.
+            `classification` and `localization` hold metrics of images and pixels, each with
+            `at_threshold`: the metrics at one threshold from good validation images (metrics with
+            "max" in their name use the best threshold on the test images instead). `parts` is None
+            where parts are unknown, `defects` has a row per defect type, `notes` are lines of text.
+            `intervals` is None unless asked for; it repeats the keys of the metrics that its pairs
+            belong to.
+        scores: image score of each test image by `sample_key`.
+        image_roc: ROC curve by kind folder and "pooled". All curves are thinned to about 200
+            points.
+        image_pr: precision over recall, with the same keys.
+        overlap: mean sPRO over the FPR by kind folder, where defects saturate, and mean PRO as
+            "pro".
+        pixel_roc: ROC curve of all pixels.
+        pixel_pr: precision over recall of all pixels.
     """
 
-    metrics: Figures
+    metrics: Metrics
     scores: dict[str, float]
     image_roc: dict[str, Curve]
     image_pr: dict[str, Curve]
@@ -57,100 +64,145 @@ class Evaluation:
     pixel_pr: Curve
 
 
-def evaluation_of(counts: Counts, validation: Validation, *, fpr: float, draws: int) -> Evaluation:
-    """Turn counts into figures.
+class _ImageResult(NamedTuple):
+    metrics: Metrics
+    roc: dict[str, Curve]
+    pr: dict[str, Curve]
+
+
+class _PixelResult(NamedTuple):
+    metrics: Metrics
+    types: dict[DefectType, Metrics]
+    overlap: dict[str, Curve]
+    roc: Curve
+    pr: Curve
+
+
+class _SproResult(NamedTuple):
+    metrics: Metrics
+    types: dict[DefectType, Metrics]
+    curves: dict[str, Curve]
+    rounding_bound: float
+
+
+def evaluation_of(
+    counts: Counts, validation: ValidationCounts, *, fpr: float, draws: int
+) -> Evaluation:
+    """Compute metrics from counts.
 
     Args:
         counts: of all test images.
-        validation: good validation images; may be empty.
-        fpr: share of them that the threshold may take.
-        draws: of the bootstrap; 0 for no intervals.
+        validation: counts of good validation images; may be empty.
+        fpr: share of the validation images above the threshold.
+        draws: number of bootstrap draws; 0 for no intervals.
 
     Raises:
         DatasetError: no good or no anomalous image was counted.
     """
     good, anomalous = counts.by_kind()
-    pixels = _localization(counts, validation, fpr)
-    by_kind = "auc_spro" in pixels.figures
-    images = _classification(good, anomalous, validation, fpr, by_kind=by_kind)
+    pixels = _evaluate_pixels(counts, validation, fpr)
+    has_kinds = "auc_spro" in pixels.metrics
+    images = _evaluate_images(good, anomalous, validation, fpr, has_kinds=has_kinds)
     scores = {key: score for f in counts.folders.values() for key, score in f.scores.items()}
-    parts = parts_of(counts.origins, scores)
-    bound = pixels.figures["rounding_bound"]
-    metrics: Figures = {
-        "classification": images.figures,
-        "localization": pixels.figures,
-        "parts": part_figures(parts),
-        "defects": _type_table(pixels.types, _image_scores(good), anomalous),
-        "notes": [*counts.notes(), *part_notes(parts), *_notes(validation, fpr, bound)],
+    parts = group_into_parts(counts.origins, scores)
+    notes = [*counts.notes(), *part_notes(parts)]
+    validation_images = len(validation.scores)
+    if validation_images and fpr * validation_images < 1:
+        notes.append(
+            f"with {validation_images} good validation images, fewer than 1 / {fpr:g}, the image "
+            "threshold is their highest score"
+        )
+    if (bound := pixels.metrics["rounding_bound"]) > COARSE_BOUND:
+        notes.append(
+            "so many scores lie so close together that rounding them to 15 of 23 bits may change "
+            f"an area by up to {bound:.2g}; spread the scores out, for instance by their logarithm"
+        )
+    metrics: Metrics = {
+        "classification": images.metrics,
+        "localization": pixels.metrics,
+        "parts": part_metrics(parts),
+        "defects": _defect_table(pixels.types, _image_scores(good), anomalous),
+        "notes": notes,
     }
     metrics["intervals"] = intervals_of(metrics, counts, parts, draws=draws, pro_limit=PRO_LIMIT)
     curves = (images.roc, images.pr, pixels.overlap, pixels.roc, pixels.pr)
     return Evaluation(metrics, scores, *curves)
 
 
-class _Classification(NamedTuple):
-    figures: Figures
-    roc: dict[str, Curve]
-    pr: dict[str, Curve]
-
-
-class _Localization(NamedTuple):
-    figures: Figures
-    types: dict[Type, Figures]
-    overlap: dict[str, Curve]
-    roc: Curve
-    pr: Curve
-
-
-def _localization(counts: Counts, validation: Validation, fpr: float) -> _Localization:
-    """What the pixels say; a histogram of all of them is built only once."""
-    good, anomalous = counts.by_kind()
-    spro_figures, types, overlap = _spro_by_folder(good, anomalous)
-    everywhere = merge_histograms(folder.negatives for folder in counts.folders.values())
-    pro_figures, overlap["pro"] = _pro(everywhere, anomalous)
-    pixel_figures, pixel_roc, pixel_pr = _pixels(everywhere, counts.positives)
-    bounds = (spro_figures.pop("rounding_bound", 0.0), pro_figures.pop("rounding_bound"))
-    figures = {
-        **spro_figures,
-        **pro_figures,
-        **pixel_figures,
-        "at_threshold": thresholds.pixel_level(validation, everywhere, counts.positives, fpr),
-        "rounding_bound": max(bounds),
+def _evaluate_images(
+    good: list[FolderCounts],
+    anomalous: Mapping[str, FolderCounts],
+    validation: ValidationCounts,
+    fpr: float,
+    *,
+    has_kinds: bool,
+) -> _ImageResult:
+    """The metrics of the image scores, and their curves by kind folder and pooled."""
+    low, high = _image_scores(good), _image_scores(anomalous.values())
+    by_kind = {name: roc.rank(low, _image_scores([folder])) for name, folder in anomalous.items()}
+    pooled = roc.rank(low, high)
+    aurocs = {name: roc.auroc(ranking) for name, ranking in by_kind.items()}
+    mean, pooled_auroc = _mean_over_kinds(aurocs), roc.auroc(pooled)
+    metrics = {
+        "auc_roc": {**aurocs, "mean": mean} if has_kinds else {"all": pooled_auroc},
+        "image_auroc": {**aurocs, "mean_ls": mean if has_kinds else None, "pooled": pooled_auroc},
+        "auc_roc_pooled": pooled_auroc,
+        **{
+            metric.evaluation_key: metric.of_images(pooled)
+            for metric in METRICS.values()
+            if metric.of_images is not None
+        },
+        "average_precision_by_kind": {
+            name: roc.average_precision(ranking) for name, ranking in by_kind.items()
+        },
+        "at_threshold": thresholds.image_level(validation, low, high, fpr),
     }
-    of_types = types or _pro_by_folder(everywhere, anomalous)
-    return _Localization(figures, of_types, overlap, pixel_roc, pixel_pr)
+    rankings = {**by_kind, "pooled": pooled}
+    return _ImageResult(
+        metrics,
+        {name: roc.roc_curve(ranking).thinned() for name, ranking in rankings.items()},
+        {name: roc.pr_curve(ranking).thinned() for name, ranking in rankings.items()},
+    )
 
 
-def _notes(validation: Validation, fpr: float, bound: float) -> list[str]:
-    notes = []
-    count = len(validation.scores)
-    if count and fpr * count < 1:
-        notes.append(
-            f"with {count} good validation images, fewer than 1 / {fpr:g}, the image threshold is "
-            "their highest score"
-        )
-    if bound > COARSE_BOUND:
-        notes.append(
-            f"so many scores lie so close together that rounding them to 15 of 23 bits may change "
-            f"an area by up to {bound:.2g}; spread the scores out, for instance by their logarithm"
-        )
-    return notes
+def _evaluate_pixels(counts: Counts, validation: ValidationCounts, fpr: float) -> _PixelResult:
+    """The metrics of all pixels; the histogram of all negatives is built only once."""
+    good, anomalous = counts.by_kind()
+    by_folder = _evaluate_spro(good, anomalous)
+    negatives = merge_histograms(folder.negatives for folder in counts.folders.values())
+    components = merge_histograms(folder.components for folder in anomalous.values())
+    pro = roc.rank_histograms(negatives, components)
+    metrics = {
+        **by_folder.metrics,
+        "au_pro": {str(PRO_LIMIT): spro.au_spro(pro, PRO_LIMIT)},
+    }
+    bound = max(by_folder.rounding_bound, spro.rounding_bound(pro, PRO_LIMIT))
+    overlap = {**by_folder.curves, "pro": spro.spro_curve(pro).thinned()}
+    del pro  # at full size each ranking takes some 50 MB
+    ranking = roc.rank_histograms(negatives, counts.positives)
+    metrics |= {
+        metric.evaluation_key: metric.of_pixels(ranking)
+        for metric in METRICS.values()
+        if metric.of_pixels is not None
+    }
+    metrics["at_threshold"] = thresholds.pixel_level(validation, negatives, counts.positives, fpr)
+    metrics["rounding_bound"] = bound
+    types = by_folder.types
+    if not types:  # in the layout of MVTec AD each kind folder is a defect type
+        for name, folder in anomalous.items():
+            area = spro.au_spro(roc.rank_histograms(negatives, folder.components), PRO_LIMIT)
+            types[name, name] = {f"au_pro_{PRO_LIMIT}": area}
+    curves = (roc.roc_curve(ranking).thinned(), roc.pr_curve(ranking).thinned())
+    return _PixelResult(metrics, types, overlap, *curves)
 
 
-def _image_scores(folders: Iterable[FolderCounts]) -> list[float]:
-    return [score for folder in folders for score in folder.scores.values()]
-
-
-def _spro_by_folder(
-    good: list[FolderCounts], anomalous: Mapping[str, FolderCounts]
-) -> tuple[Figures, dict[Type, Figures], dict[str, Curve]]:
-    """The sPRO figures of each kind folder whose defects saturate, of each type, and the curves.
+def _evaluate_spro(good: list[FolderCounts], anomalous: Mapping[str, FolderCounts]) -> _SproResult:
+    """AU-sPRO of each kind folder whose defects saturate and of each defect type; the curves.
 
     The negatives are those of the folder and of the good images, as in the official evaluation.
-    No ranking is kept: at full size each takes some 50 MB.
     """
     areas: dict[str, dict[str, float]] = {}
-    types: dict[Type, Figures] = {}
+    types: dict[DefectType, Metrics] = {}
     curves: dict[str, Curve] = {}
     bound = 0.0
     for name, folder in anomalous.items():
@@ -165,117 +217,40 @@ def _spro_by_folder(
             ranking = roc.rank_histograms(negatives, histogram)
             types[name, defect] = {f"au_spro_{TYPE_LIMIT}": spro.au_spro(ranking, TYPE_LIMIT)}
     if not areas:
-        return {}, {}, {}
+        return _SproResult({}, types, curves, bound)
     means = {
-        limit: _with_mean({name: of_folder[limit] for name, of_folder in areas.items()})["mean"]
+        limit: _mean_over_kinds({name: by_limit[limit] for name, by_limit in areas.items()})
         for limit in map(str, spro.LIMITS)
     }
-    return {"auc_spro": {**areas, "mean": means}, "rounding_bound": bound}, types, curves
+    return _SproResult({"auc_spro": {**areas, "mean": means}}, types, curves, bound)
 
 
-def _pro(
-    everywhere: ScoreHistogram, anomalous: Mapping[str, FolderCounts]
-) -> tuple[Figures, Curve]:
-    """The PRO figures over all anomalous images, and the curve."""
-    ranking = roc.rank_histograms(
-        everywhere, merge_histograms(f.components for f in anomalous.values())
-    )
-    figures = {
-        "au_pro": {str(PRO_LIMIT): spro.au_spro(ranking, PRO_LIMIT)},
-        "rounding_bound": spro.rounding_bound(ranking, PRO_LIMIT),
-    }
-    return figures, spro.spro_curve(ranking).thinned()
+def _defect_table(
+    types: Mapping[DefectType, Metrics], good: list[float], anomalous: Mapping[str, FolderCounts]
+) -> dict[str, Metrics]:
+    """A row per defect type: images, masks, image AUROC against the good images, pixel metric.
 
-
-def _pixels(negatives: ScoreHistogram, positives: ScoreHistogram) -> tuple[Figures, Curve, Curve]:
-    """The metrics over all pixels, and the ROC and precision-recall curves."""
-    ranking = roc.rank_histograms(negatives, positives)
-    figures = {
-        metric.evaluation_key: metric.of_pixels(ranking)
-        for metric in METRICS.values()
-        if metric.of_pixels is not None
-    }
-    return figures, roc.roc_curve(ranking).thinned(), roc.pr_curve(ranking).thinned()
-
-
-def _pro_by_folder(
-    everywhere: ScoreHistogram, anomalous: Mapping[str, FolderCounts]
-) -> dict[Type, Figures]:
-    """The figure of each type of MVTec AD, where a kind folder is a type."""
-    rankings = {
-        name: roc.rank_histograms(everywhere, folder.components)
-        for name, folder in anomalous.items()
-    }
-    return {
-        (name, name): {f"au_pro_{PRO_LIMIT}": spro.au_spro(ranking, PRO_LIMIT)}
-        for name, ranking in rankings.items()
-    }
-
-
-def _type_table(
-    types: Mapping[Type, Figures], good: list[float], anomalous: Mapping[str, FolderCounts]
-) -> dict[str, Figures]:
-    """A row per defect type: its images and masks, their AUROC against the good, and its figure.
-
-    A row is called like the type, and also after its kind folder where two have such a type.
+    The key is the name of the defect, with its kind folder where two folders have such a defect.
     """
-    times = Counter(defect for _, defect in types)
+    folders_with = Counter(defect for _, defect in types)
     table = {}
-    for (name, defect), figures in sorted(types.items(), key=lambda item: item[0][::-1]):
+    for (name, defect), metrics in sorted(types.items(), key=lambda item: item[0][::-1]):
         folder = anomalous[name]
         scores = [folder.scores[key] for key in folder.types.get(defect, folder.scores)]
-        table[defect if times[defect] == 1 else f"{name}/{defect}"] = {
+        table[defect if folders_with[defect] == 1 else f"{name}/{defect}"] = {
             "kind_folder": name,
             "count": len(scores),
             "masks": folder.masks[defect] if defect in folder.types else folder.masks.total(),
             "image_auroc": roc.auroc(roc.rank(good, scores)),
-            **figures,
+            **metrics,
         }
     return table
 
 
-def _classification(
-    good: list[FolderCounts],
-    anomalous: Mapping[str, FolderCounts],
-    validation: Validation,
-    fpr: float,
-    *,
-    by_kind: bool,
-) -> _Classification:
-    """What the image scores say, and their curves by kind folder and pooled."""
-    low, high = _image_scores(good), _image_scores(anomalous.values())
-    rankings = {name: roc.rank(low, _image_scores([folder])) for name, folder in anomalous.items()}
-    aurocs = {name: roc.auroc(ranking) for name, ranking in rankings.items()}
-    rankings["pooled"] = pooled = roc.rank(low, high)
-    with_mean, whole = _with_mean(aurocs), roc.auroc(pooled)
-    figures = {
-        "auc_roc": with_mean if by_kind else {"all": whole},
-        "image_auroc": {
-            **aurocs,
-            "mean_ls": with_mean["mean"] if by_kind else None,
-            "pooled": whole,
-        },
-        "auc_roc_pooled": whole,
-        **{
-            metric.evaluation_key: metric.of_images(pooled)
-            for metric in METRICS.values()
-            if metric.of_images is not None
-        },
-        "average_precision_by_kind": {
-            name: roc.average_precision(ranking)
-            for name, ranking in rankings.items()
-            if name != "pooled"
-        },
-        "at_threshold": thresholds.image_level(validation, low, high, fpr),
-    }
-    return _Classification(
-        figures,
-        {name: roc.roc_curve(each).thinned() for name, each in rankings.items()},
-        {name: roc.pr_curve(each).thinned() for name, each in rankings.items()},
-    )
+def _image_scores(folders: Iterable[FolderCounts]) -> list[float]:
+    return [score for folder in folders for score in folder.scores.values()]
 
 
-def _with_mean(figures: dict[str, float]) -> dict[str, float | None]:
-    """Add the plain mean over the kinds; None unless there are two or more to compare."""
-    values = list(figures.values())
-    return {**figures, "mean": sum(values) / len(values) if len(values) > 1 else None}
+def _mean_over_kinds(values: Mapping[str, float]) -> float | None:
+    """The plain mean over the kinds of anomalies; None when there is only one kind."""
+    return sum(values.values()) / len(values) if len(values) > 1 else None

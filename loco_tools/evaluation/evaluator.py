@@ -1,4 +1,4 @@
-"""Counting anomaly maps one by one, in any order and in any number of processes."""
+"""An evaluator that counts anomaly maps one by one, in any order and in several processes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,17 +9,17 @@ import numpy.typing as npt
 from loco_tools.datasets.sample import Defect, Sample
 from loco_tools.errors import DatasetError
 from loco_tools.evaluation.counts import (
-    NOTHING,
+    NO_SCORES,
     Counts,
     FolderCounts,
-    Rising,
     Scores,
-    sketch_of,
+    WeightedScores,
+    sample_scores,
     type_histogram,
 )
 from loco_tools.evaluation.evaluation import Evaluation, evaluation_of
-from loco_tools.evaluation.parts import Origin
-from loco_tools.evaluation.thresholds import DEFAULT_FPR, Validation
+from loco_tools.evaluation.parts import ImageOrigin
+from loco_tools.evaluation.thresholds import DEFAULT_FPR, ValidationCounts
 from loco_tools.metrics import spro
 
 AnomalyMap = npt.NDArray[np.floating[Any]]
@@ -27,10 +27,10 @@ AnomalyMap = npt.NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Settings:
-    """What is asked for beside the figures that need no choice.
+    """Options of an evaluation.
 
-    `bootstrap` is the number of draws behind the intervals, 0 for no intervals; `fpr` the share of
-    good validation images, and of their pixels, that the threshold may take.
+    `bootstrap` is the number of draws for the intervals, 0 for no intervals. `fpr` is the
+    false-positive rate on good validation images, and on their pixels, that sets the threshold.
     """
 
     bootstrap: int = 0
@@ -47,143 +47,139 @@ DEFAULTS = Settings()
 
 
 def sample_key(sample: Sample) -> str:
-    """What a test image is called among scores: "<kind folder>/<id>"."""
+    """The key of a test image in `Evaluation.scores`: "<kind folder>/<id>"."""
     return f"{sample.kind_folder}/{sample.id}"
 
 
 class Evaluator:
-    """Takes anomaly maps in any order and keeps only counts of their scores.
+    """Accepts anomaly maps in any order and keeps only counts of their scores.
 
-    Evaluators of parts of the images merge into the evaluator of all of them, whatever the split,
-    and can be sent from one process to another.
+    Evaluators of subsets of the images merge into the evaluator of all of them, whatever the
+    subsets, and can be sent from one process to another.
     """
 
     def __init__(self, settings: Settings = DEFAULTS) -> None:
         self._settings = settings
         self._counts = Counts()
-        self._validation = Validation()
+        self._validation = ValidationCounts()
 
     def add(self, sample: Sample, anomaly_map: AnomalyMap, score: float | None = None) -> None:
-        """Count one test image; its masks are unpacked, or decoded if need be, one image at a time.
+        """Add one test image; its masks are decoded here, one image at a time.
 
         Args:
-            sample: the image with its truth.
+            sample: the image with its ground truth.
             anomaly_map: (H, W), higher is more anomalous, of the size of the image.
             score: image score; by default the maximum of the map.
 
         Raises:
             DatasetError: the map or a mask has the wrong shape, the map or the score is not
-                finite, a mask is missing or empty, or the image was counted before.
+                finite, a mask is missing or empty, or the image was added before.
         """
         key = sample_key(sample)
-        scores = _checked(anomaly_map, sample, key)
+        if anomaly_map.shape != sample.size:
+            raise DatasetError(
+                f"anomaly map of {key}: expected shape {sample.size} (height, width) like "
+                f"{sample.image_path}, got {anomaly_map.shape}"
+            )
+        scores = _finite(anomaly_map, key)
         image_score = _image_score(scores, score, key)
         folder = self._counts.folders.get(sample.kind_folder, FolderCounts(sample.kind))
         if key in folder.scores:
-            raise _counted_twice(key)
+            raise _duplicate_error(key)
         if sample.kind == "good":
-            self._add_good(folder, key, scores)
+            folder.negatives.add(scores)
+            if self._settings.bootstrap:
+                folder.score_samples[key] = sample_scores(scores.ravel(), NO_SCORES, NO_SCORES)
         else:
             self._add_anomalous(folder, sample, scores)
         if scores.min() == scores.max():
-            self._counts.note("constant maps, of which all pixels tie", key)
+            self._counts.add_remark("constant maps, of which all pixels tie", key)
         folder.scores[key] = image_score
         self._counts.folders[sample.kind_folder] = folder
-        self._counts.origins[key] = Origin(
+        self._counts.origins[key] = ImageOrigin(
             sample.part, sample.view, sample.kind, sample.kind_folder, sample.part_kind
         )
 
     def add_validation(
         self, name: str, anomaly_map: AnomalyMap, score: float | None = None
     ) -> None:
-        """Count one good validation image, from which the thresholds are taken.
+        """Add one good validation image; the thresholds are computed from these images.
 
         Args:
-            name: what the image is called; each may come once.
+            name: name of the image; each may be added once.
             anomaly_map: (H, W) of any size.
             score: image score; by default the maximum of the map.
 
         Raises:
-            DatasetError: the map or the score is not finite, or the image was counted before.
+            DatasetError: the map or the score is not finite, or the image was added before.
         """
         scores = _finite(anomaly_map, f"validation/{name}")
         if name in self._validation.scores:
-            raise _counted_twice(f"validation/{name}")
+            raise _duplicate_error(f"validation/{name}")
         self._validation.scores[name] = _image_score(scores, score, f"validation/{name}")
         self._validation.pixels.add(scores)
 
     def merge(self, other: "Evaluator") -> None:
-        """Add everything that another evaluator has counted.
+        """Add the counts of another evaluator.
 
         Raises:
-            DatasetError: both have counted the same image.
+            DatasetError: both contain the same image.
         """
         if twice := self._counts.origins.keys() & other._counts.origins.keys():
-            raise _counted_twice(min(twice))
+            raise _duplicate_error(min(twice))
         if twice := self._validation.scores.keys() & other._validation.scores.keys():
-            raise _counted_twice(f"validation/{min(twice)}")
+            raise _duplicate_error(f"validation/{min(twice)}")
         self._counts.merge(other._counts)
         self._validation.merge(other._validation)
 
     def result(self) -> Evaluation:
-        """The figures of everything counted so far.
+        """The evaluation of all images added so far.
 
         Raises:
-            DatasetError: no good or no anomalous image was counted.
+            DatasetError: no good or no anomalous image was added.
         """
         return evaluation_of(
             self._counts, self._validation, fpr=self._settings.fpr, draws=self._settings.bootstrap
         )
 
-    def _add_good(self, folder: FolderCounts, key: str, scores: Scores) -> None:
-        folder.negatives.add(scores)
-        if self._settings.bootstrap:
-            folder.sketches[key] = sketch_of(scores.ravel(), NOTHING, NOTHING)
-
     def _add_anomalous(self, folder: FolderCounts, sample: Sample, scores: Scores) -> None:
         key = sample_key(sample)
-        masks = [(defect, _mask(defect, sample, scores.shape)) for defect in sample.defects]
+        masks = [_checked_mask(defect, sample) for defect in sample.defects]
         if not masks:
             raise DatasetError(f"{sample.image_path}: expected at least one mask, got none")
-        union = masks[0][1].copy()
-        for _, mask in masks[1:]:
-            union |= mask
+        union = np.logical_or.reduce(masks)
         inside, outside = scores[union], scores[~union]
-        components = Rising(inside, spro.pixel_weights(union))
+        components = WeightedScores(inside, spro.pixel_weights(union))
         folder.negatives.add(outside)
         folder.components.add(*components)
         self._counts.positives.add(inside)
-        saturating = [self._add_defect(folder, defect, scores[mask], key) for defect, mask in masks]
+        saturating = [
+            self._add_defect(folder, defect, scores[mask], key)
+            for defect, mask in zip(sample.defects, masks, strict=True)
+        ]
         if self._settings.bootstrap:
-            both = Rising(
-                np.concatenate([rising.scores for rising in saturating]),
-                np.concatenate([rising.weights for rising in saturating]),
+            both = WeightedScores(
+                np.concatenate([of_defect.scores for of_defect in saturating]),
+                np.concatenate([of_defect.weights for of_defect in saturating]),
             )
-            folder.sketches[key] = sketch_of(outside, both, components)
+            folder.score_samples[key] = sample_scores(outside, both, components)
 
-    def _add_defect(self, folder: FolderCounts, defect: Defect, pixels: Scores, key: str) -> Rising:
-        """Count one mask; what it adds to the sPRO."""
+    def _add_defect(
+        self, folder: FolderCounts, defect: Defect, pixels: Scores, key: str
+    ) -> WeightedScores:
+        """Count one mask, and return its scores at which the sPRO rises."""
         folder.types.setdefault(defect.name, set()).add(key)
         folder.masks[defect.name] += 1
         if defect.threshold is None:
-            return NOTHING
+            return NO_SCORES
         if note := defect.saturation_note:
-            self._counts.note(note, f"{key}/{defect.mask_path.name}")
+            self._counts.add_remark(note, f"{key}/{defect.mask_path.name}")
         saturation_px = defect.threshold.area_px(pixels.size)
-        rising = spro.saturating_scores(pixels, saturation_px)
+        saturating = spro.saturating_scores(pixels, saturation_px)
         of_type = folder.saturating_types.setdefault(defect.name, type_histogram())
         for histogram in (folder.saturating, of_type):
-            histogram.add(rising, 1.0 / saturation_px)
-        return Rising(rising, np.full(rising.size, 1.0 / saturation_px))
-
-
-def _checked(anomaly_map: AnomalyMap, sample: Sample, key: str) -> Scores:
-    if anomaly_map.shape != sample.size:
-        raise DatasetError(
-            f"anomaly map of {key}: expected shape {sample.size} (height, width) like "
-            f"{sample.image_path}, got {anomaly_map.shape}"
-        )
-    return _finite(anomaly_map, key)
+            histogram.add(saturating, 1.0 / saturation_px)
+        return WeightedScores(saturating, np.full(saturating.size, 1.0 / saturation_px))
 
 
 def _finite(anomaly_map: AnomalyMap, key: str) -> Scores:
@@ -208,11 +204,11 @@ def _image_score(scores: Scores, score: float | None, key: str) -> float:
     return image_score
 
 
-def _mask(defect: Defect, sample: Sample, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+def _checked_mask(defect: Defect, sample: Sample) -> npt.NDArray[np.bool_]:
     mask = defect.mask
-    if mask.shape != shape:
+    if mask.shape != sample.size:
         raise DatasetError(
-            f"{defect.mask_path}: expected a mask of {shape} (height, width) like "
+            f"{defect.mask_path}: expected a mask of {sample.size} (height, width) like "
             f"{sample.image_path}, got {mask.shape}"
         )
     if not mask.any():
@@ -220,5 +216,5 @@ def _mask(defect: Defect, sample: Sample, shape: tuple[int, ...]) -> npt.NDArray
     return mask
 
 
-def _counted_twice(key: str) -> DatasetError:
+def _duplicate_error(key: str) -> DatasetError:
     return DatasetError(f"{key}: expected one anomaly map per image, got a second one")

@@ -1,4 +1,4 @@
-"""Handing anomaly maps to an evaluator: one by one, or a folder of them on several processes."""
+"""Evaluation of anomaly maps from memory, or of a folder of them in several processes."""
 
 import multiprocessing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,14 +34,15 @@ def evaluate_maps(
     """Evaluate test images one at a time; at most one map is in memory.
 
     Args:
-        samples: the test images, with their truth.
-        read_map_of: gives the (H, W) anomaly map of an image; called once per image.
+        samples: the test images, with their ground truth.
+        read_map_of: returns the (H, W) anomaly map of an image; called once per image.
         scores: image scores by `sample_key`; by default the maximum of each map.
-        progress: told of every image.
-        validation: image scores of good validation images by name, and what gives the map of a
-            name; thresholds are taken from them.
-        fpr: share of good validation images, and of their pixels, above the threshold.
-        bootstrap: draws behind the intervals; 0 for none.
+        progress: advances with every image.
+        validation: image scores of good validation images by name, and a function that returns the
+            map of a name; the thresholds are computed from them.
+        fpr: false-positive rate on good validation images, and on their pixels, that sets the
+            threshold.
+        bootstrap: number of draws for the intervals; 0 for no intervals.
 
     Raises:
         DatasetError: see `Evaluator.add` and `Evaluator.result`; or `scores` lacks an image.
@@ -51,7 +52,12 @@ def evaluate_maps(
     known, read_validation = validation if validation is not None else ({}, None)
     with progress.task("evaluate", total=len(samples) + len(known)) as advance:
         for sample in samples:
-            evaluator.add(sample, read_map_of(sample), _score(scores, sample))
+            if scores is not None and sample_key(sample) not in scores:
+                raise DatasetError(
+                    f"{sample_key(sample)}: expected an image score for each test image, got none"
+                )
+            score = None if scores is None else scores[sample_key(sample)]
+            evaluator.add(sample, read_map_of(sample), score)
             advance(1)
         if read_validation is not None:
             for name, score in known.items():
@@ -69,29 +75,36 @@ def evaluate_folder(
     bootstrap: int = DEFAULT_DRAWS,
     fpr: float = DEFAULT_FPR,
 ) -> Evaluation:
-    """Evaluate anybody's maps of a class: `<maps_class_dir>/test/<kind folder>/<id>.tiff`.
+    """Evaluate the maps of a class in `<maps_class_dir>/test/<kind folder>/<id>.tiff`.
 
-    The folder above it, which holds a folder of the class's name, is accepted as well. Every test
-    image must have its map, and every map its image. Where there is
-    `<maps_class_dir>/validation/good/<id>.tiff`, thresholds are taken from these maps.
+    The parent folder, which holds a folder named like the class, is accepted as well. Every test
+    image must have a map, and every map an image. If there are maps in
+    `<maps_class_dir>/validation/good/<id>.tiff`, the thresholds are computed from them.
 
     Args:
         maps_class_dir: the folder of maps.
         dataset: the class that they belong to.
-        progress: told of every image, or with several processes of every process that is done.
-        jobs: processes. They start afresh, so a script that asks for several needs the usual
-            `if __name__ == "__main__":`. Figures are the same to 12 digits whatever the number.
-        bootstrap: draws behind the intervals; 0 for none.
-        fpr: share of good validation images, and of their pixels, above the threshold.
+        progress: advances with every image, or with every process that finishes.
+        jobs: number of processes. They import the calling script, so a script that uses several
+            needs `if __name__ == "__main__":`. Metrics agree to 12 digits whatever the number.
+        bootstrap: number of draws for the intervals; 0 for no intervals.
+        fpr: false-positive rate on good validation images, and on their pixels, that sets the
+            threshold.
 
     Raises:
-        DatasetError: maps are missing, surplus, damaged, or of the wrong shape; a process was
-            killed; or see `evaluate_maps`.
+        DatasetError: maps are missing, surplus, damaged, or of the wrong shape; a worker process
+            died; or see `evaluate_maps`.
     """
     if jobs < 1:
         raise DatasetError(f"jobs: expected 1 process or more, got {jobs}")
     settings = Settings(bootstrap, fpr)
-    folder = _class_folder(Path(maps_class_dir), dataset)
+    given = Path(maps_class_dir)
+    folder = next((f for f in (given, given / dataset.name) if (f / "test").is_dir()), None)
+    if folder is None:
+        raise DatasetError(
+            f"{given}: expected anomaly maps in {given / 'test'}, got no such folder; next step: "
+            "give the folder that holds test/<kind folder>/<id>.tiff"
+        )
     paths = find_maps(folder, dataset.test)
     _require_kinds(dataset.test)
     validation = good_validation_maps(folder, dataset.validation)
@@ -100,18 +113,18 @@ def evaluate_folder(
         *(_Item(path, None, name) for name, path in validation.items()),
     ]
     with progress.task("evaluate", total=len(items)) as advance:
-        return _counted(items, settings, min(jobs, len(items)), advance).result()
+        return _count_in_processes(items, settings, min(jobs, len(items)), advance).result()
 
 
 class _Item(NamedTuple):
-    """A map on disk: of a test image, or else of the good validation image of that name."""
+    """A map on disk: of a test image, or of the good validation image of that name."""
 
     path: Path
     sample: Sample | None
     name: str
 
 
-def _counted(
+def _count_in_processes(
     items: Sequence[_Item], settings: Settings, jobs: int, advance: Callable[[int], None]
 ) -> Evaluator:
     if jobs == 1:
@@ -127,9 +140,9 @@ def _counted(
                 advance(futures[future])
         except BrokenProcessPool as error:
             raise DatasetError(
-                f"expected {jobs} processes to count the maps, but one ended without a word; next "
-                "step: free some memory or use fewer jobs, and in a script of your own start them "
-                'below if __name__ == "__main__":'
+                "a worker process died while evaluating maps; next step: free some memory or use "
+                "fewer jobs, and in a script of your own call this function below "
+                'if __name__ == "__main__":'
             ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
@@ -140,7 +153,7 @@ def _counted(
 def _count(
     items: Iterable[_Item], settings: Settings, advance: Callable[[int], None] | None = None
 ) -> Evaluator:
-    """Read and count some of the maps; also what each process runs."""
+    """Read and count some of the maps; with several processes each of them runs this."""
     evaluator = Evaluator(settings)
     for item in items:
         anomaly_map = read_map(item.path)
@@ -158,25 +171,6 @@ def _count(
     return evaluator
 
 
-def _class_folder(given: Path, dataset: DatasetClass) -> Path:
-    """The folder that holds `test/`: the given one, or the one of the class in it."""
-    for folder in (given, given / dataset.name):
-        if (folder / "test").is_dir():
-            return folder
-    raise DatasetError(
-        f"{given}: expected anomaly maps in {given / 'test'}, got no such folder; next step: name "
-        "the folder that holds test/<kind folder>/<id>.tiff"
-    )
-
-
 def _require_kinds(samples: Sequence[Sample]) -> None:
     kinds = {sample.kind for sample in samples}
     require_both("good" in kinds, bool(kinds - {"good"}))
-
-
-def _score(scores: Mapping[str, float] | None, sample: Sample) -> float | None:
-    if scores is None:
-        return None
-    if (key := sample_key(sample)) not in scores:
-        raise DatasetError(f"{key}: expected an image score for each test image, got none")
-    return scores[key]

@@ -1,4 +1,4 @@
-"""Judging parts instead of images: a part scores as its most suspicious view does."""
+"""Metrics of parts instead of images: the score of a part is the maximum over its views."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 from loco_tools.datasets.sample import Kind
 from loco_tools.metrics import roc
 
-Figures = dict[str, Any]
+Metrics = dict[str, Any]
 
-_WORSE: Mapping[str, int] = {"good": 0, "structural": 1, "logical": 2}
+_SEVERITY: Mapping[str, int] = {"good": 0, "structural": 1, "logical": 2}
 
 
-class Origin(NamedTuple):
-    """Where a test image comes from, what it shows, and what its part is said to be."""
+class ImageOrigin(NamedTuple):
+    """The part and the view of a test image, its kind, and the kind in the record of its part."""
 
     part: str | None
     view: str | None
@@ -20,36 +20,33 @@ class Origin(NamedTuple):
     kind_folder: str
     part_kind: Kind | None = None
 
-    @property
-    def worst(self) -> Kind:
-        """The worse of what it shows and what its part is said to be."""
-        return max(self.kind, self.part_kind or self.kind, key=lambda kind: _WORSE[kind])
 
-
-class Part(NamedTuple):
-    """A part of which every view was seen."""
+class PartScore(NamedTuple):
+    """The score of a part of which every view was evaluated."""
 
     name: str
     kind: Kind
     score: float  # the maximum over its views
 
 
-class Parts(NamedTuple):
-    """The parts that can be judged, and what stood in the way of others."""
+class PartScores(NamedTuple):
+    """The scores of complete parts, and which parts and images are left out."""
 
-    complete: tuple[Part, ...]
+    complete: tuple[PartScore, ...]
     views: tuple[str, ...]
     incomplete: Mapping[str, tuple[str, ...]]  # missing views by name of the part
     without_part: tuple[str, ...]  # keys of images
 
 
-def parts_of(origins: Mapping[str, Origin], scores: Mapping[str, float]) -> Parts | None:
+def group_into_parts(
+    origins: Mapping[str, ImageOrigin], scores: Mapping[str, float]
+) -> PartScores | None:
     """Group test images into parts; None where no part is known.
 
-    A part is anomalous when its record says so or one of its images is.
+    A part is anomalous when its record or one of its images is.
 
     Args:
-        origins: where each test image comes from, by key.
+        origins: part, view and kind of each test image, by key.
         scores: image score by the same keys.
     """
     by_part: dict[str, list[str]] = {}
@@ -64,17 +61,18 @@ def parts_of(origins: Mapping[str, Origin], scores: Mapping[str, float]) -> Part
         if missing := views - {origins[key].view or "" for key in keys}:
             incomplete[name] = tuple(sorted(missing))
             continue
-        kind = max((origins[key].worst for key in keys), key=lambda kind: _WORSE[kind])
-        complete.append(Part(name, kind, max(scores[key] for key in keys)))
-    others = tuple(sorted(key for key, origin in origins.items() if origin.part is None))
-    return Parts(tuple(complete), tuple(sorted(views)), incomplete, others)
+        kinds = [origins[key].part_kind or "good" for key in keys]
+        kind = max(*kinds, *(origins[key].kind for key in keys), key=lambda kind: _SEVERITY[kind])
+        complete.append(PartScore(name, kind, max(scores[key] for key in keys)))
+    without_part = tuple(sorted(key for key, origin in origins.items() if origin.part is None))
+    return PartScores(tuple(complete), tuple(sorted(views)), incomplete, without_part)
 
 
-def part_figures(parts: Parts | None) -> Figures | None:
+def part_metrics(parts: PartScores | None) -> Metrics | None:
     """The AUROC of parts, good against each kind and against all; None where parts are unknown."""
     if parts is None:
         return None
-    by_kind: dict[str, list[float]] = {kind: [] for kind in _WORSE}
+    by_kind: dict[str, list[float]] = {kind: [] for kind in _SEVERITY}
     for part in parts.complete:
         by_kind[part.kind].append(part.score)
     good = by_kind["good"]
@@ -94,12 +92,12 @@ def part_figures(parts: Parts | None) -> Figures | None:
     }
 
 
-def part_notes(parts: Parts | None) -> list[str]:
-    """What the reader of the part figures should know."""
+def part_notes(parts: PartScores | None) -> list[str]:
+    """Lines of text about parts and images that the part metrics leave out."""
     if parts is None:
         return []
     notes = [
-        f"part {name} was left out of the part figures: no image of view {', '.join(missing)}"
+        f"part {name} was left out of the part metrics: no image of view {', '.join(missing)}"
         for name, missing in sorted(parts.incomplete.items())
     ]
     if parts.without_part:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-SKETCH_PIXELS = 4096
+SAMPLED_PIXELS = 4096
 """Defect-free pixels that represent those of their image in a draw."""
 
 GRID = 300
@@ -82,7 +82,7 @@ def weighted_auroc(
     return aurocs
 
 
-def spread_indices(size: int, count: int = SKETCH_PIXELS) -> npt.NDArray[np.intp]:
+def spread_indices(size: int, count: int = SAMPLED_PIXELS) -> npt.NDArray[np.intp]:
     """At most `count` of `size` indices, spread evenly over them (a golden-ratio sequence).
 
     Steps of equal length would pick the same column of an image repeatedly.

@@ -1,8 +1,9 @@
-"""How far probabilities can be taken at their word.
+"""Calibration of probabilities: reliability curve, expected calibration error and Brier score.
 
-A probability p is reliable when, of all images that get it, the share p is anomalous. Reliability
-curve and expected calibration error: Naeini, Cooper and Hauskrecht, "Obtaining well calibrated
-probabilities using Bayesian binning" (AAAI 2015). Score and its parts: Brier (1950), Murphy (1973).
+Probabilities are calibrated when, of all images with probability p, the share p is anomalous.
+Reliability curve and expected calibration error: Naeini, Cooper and Hauskrecht, "Obtaining well
+calibrated probabilities using Bayesian binning" (AAAI 2015). Brier score (1950) and its
+decomposition: Murphy (1973).
 """
 
 from dataclasses import dataclass
@@ -16,15 +17,15 @@ Array = npt.NDArray[np.float64]
 BINS = 10
 
 Spacing = Literal["width", "mass"]
-"""Bins of equal width over [0, 1], or of as equal a number of images as ties allow."""
+"""Bins of equal width over [0, 1], or with equal numbers of images as far as ties allow."""
 
 
 @dataclass(frozen=True)
 class ReliabilityCurve:
-    """What was said and what happened, per bin that holds an image; all (B,).
+    """Predicted and observed shares of anomalous images, per bin that holds an image; all (B,).
 
-    `counts` are the images, `predicted` their mean probability, `observed` the share of them that
-    is anomalous.
+    `counts` are numbers of images, `predicted` their mean probabilities, `observed` the shares of
+    them that are anomalous.
     """
 
     counts: npt.NDArray[np.int64]
@@ -37,9 +38,9 @@ class BrierParts:
     """Score = reliability - resolution + uncertainty (Murphy 1973), exactly.
 
     `reliability` (0 is best) is the squared distance of the reliability curve from the diagonal,
-    `uncertainty` what always saying the share of anomalous images would score. `resolution`
-    (higher is better) takes in what happens within the bins, as in Stephenson, Coelho and Jolliffe
-    (2008), which is what makes the sum exact.
+    `uncertainty` the score of always predicting the share of anomalous images. `resolution`
+    (higher is better) includes the variation within the bins, as in Stephenson, Coelho and Jolliffe
+    (2008), which makes the sum exact.
     """
 
     score: float
@@ -55,35 +56,35 @@ def reliability_curve(
     bins: int = BINS,
     spacing: Spacing = "width",
 ) -> ReliabilityCurve:
-    """Group probabilities into bins and compare each bin with what happened.
+    """Group probabilities into bins and compare each bin with the observed outcomes.
 
     Args:
-        probabilities: (N,) in [0, 1], that an image is anomalous.
-        outcomes: (N,) bool, whether it is.
-        bins: at most that many.
-        spacing: "width": [0, 1/bins), ..., [1 - 1/bins, 1]; "mass": as many images in each as
-            can be, equal probabilities always in one bin.
+        probabilities: (N,) in [0, 1], probability that an image is anomalous.
+        outcomes: (N,) bool, whether it is anomalous.
+        bins: the maximum number of bins.
+        spacing: "width": [0, 1/bins), ..., [1 - 1/bins, 1]; "mass": the same number of images in
+            each bin as far as possible, with equal probabilities in one bin.
 
     Raises:
-        ValueError: no images, shapes that differ, or numbers that are no probabilities.
+        ValueError: there are no images, shapes differ, or a number is not a probability.
 
     >>> curve = reliability_curve([0.1, 0.2, 0.9, 1.0], [False, True, True, True], bins=2)
     >>> curve.counts.tolist(), curve.predicted.round(2).tolist(), curve.observed.tolist()
     ([2, 2], [0.15, 0.95], [0.5, 1.0])
     """
-    said, truth = _checked(probabilities, outcomes)
+    values, truth = _checked_pair(probabilities, outcomes)
     if bins < 1:
         raise ValueError(f"expected at least 1 bin, got {bins}")
     if spacing == "width":
-        places = np.minimum((said * bins).astype(np.intp), bins - 1)
+        bin_of = np.minimum((values * bins).astype(np.intp), bins - 1)
     else:
-        order = np.sort(said)
-        edges = order[(np.arange(1, bins) * said.size) // bins]
-        places = np.searchsorted(edges, said, side="right")
-    counts = np.bincount(places, minlength=bins)
+        order = np.sort(values)
+        edges = order[(np.arange(1, bins) * values.size) // bins]
+        bin_of = np.searchsorted(edges, values, side="right")
+    counts = np.bincount(bin_of, minlength=bins)
     filled = counts > 0
-    predicted = np.bincount(places, said, minlength=bins)[filled] / counts[filled]
-    observed = np.bincount(places, truth, minlength=bins)[filled] / counts[filled]
+    predicted = np.bincount(bin_of, values, minlength=bins)[filled] / counts[filled]
+    observed = np.bincount(bin_of, truth, minlength=bins)[filled] / counts[filled]
     return ReliabilityCurve(counts[filled], predicted, observed)
 
 
@@ -108,21 +109,21 @@ def calibration_error_by_chance(
     draws: int = 200,
     seed: int = 0,
 ) -> float:
-    """The calibration error that perfectly reliable probabilities would show on as few images.
+    """The mean calibration error that perfectly calibrated probabilities have on as few images.
 
-    It is never 0, because shares of a few images scatter: outcomes are drawn with the very
-    probabilities given, and the errors of all draws averaged.
+    It is above 0 because the shares of few images scatter. Outcomes are drawn with the given
+    probabilities, and the errors of all draws are averaged.
 
     >>> calibration_error_by_chance([0.0, 1.0], draws=5)
     0.0
     >>> calibration_error_by_chance([0.5], draws=5)
     0.5
     """
-    said = np.asarray(probabilities, dtype=np.float64)
+    values = np.asarray(probabilities, dtype=np.float64)
     rng = np.random.default_rng(seed)
     errors = [
         expected_calibration_error(
-            reliability_curve(said, rng.random(said.shape) < said, bins=bins, spacing=spacing)
+            reliability_curve(values, rng.random(values.shape) < values, bins=bins, spacing=spacing)
         )
         for _ in range(draws)
     ]
@@ -130,9 +131,9 @@ def calibration_error_by_chance(
 
 
 def brier_score(probabilities: npt.ArrayLike, outcomes: npt.ArrayLike) -> float:
-    """The mean squared distance of the probabilities from what happened; 0 is best, 1 is worst.
+    """The mean squared difference of probabilities and outcomes; 0 is best, 1 is worst.
 
-    Always saying 0.5 scores 0.25.
+    Always predicting 0.5 scores 0.25.
 
     Raises:
         ValueError: as `reliability_curve`.
@@ -140,8 +141,8 @@ def brier_score(probabilities: npt.ArrayLike, outcomes: npt.ArrayLike) -> float:
     >>> round(brier_score([0.1, 0.8], [False, True]), 6)
     0.025
     """
-    said, truth = _checked(probabilities, outcomes)
-    return float(((said - truth) ** 2).mean())
+    values, truth = _checked_pair(probabilities, outcomes)
+    return float(((values - truth) ** 2).mean())
 
 
 def brier_parts(
@@ -151,9 +152,9 @@ def brier_parts(
     bins: int = BINS,
     spacing: Spacing = "width",
 ) -> BrierParts:
-    """The Brier score taken apart by the bins of the reliability curve.
+    """The Brier score decomposed by the bins of the reliability curve.
 
-    The bins say 0.2 and 0.8 where 0.5 and 1 is seen; three of four images are anomalous.
+    The bins predict 0.2 and 0.8 and observe 0.5 and 1; three of four images are anomalous.
 
     >>> parts = brier_parts([0.2, 0.2, 0.8, 0.8], [False, True, True, True], bins=2)
     >>> round(parts.reliability, 6), round(parts.resolution, 6), parts.uncertainty
@@ -170,19 +171,19 @@ def brier_parts(
 
 
 def shift_prior(probabilities: npt.ArrayLike, *, assumed: float, actual: float) -> Array:
-    """What probabilities become where another share of images is anomalous.
+    """Probabilities adjusted to another share of anomalous images.
 
-    logit p' = logit p + logit actual - logit assumed (Saerens, Latinne and Decaestecker 2002):
-    right as long as good images look alike in both places, and anomalous ones too. The order of
-    the images stays as it is.
+    logit p' = logit p + logit actual - logit assumed (Saerens, Latinne and Decaestecker 2002). This
+    is correct as long as good images have the same distribution in both cases, and anomalous ones
+    too. The order of the images does not change.
 
     Args:
         probabilities: any shape, in [0, 1]; 0 and 1 stay as they are.
-        assumed: the share that they were made for, in (0, 1).
-        actual: the share that they are wanted for, in (0, 1).
+        assumed: the share for which they were computed, in (0, 1).
+        actual: the share to adjust them to, in (0, 1).
 
     Raises:
-        ValueError: a share outside (0, 1), or numbers that are no probabilities.
+        ValueError: a share is outside (0, 1), or a number is not a probability.
 
     Odds of 1 become odds of 1/9, odds of 9 become odds of 1:
 
@@ -192,24 +193,24 @@ def shift_prior(probabilities: npt.ArrayLike, *, assumed: float, actual: float) 
     for name, share in (("assumed", assumed), ("actual", actual)):
         if not 0 < share < 1:
             raise ValueError(f"{name}: expected a share between 0 and 1, got {share}")
-    said = _probabilities(probabilities)
+    values = _probabilities(probabilities)
     times = actual / (1 - actual) * (1 - assumed) / assumed
-    shifted: Array = said * times / (said * times + 1 - said)
+    shifted: Array = values * times / (values * times + 1 - values)
     return shifted
 
 
-def _checked(probabilities: npt.ArrayLike, outcomes: npt.ArrayLike) -> tuple[Array, Array]:
-    said, truth = _probabilities(probabilities), np.asarray(outcomes, dtype=bool)
-    if said.ndim != 1 or said.shape != truth.shape or not said.size:
+def _checked_pair(probabilities: npt.ArrayLike, outcomes: npt.ArrayLike) -> tuple[Array, Array]:
+    values, truth = _probabilities(probabilities), np.asarray(outcomes, dtype=bool)
+    if values.ndim != 1 or values.shape != truth.shape or not values.size:
         raise ValueError(
             "expected one probability and one outcome for each of at least 1 image, "
-            f"got shapes {said.shape} and {truth.shape}"
+            f"got shapes {values.shape} and {truth.shape}"
         )
-    return said, truth.astype(np.float64)
+    return values, truth.astype(np.float64)
 
 
-def _probabilities(values: npt.ArrayLike) -> Array:
-    said = np.asarray(values, dtype=np.float64)
-    if not ((said >= 0) & (said <= 1)).all():
+def _probabilities(given: npt.ArrayLike) -> Array:
+    values = np.asarray(given, dtype=np.float64)
+    if not ((values >= 0) & (values <= 1)).all():
         raise ValueError("expected probabilities between 0 and 1, got others or NaN")
-    return said
+    return values

@@ -6,7 +6,7 @@ import pytest
 import loco_tools
 from loco_tools.errors import DatasetError
 from loco_tools.evaluation import Settings, evaluate_folder, evaluate_maps, sample_key
-from loco_tools.evaluation.counts import POINTS, Rising, sketch_of
+from loco_tools.evaluation.counts import SAMPLED_DEFECT_SCORES, WeightedScores, sample_scores
 from loco_tools.metrics import bootstrap, roc, spro
 
 
@@ -134,13 +134,15 @@ def test_constant_maps_have_an_interval_too(make_loco_class):
 def test_a_sketch_keeps_what_the_defects_weigh_and_where_their_scores_lie():
     rng = np.random.default_rng(0)
     scores = rng.random(40_000, np.float32)
-    rising = Rising(scores, np.where(np.arange(scores.size) < 10_000, 1 / 10_000, 1 / 30_000))
-    sketch = sketch_of(scores, rising, rising)
-    assert sketch.saturating.scores.size == POINTS
-    assert sketch.saturating.weights.sum() == pytest.approx(2)
-    assert np.median(sketch.saturating.scores) == pytest.approx(0.5, abs=0.02)
-    assert sketch.negatives_px == 40_000
-    assert sketch.negatives.size == bootstrap.SKETCH_PIXELS
+    rising = WeightedScores(
+        scores, np.where(np.arange(scores.size) < 10_000, 1 / 10_000, 1 / 30_000)
+    )
+    score_sample = sample_scores(scores, rising, rising)
+    assert score_sample.saturating.scores.size == SAMPLED_DEFECT_SCORES
+    assert score_sample.saturating.weights.sum() == pytest.approx(2)
+    assert np.median(score_sample.saturating.scores) == pytest.approx(0.5, abs=0.02)
+    assert score_sample.negatives_px == 40_000
+    assert score_sample.negatives.size == bootstrap.SAMPLED_PIXELS
 
 
 def test_settings_out_of_range_are_refused():

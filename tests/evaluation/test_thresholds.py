@@ -9,15 +9,15 @@ import loco_tools
 from loco_tools.datasets.maps import write_map
 from loco_tools.errors import DatasetError
 from loco_tools.evaluation import ValidationMaps, evaluate_folder, evaluate_maps
-from loco_tools.evaluation.thresholds import Validation, image_level, pixel_level
+from loco_tools.evaluation.thresholds import ValidationCounts, image_level, pixel_level
 from loco_tools.metrics.score_histogram import ScoreHistogram
 
 scores = st.lists(st.integers(-5, 9), min_size=1, max_size=30)
 rates = st.sampled_from([0.0, 0.05, 0.1, 0.5, 0.9])
 
 
-def validation_of(values) -> Validation:
-    validation = Validation()
+def validation_of(values) -> ValidationCounts:
+    validation = ValidationCounts()
     validation.scores = {str(n): float(value) for n, value in enumerate(values)}
     validation.pixels.add(np.float32(values))
     return validation
@@ -55,7 +55,7 @@ def test_the_figures_are_those_of_a_plain_count(values, good, anomalous, fpr):
 
 def test_a_rounded_threshold_takes_the_same_pixels_as_its_rounded_scores():
     rng = np.random.default_rng(0)
-    validation, low, high = Validation(), ScoreHistogram(exact_scores=10), ScoreHistogram()
+    validation, low, high = ValidationCounts(), ScoreHistogram(exact_scores=10), ScoreHistogram()
     validation.scores = {"0": 1.0}
     values = rng.random(1000, np.float32)
     validation.pixels.add(values)
