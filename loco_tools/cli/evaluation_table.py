@@ -13,7 +13,7 @@ Metrics = Mapping[str, Any]
 
 
 def tables(metrics: Metrics) -> Iterator[Table]:
-    """Tables of images, parts, overlap, pixels and defect types, without those that do not apply."""
+    """Tables of images, parts, overlap, pixels and defect types, as far as they apply."""
     yield _images(metrics)
     if metrics["parts"]:
         yield _auroc("Is the part defective?", metrics["parts"]["auroc"], {})
