@@ -14,7 +14,7 @@ MODULES = {
     "mlflow": ("alembic", "mlflow", "sqlalchemy"),
     "ray": ("ray",),
     "slurm": ("submitit",),
-    "station": ("fastapi", "jinja2", "uvicorn"),
+    "station": ("fastapi", "uvicorn"),
     "tensorboard": ("tensorboard",),
     "twin": ("manifold3d", "mitsuba", "scipy", "shapely"),
     "uvc": ("cv2_enumerate_cameras",),

@@ -1,6 +1,6 @@
-"""How well several annotators of the same images agree, and which images to look at again."""
+"""Inter-annotator agreement, and the images that should be reviewed because annotators differ."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -8,30 +8,35 @@ from typing import Any
 
 import numpy as np
 
-from loco_tools.annotations.counted_annotations import instances_of, submissions_of
+from loco_tools.annotations.counted_annotations import annotations_by_image, instances_of
 from loco_tools.annotations.formats import read_export
 from loco_tools.annotations.formats.image_references import Storages
-from loco_tools.annotations.formats.shapes import Mask
 from loco_tools.annotations.grouping import Group
-from loco_tools.annotations.merging import Instance, Submission, counted
+from loco_tools.annotations.merging import ImageAnnotation, choose_annotations
 from loco_tools.annotations.orientation import stored_image
-from loco_tools.annotations.photographs import Photograph, Photographs, find_sessions
+from loco_tools.annotations.session_images import SessionImage, SessionImages, find_sessions
 from loco_tools.annotations.taxonomy import Taxonomy, load_taxonomy
 from loco_tools.errors import AnnotationError
 from loco_tools.progress import SILENT, Progress
 
 LOOK_AGAIN_IOU = 0.7
-"""Images on which two annotators overlap less than this in some defect are listed."""
+"""Images on which the masks of two annotators have a lower IoU in some defect are listed."""
 
 _KINDS = ("good", "structural", "logical")
-_EACH_DEFECT: Group = "label"
+_ONE_MASK_PER_DEFECT: Group = "label"
 
 
 @dataclass(frozen=True)
 class DefectAgreement:
-    """IoU of one defect, a mean over `pairs`: two annotators of one image, of whom one marked it.
+    """IoU of the masks of one defect, over all pairs of annotators of one image.
 
-    `missed` of them have an IoU of 0: the other one did not mark it, or elsewhere.
+    Attributes:
+        defect: its name.
+        pairs: number of pairs in which at least one annotator marked the defect.
+        mean_iou: mean IoU over the pairs.
+        lowest_iou: lowest IoU.
+        missed: number of pairs with an IoU of 0: only one annotator marked the defect, or both
+            marked it in different places.
     """
 
     defect: str
@@ -43,10 +48,13 @@ class DefectAgreement:
 
 @dataclass(frozen=True)
 class KindAgreement:
-    """Two annotators' kinds of the images that both annotated.
+    """Agreement of two annotators on the kind (good, structural, logical) of common images.
 
-    `agreement` is the share with one kind for both; `kappa` is Cohen's, None where it is undefined,
-    because both called all images the same (Cohen 1960).
+    Attributes:
+        annotators: the two annotators.
+        images: number of images that both annotated.
+        agreement: share of these images to which both gave the same kind.
+        kappa: Cohen's kappa, see `cohen_kappa`; None where it is undefined.
     """
 
     annotators: tuple[str, str]
@@ -57,7 +65,7 @@ class KindAgreement:
 
 @dataclass(frozen=True)
 class LookAgain:
-    """An image on which people differ: the kind that each saw, the worst defect and its IoU."""
+    """An image on which annotators differ: its kind for each of them, and the lowest IoU."""
 
     image: str
     kinds: Mapping[str, str]
@@ -67,9 +75,15 @@ class LookAgain:
 
 @dataclass(frozen=True)
 class AgreementReport:
-    """What `agreement` found; `images` counts those with two annotators or more.
+    """The agreement of the annotators of an export.
 
-    `kappa` is the mean of the pairs' kappas, weighted by their images; None where none is defined.
+    Attributes:
+        images: number of images with two or more annotators.
+        defects: agreement on the masks of each defect.
+        kinds: agreement of each pair of annotators on the kind of the images.
+        kappa: mean of the pairs' kappas, weighted by their numbers of images; None where none is
+            defined.
+        look_again: the images that should be reviewed, the worst first.
     """
 
     images: int
@@ -94,7 +108,13 @@ class AgreementReport:
             f", kappa {'undefined' if k.kappa is None else format(k.kappa, '.2f')}"
             for k in self.kinds
         ]
-        return "\n".join([*lines, *(f"look again: {_said(look)}" for look in self.look_again)])
+        for look in self.look_again:
+            by_annotator = ", ".join(f"{person} {kind}" for person, kind in look.kinds.items())
+            line = f"look again: {look.image} ({by_annotator})"
+            if look.iou is not None:
+                line += f"; {look.defect} overlaps with IoU {look.iou:.2f}"
+            lines.append(line)
+        return "\n".join(lines)
 
     def as_record(self) -> dict[str, Any]:
         """The report as plain data for JSON."""
@@ -113,145 +133,125 @@ def agreement(
 ) -> AgreementReport:
     """Compare the annotators of an export, image by image.
 
-    The last submitted annotation of each annotator counts; predictions do not. The masks of one
-    defect are compared as one, whatever its instances. An image is good for an annotator who marked
-    nothing, logical for one who marked a logical defect, else structural.
+    The last submitted annotation of each annotator counts; predictions do not count. All instances
+    of one defect are compared as one mask. An image is good for an annotator who marked nothing,
+    logical for one who marked a logical defect, and otherwise structural.
 
     Args:
-        export: full JSON or JSON-MIN.
+        export: the export, in any format of `annotations.formats.FORMATS`.
         sessions: folders of the photographs, if the export does not lie in its session.
-        taxonomy: of the class; default: the one of its name.
+        taxonomy: the taxonomy of the class; by default the one with the name of the class.
         alpha_threshold: brush pixels of at least this opacity (1-255) belong to the mask.
-        storages: folders by the beginning of the image references that they stand for.
-        look_again_iou: list images with a defect whose annotators overlap less than this.
-        progress: where to report to.
+        storages: local folders by the prefix of the image references that they stand for.
+        look_again_iou: list images with a defect whose masks have a lower IoU, 0-1.
+        progress: where progress is reported.
+
+    Returns:
+        Cohen's kappa, the IoU of each defect, and the images that should be reviewed.
 
     Raises:
         AnnotationError: the export and the session do not fit together, or a label is unknown.
     """
+    if not 0 <= look_again_iou <= 1:
+        raise AnnotationError(f"IoU to look again below: expected 0 to 1, got {look_again_iou}")
     content = read_export(export)
-    photographs = Photographs(find_sessions(content, sessions), storages)
-    taxonomy = taxonomy or load_taxonomy(photographs.class_name)
-    submissions = submissions_of(content, photographs)
-    voters = {photo: counted(submitted, "union") for photo, submitted in submissions.items()}
-    shared = {photo: people for photo, people in voters.items() if len(people) > 1}
+    images = SessionImages(find_sessions(content, sessions), storages)
+    taxonomy = taxonomy or load_taxonomy(images.class_name)
+    by_image = {
+        image: choose_annotations(annotations, "union")
+        for image, annotations in annotations_by_image(content, images).items()
+    }
+    shared = {image: people for image, people in by_image.items() if len(people) > 1}
     compared = []
     with progress.task("agreement", len(shared)) as advance:
-        for photograph, people in shared.items():
-            compared.append(_compared(photograph, people, taxonomy, alpha_threshold))
+        for image, people in shared.items():
+            compared.append(_compare_image(image, people, taxonomy, alpha_threshold))
             advance(1)
-    kinds = _kind_agreements([image.kinds for image in compared])
-    return AgreementReport(
-        images=len(compared),
-        defects=_defect_agreements(compared),
-        kinds=kinds,
-        kappa=_mean_kappa(kinds),
-        look_again=_look_again(compared, look_again_iou),
-    )
+    return _summarise(compared, look_again_iou)
 
 
-def cohen_kappa(one: Sequence[str], other: Sequence[str]) -> float | None:
-    """Cohen's kappa of two raters' names for the same things.
+def cohen_kappa(first: Sequence[str], second: Sequence[str]) -> float | None:
+    """Cohen's kappa of two raters who classified the same items.
 
-    Observed agreement above the one expected by chance, as a share of what there is above chance
-    (Cohen, "A coefficient of agreement for nominal scales", 1960). None where chance alone explains
-    full agreement: both used one and the same name throughout.
+    kappa = (p_o - p_e) / (1 - p_e), where p_o is the observed agreement and p_e the agreement
+    expected by chance (Cohen, "A coefficient of agreement for nominal scales", 1960). It is None
+    where p_e = 1: both raters put all items into one and the same class.
 
     >>> cohen_kappa(["good", "good", "logical", "logical"], ["good", "good", "logical", "good"])
     0.5
     """
-    count = len(one)
-    observed = sum(a == b for a, b in zip(one, other, strict=True)) / count
-    expected = sum(one.count(name) * other.count(name) for name in {*one, *other}) / count**2
+    count = len(first)
+    observed = sum(a == b for a, b in zip(first, second, strict=True)) / count
+    expected = sum(first.count(name) * second.count(name) for name in {*first, *second}) / count**2
     return None if expected == 1 else (observed - expected) / (1 - expected)
 
 
 @dataclass(frozen=True)
-class _Compared:
-    """One image: the kind by annotator, and the IoU of each pair that marked a defect."""
+class _Comparison:
+    """One image: its kind by annotator, and the IoU of each pair and defect that one marked."""
 
     image: str
     kinds: dict[str, str]
     ious: tuple[tuple[str, float], ...]
 
 
-def _compared(
-    photograph: Photograph,
-    people: Sequence[Submission],
+def _compare_image(
+    image: SessionImage,
+    people: Sequence[ImageAnnotation],
     taxonomy: Taxonomy,
     alpha_threshold: int,
-) -> _Compared:
-    image = stored_image(photograph.path)
-    drawn: dict[str, list[Instance]] = {}
-    for submission in people:
-        drawn[submission.annotator], _ = instances_of(
-            submission, image, taxonomy, group=_EACH_DEFECT, alpha_threshold=alpha_threshold
+) -> _Comparison:
+    pixel_grid = stored_image(image.path)
+    kinds, masks = {}, []
+    for annotation in people:
+        instances, _ = instances_of(
+            annotation,
+            pixel_grid,
+            taxonomy,
+            group=_ONE_MASK_PER_DEFECT,
+            alpha_threshold=alpha_threshold,
         )
-    masks = [{i.defect.name: i.mask for i in instances} for instances in drawn.values()]
-    ious = tuple(
-        (name, _iou(one.get(name), other.get(name)))
-        for one, other in combinations(masks, 2)
-        for name in sorted({*one, *other})
-    )
-    kinds = {person: _kind(instances) for person, instances in drawn.items()}
-    return _Compared(str(photograph), kinds, ious)
+        worst = max((i.defect.kind for i in instances), key=_KINDS.index, default="good")
+        kinds[annotation.annotator] = worst
+        masks.append({i.defect.name: i.mask for i in instances})
+    ious = []
+    for first, second in combinations(masks, 2):
+        for name in sorted({*first, *second}):
+            if name in first and name in second:
+                union = np.count_nonzero(first[name] | second[name])
+                ious.append((name, int(np.count_nonzero(first[name] & second[name])) / int(union)))
+            else:
+                ious.append((name, 0.0))
+    return _Comparison(str(image), kinds, tuple(ious))
 
 
-def _kind(instances: Iterable[Instance]) -> str:
-    return max((i.defect.kind for i in instances), key=_KINDS.index, default="good")
-
-
-def _iou(one: Mask | None, other: Mask | None) -> float:
-    """Intersection over union of two masks that are not empty; 0 where one is missing."""
-    if one is None or other is None:
-        return 0.0
-    return int(np.count_nonzero(one & other)) / int(np.count_nonzero(one | other))
-
-
-def _defect_agreements(compared: Sequence[_Compared]) -> tuple[DefectAgreement, ...]:
-    found: dict[str, list[float]] = {}
+def _summarise(compared: Sequence[_Comparison], look_again_iou: float) -> AgreementReport:
+    ious_by_defect: dict[str, list[float]] = {}
     for image in compared:
         for name, iou in image.ious:
-            found.setdefault(name, []).append(iou)
-    return tuple(
+            ious_by_defect.setdefault(name, []).append(iou)
+    defects = tuple(
         DefectAgreement(name, len(ious), sum(ious) / len(ious), min(ious), ious.count(0.0))
-        for name, ious in sorted(found.items())
+        for name, ious in sorted(ious_by_defect.items())
     )
 
-
-def _kind_agreements(kinds: Sequence[Mapping[str, str]]) -> tuple[KindAgreement, ...]:
-    people = sorted({person for image in kinds for person in image})
-    made = []
-    for pair in combinations(people, 2):
-        both = [image for image in kinds if image.keys() >= set(pair)]
+    kinds = []
+    for pair in combinations(sorted({person for image in compared for person in image.kinds}), 2):
+        both = [image.kinds for image in compared if image.kinds.keys() >= set(pair)]
         if both:
-            one, other = ([image[person] for image in both] for person in pair)
-            same = sum(a == b for a, b in zip(one, other, strict=True)) / len(both)
-            made.append(KindAgreement(pair, len(both), same, cohen_kappa(one, other)))
-    return tuple(made)
+            first, second = ([by_person[person] for by_person in both] for person in pair)
+            same = sum(a == b for a, b in zip(first, second, strict=True)) / len(both)
+            kinds.append(KindAgreement(pair, len(both), same, cohen_kappa(first, second)))
+    kappas = [(pair.kappa, pair.images) for pair in kinds if pair.kappa is not None]
+    kappa = sum(k * n for k, n in kappas) / sum(n for _, n in kappas) if kappas else None
 
-
-def _mean_kappa(kinds: Sequence[KindAgreement]) -> float | None:
-    known = [(k.kappa, k.images) for k in kinds if k.kappa is not None]
-    images = sum(count for _, count in known)
-    return sum(kappa * count for kappa, count in known) / images if images else None
-
-
-def _look_again(compared: Sequence[_Compared], below: float) -> tuple[LookAgain, ...]:
-    """Images with different kinds first, then by their lowest IoU."""
-    if not 0 <= below <= 1:
-        raise AnnotationError(f"IoU to look again below: expected 0 to 1, got {below}")
-    found = []
+    look_again = []
     for image in compared:
-        defect, iou = min(image.ious, key=lambda pair: pair[1], default=(None, None))
-        if len(set(image.kinds.values())) > 1 or (iou is not None and iou < below):
-            found.append(LookAgain(image.image, image.kinds, defect, iou))
-    return tuple(
-        sorted(found, key=lambda look: (len(set(look.kinds.values())) == 1, look.iou, look.image))
-    )
-
-
-def _said(look: LookAgain) -> str:
-    kinds = ", ".join(f"{person} {kind}" for person, kind in look.kinds.items())
-    worst = f"; {look.defect} overlaps with IoU {look.iou:.2f}" if look.iou is not None else ""
-    return f"{look.image} ({kinds}){worst}"
+        defect, lowest = min(image.ious, key=lambda pair: pair[1], default=(None, None))
+        same_kind = len(set(image.kinds.values())) == 1
+        if not same_kind or (lowest is not None and lowest < look_again_iou):
+            look = LookAgain(image.image, image.kinds, defect, lowest)
+            look_again.append((same_kind, lowest, image.image, look))
+    look_again.sort(key=lambda entry: entry[:3])
+    ordered = tuple(look for *_, look in look_again)
+    return AgreementReport(len(compared), defects, tuple(kinds), kappa, ordered)

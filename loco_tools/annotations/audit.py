@@ -1,8 +1,8 @@
-"""`data/<class>.audit.json`: what a conversion wrote, so that edits made since are not lost.
+"""`data/<class>.audit.json`: a record of a conversion, which also protects later edits.
 
-It holds the SHA-256 of every file of the class folder, and what became of each region of the
-export: a mask ("regions", with its file), nothing because it could not ("skipped"), or nothing
-because it did not count ("left_out"), each with the reason.
+It holds the SHA-256 of every file of the class folder, and the outcome of each region of the
+export: it became a mask ("regions", with its file), it could not become one ("skipped"), or it did
+not count ("left_out"), with the reason.
 """
 
 import json
@@ -17,12 +17,12 @@ from loco_tools.errors import AnnotationError
 
 
 def audit_path(class_dir: Path) -> Path:
-    """Where the audit of a class folder belongs."""
+    """Path of the audit record of a class folder."""
     return class_dir.with_name(f"{class_dir.name}.audit.json")
 
 
 def page_path(class_dir: Path) -> Path:
-    """Where the audit of a class folder belongs as a page to look at."""
+    """Path of the audit page of a class folder."""
     return class_dir.with_name(f"{class_dir.name}.audit.html")
 
 
@@ -35,15 +35,15 @@ def audit_record(
     left_out: Sequence[Skipped],
     notes: Sequence[str],
 ) -> dict[str, Any]:
-    """What goes into the file.
+    """The content of the audit record.
 
     Args:
-        export: the export.
-        hashes: of the files of the class folder, by path in it.
+        export: the export that was converted.
+        hashes: SHA-256 of the files of the class folder, by path in it.
         masked: the regions that became a mask.
         skipped: the regions that could not become one.
         left_out: the regions that did not count.
-        notes: what a person should look at: overlaps, thresholds above a defect's area, and so on.
+        notes: remarks for a person: overlaps, thresholds above a defect's area, and so on.
     """
     return {
         "schema_version": 1,
@@ -57,30 +57,34 @@ def audit_record(
 
 
 def check_unedited(class_dir: Path) -> None:
-    """Refuse a class folder that no conversion wrote, or that was edited since.
+    """Refuse a class folder that was not written by a conversion, or was edited afterwards.
 
     Raises:
         AnnotationError: the message names the first file that differs.
     """
     if not class_dir.is_dir():
         raise AnnotationError(f"{class_dir}: expected a folder for the class, got a file")
-    known = _known_files(audit_path(class_dir))
-    if known is None:
+    try:
+        record = json.loads(audit_path(class_dir).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        record = None
+    known = record.get("files") if isinstance(record, dict) else None
+    if not isinstance(known, dict):
         raise AnnotationError(
             f"{class_dir}: exists, and no conversion is known to have written it; next step: move "
             "it away, or --overwrite"
         )
-    there = {
+    present = {
         path.relative_to(class_dir).as_posix(): path
         for path in class_dir.rglob("*")
         if not path.is_dir()
     }
-    for name in sorted({*known, *there}):
-        if name not in there:
+    for name in sorted({*known, *present}):
+        if name not in present:
             change = "is gone"
         elif name not in known:
             change = "was added"
-        elif files.sha256_of(there[name]) != known[name]:
+        elif files.sha256_of(present[name]) != known[name]:
             change = "was changed"
         else:
             continue
@@ -88,12 +92,3 @@ def check_unedited(class_dir: Path) -> None:
             f"{class_dir / name}: {change} since the class was converted; next step: bring the "
             "edit into the annotations or the taxonomy, or drop it with --overwrite"
         )
-
-
-def _known_files(path: Path) -> dict[str, str] | None:
-    try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    known = record.get("files") if isinstance(record, dict) else None
-    return known if isinstance(known, dict) else None

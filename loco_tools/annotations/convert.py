@@ -1,4 +1,4 @@
-"""From a session and its Label Studio export to a dataset class in MVTec LOCO AD format."""
+"""Convert annotations and the session they belong to into a class in MVTec LOCO AD format."""
 
 import contextlib
 from collections import Counter
@@ -11,14 +11,18 @@ from loco_tools import files
 from loco_tools.annotations.audit import audit_path, audit_record, check_unedited, page_path
 from loco_tools.annotations.audit_page import AuditPage
 from loco_tools.annotations.class_folder import ClassFolder
-from loco_tools.annotations.counted_annotations import check_marks, marks_of, outcome_of
+from loco_tools.annotations.counted_annotations import (
+    check_annotations,
+    count_annotations,
+    make_instances,
+)
 from loco_tools.annotations.formats import read_export
 from loco_tools.annotations.formats.image_references import Storages
 from loco_tools.annotations.formats.regions import Skipped
 from loco_tools.annotations.grouping import Group
 from loco_tools.annotations.merging import Merge
-from loco_tools.annotations.output_guard import check_spares
-from loco_tools.annotations.photographs import Photographs, find_sessions
+from loco_tools.annotations.output_guard import check_holds_no_input
+from loco_tools.annotations.session_images import SessionImages, find_sessions
 from loco_tools.annotations.taxonomy import Taxonomy, defects_config, load_taxonomy
 from loco_tools.datasets.sidecar import sidecar_path
 from loco_tools.progress import SILENT, Progress
@@ -29,12 +33,20 @@ _NOTES_SHOWN = 20
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What a conversion made of an export.
+    """The result of a conversion.
 
-    `images` counts by folder ("test/logical_anomalies"), `defects` counts mask files by defect;
-    `skipped` is what was drawn and became nothing; `left_out` is what did not count (cancelled,
-    drafts, predictions, older or outvoted annotations); `notes` are for a person to look at, as is
-    the page `audit`.
+    Attributes:
+        class_name: name of the class.
+        folder: the class folder that was written.
+        sidecar: the file with one line per image.
+        simulated: whether images were rendered by the digital twin.
+        images: number of images by folder ("test/logical_anomalies").
+        defects: number of mask files by defect.
+        skipped: regions that could not become a mask.
+        left_out: regions that did not count (cancelled, drafts, predictions, older or outvoted
+            annotations).
+        notes: remarks for a person.
+        audit: the page that shows the outcome of every region.
     """
 
     class_name: str
@@ -56,18 +68,21 @@ class ConversionReport:
         return "\n".join([*lines, f"note: and {more} more"] if more > 0 else lines)
 
     def headline(self) -> str:
-        """What was made, in one line."""
+        """The images and masks that were written, in one line."""
         counts = ", ".join(f"{folder} {count}" for folder, count in self.images.items())
         masks = ", ".join(f"{count} {name}" for name, count in self.defects.items()) or "none"
         simulated = " (SIMULATED images)" if self.simulated else ""
         return f"{self.class_name}: {counts}; masks: {masks}{simulated}"
 
     def losses(self) -> list[str]:
-        """What was drawn and became no mask, a line each."""
+        """One line per skipped region, and one line per reason for leaving regions out."""
         reasons = Counter(skip.reason for skip in self.left_out)
         return [
             *(f"skipped: {s.type} in task {s.task}: {s.reason}" for s in self.skipped),
-            *(f"left out: {count} regions: {why}" for why, count in sorted(reasons.items())),
+            *(
+                f"left out: {count} {'region' if count == 1 else 'regions'}: {reason}"
+                for reason, count in sorted(reasons.items())
+            ),
         ]
 
     def as_record(self) -> dict[str, Any]:
@@ -91,91 +106,108 @@ def convert(
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> ConversionReport:
-    """Make `out_root/<class>/` from a Label Studio export and the session it belongs to.
+    """Convert an annotation export and its session into the class folder `out_root/<class>/`.
 
-    Images come from the session, in the order they were taken and byte for byte, and each keeps the
-    split of its part; a part in two splits is an error. Good parts need no annotation; a photograph
-    of an anomalous part with an annotation but no region is good in that view. An image with both
-    kinds of defects counts as logical. Each defect instance is one mask file; defects may overlap,
-    which is reported. Thresholds in mm2 or by feature use the scale of the plan's first view.
+    The class has the layout of MVTec LOCO AD. Images come from the session, in the order they were
+    taken and byte for byte, and keep the split of their part. Good parts need no annotation. A
+    photograph of an anomalous part whose annotation has no region is good in that view. An image
+    with structural and logical defects counts as logical. Every defect instance is one mask file;
+    masks may overlap, which is noted. Saturation thresholds in mm2 or by feature use the scale of
+    the first view of the plan.
 
-    Beside the folder lie `<class>.jsonl` (one line per image: part, view, shot, session, hash,
-    defects, annotators), `<class>.audit.json` (hashes of every file, and each region's fate) and
-    `<class>.audit.html` (the same to look at). All is built aside and swapped in whole; the same
-    input gives the same bytes.
+    Three files are written next to the folder: `<class>.jsonl` (one line per image: part, view,
+    shot, session, hash, defects, annotators), `<class>.audit.json` (hashes of all files, and the
+    outcome of every region) and `<class>.audit.html` (the same as a page, with images). The folder
+    is built under another name and swapped in when it is complete. The same input gives the same
+    bytes.
 
     Args:
-        export: full JSON or JSON-MIN.
-        out_root: folder of all classes.
+        export: the export, in any format of `annotations.formats.FORMATS`.
+        out_root: the folder of all classes, for example `data`.
         sessions: folders of the photographs, if the export does not lie in its session.
-        taxonomy: of the class; default: the one of its name.
+        taxonomy: the taxonomy of the class; by default the one with the name of the class.
         alpha_threshold: brush pixels of at least this opacity (1-255) belong to the mask.
-        merge: which annotations of an image count, see `merging.Merge`.
-        group: what makes regions one defect instance, see `grouping.Group`.
-        predictions: let predictions count as the annotations of an annotator.
-        storages: folders by the beginning of the image references that they stand for; only needed
-            for URLs and absolute paths in tasks without our ids. Nothing is fetched.
-        overwrite: replace a class folder even if it was edited or made otherwise.
-        progress: where to report to.
+        merge: which annotations of an image count: "latest", "reviewed", "union" or "majority",
+            see `annotations.merging.Merge`.
+        group: how regions form defect instances: "auto", "number", "relation", "label" or
+            "region", see `annotations.grouping.Group`.
+        predictions: count predictions as the annotations of an annotator.
+        storages: local folders by the prefix of the image references that they stand for, as in
+            `{"s3://parts/": Path("/mnt/parts")}`. They are needed only for URLs and absolute paths
+            in tasks without our ids. Nothing is downloaded.
+        overwrite: replace a class folder even if it was edited or was not made by a conversion.
+        progress: where progress is reported; by default nowhere.
+
+    Returns:
+        The numbers of images and masks, the regions that became no mask, and notes for a person.
 
     Raises:
-        AnnotationError: the export and the session do not fit together, a label is unknown, an
-            anomalous photograph was not annotated, an image is damaged, or the class folder there
-            was edited since it was converted.
+        AnnotationError: the export and the session do not fit together, a label is unknown, a
+            photograph of an anomalous part was not annotated, an image is damaged, or the existing
+            class folder was edited after its conversion.
         CaptureError: a session cannot be read.
-        DefinitionError: there is no taxonomy of the class's name.
+        DefinitionError: there is no taxonomy with the name of the class.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from loco_tools.annotations.convert import convert
+        >>> export = Path("captures/angle/session-001/labelstudio.json")
+        >>> report = convert(export, out_root=Path("data"))  # doctest: +SKIP
+        >>> report.images  # doctest: +SKIP
+        {'test/good': 24, 'test/logical_anomalies': 9, ...}
     """
     content = read_export(export, predictions=predictions)
-    photographs = Photographs(find_sessions(content, sessions), storages)
-    taxonomy = taxonomy or load_taxonomy(photographs.class_name)
-    marks = marks_of(content, photographs, merge)
-    check_marks(content, photographs, marks, taxonomy)
-    folder = out_root / photographs.class_name
-    check_spares(folder, [export, *(session for session, _ in photographs.records)])
+    images = SessionImages(find_sessions(content, sessions), storages)
+    taxonomy = taxonomy or load_taxonomy(images.class_name)
+    counted = count_annotations(content, images, merge)
+    check_annotations(content, images, counted, taxonomy)
+    folder = out_root / images.class_name
+    check_holds_no_input(folder, [export, *(session for session, _ in images.records)])
     if folder.exists() and not overwrite:
         check_unedited(folder)
-    config = _config(photographs, taxonomy)
+    plan = images.records[0][1].plan
+    config = defects_config(taxonomy, px_per_mm=_scales(images)[0], plan=plan)
     with (
-        _beside(folder) as (sidecar, audit, page),
+        _staged_files(folder) as (sidecar, audit, page),
         files.folder_swapped_in(folder) as fresh,
-        progress.task(f"convert {photographs.class_name}", len(photographs.all)) as advance,
+        progress.task(f"convert {images.class_name}", len(images.all)) as advance,
     ):
-        made = ClassFolder(fresh, config, _session_notes(photographs), AuditPage(taxonomy))
-        for photograph in photographs.all:
-            marked = marks.get(photograph)
-            outcome = outcome_of(
-                photograph,
-                marked,
+        built = ClassFolder(fresh, config, _session_notes(images), AuditPage(taxonomy))
+        for image in images.all:
+            annotations = counted.get(image)
+            instances = make_instances(
+                image,
+                annotations,
                 taxonomy,
                 merge=merge,
                 group=group,
                 alpha_threshold=alpha_threshold,
             )
-            made.add(photograph, marked, outcome)
+            built.add(image, annotations, instances)
             advance(1)
-        made.finish(photographs.records)
-        made.skipped += content.skipped
-        made.left_out += content.left_out()
-        report = _report(folder, photographs, made)
+        built.finish([record for _, record in images.records])
+        built.skipped += content.skipped
+        built.left_out += content.left_out()
+        report = _report(folder, images, built)
+        files.write_text(sidecar, "".join(f"{line}\n" for line in built.lines))
+        summary = [report.headline(), *(f"note: {note}" for note in report.notes)]
+        html = built.page.html("\n".join(summary), built.skipped, built.left_out)
+        files.write_text(page, html)
         record = audit_record(
             export,
-            made.hashes,
-            masked=made.masked,
-            skipped=made.skipped,
-            left_out=made.left_out,
+            built.hashes,
+            masked=built.masked,
+            skipped=built.skipped,
+            left_out=built.left_out,
             notes=report.notes,
         )
-        files.write_text(sidecar, "".join(f"{line}\n" for line in made.lines))
-        summary = [report.headline(), *(f"note: {note}" for note in report.notes)]
-        html = made.page.html("\n".join(summary), made.skipped, made.left_out)
-        files.write_text(page, html)
         files.write_json(audit, record)
     return report
 
 
 @contextlib.contextmanager
-def _beside(folder: Path) -> Iterator[tuple[Path, ...]]:
-    """Three files to write while the class is built; they take their places after it."""
+def _staged_files(folder: Path) -> Iterator[tuple[Path, ...]]:
+    """Temporary paths for the three files next to the class, which replace them at the end."""
     targets = (sidecar_path(folder), audit_path(folder), page_path(folder))
     staged = tuple(target.with_name(f".{target.name}.staged") for target in targets)
     try:
@@ -187,27 +219,23 @@ def _beside(folder: Path) -> Iterator[tuple[Path, ...]]:
             source.unlink(missing_ok=True)
 
 
-def _config(photographs: Photographs, taxonomy: Taxonomy) -> list[dict[str, Any]]:
-    plan = photographs.records[0][1].plan
-    return defects_config(taxonomy, px_per_mm=_scales(photographs)[0], plan=plan)
-
-
-def _scales(photographs: Photographs) -> list[float | None]:
+def _scales(images: SessionImages) -> list[float | None]:
     """Pixels per mm in the first view of the plan, by session."""
-    return [record.px_per_mm.get(record.plan.views[0].name) for _, record in photographs.records]
+    return [record.px_per_mm.get(record.plan.views[0].name) for _, record in images.records]
 
 
-def _session_notes(photographs: Photographs) -> list[str]:
+def _session_notes(images: SessionImages) -> list[str]:
+    """Notes on planned shots that were not taken, and on sessions with different scales."""
     notes = []
-    for _, record in photographs.records:
+    for _, record in images.records:
         planned = {planned.shot for planned in record.plan.planned_shots()}
-        done = {p.shot.shot for p in photographs.all if p.record is record}
-        if planned - done:
+        taken = {image.shot.shot for image in images.all if image.record is record}
+        if planned - taken:
             notes.append(
-                f"session {record.session}: {len(planned - done)} of {len(planned)} planned shots "
+                f"session {record.session}: {len(planned - taken)} of {len(planned)} planned shots "
                 "were not taken"
             )
-    known = [scale for scale in _scales(photographs) if scale is not None]
+    known = [scale for scale in _scales(images) if scale is not None]
     if known and max(known) > min(known) * (1 + _SAME_SCALE):
         notes.append(
             f"the sessions' scales differ ({min(known):.3g} to {max(known):.3g} px per mm); "
@@ -216,16 +244,16 @@ def _session_notes(photographs: Photographs) -> list[str]:
     return notes
 
 
-def _report(folder: Path, photographs: Photographs, made: ClassFolder) -> ConversionReport:
+def _report(folder: Path, images: SessionImages, built: ClassFolder) -> ConversionReport:
     return ConversionReport(
-        class_name=photographs.class_name,
+        class_name=images.class_name,
         folder=folder,
         sidecar=sidecar_path(folder),
-        simulated=any(record.simulated for _, record in photographs.records),
-        images=dict(sorted(made.counts.items())),
-        defects=dict(sorted(made.defects.items())),
-        skipped=tuple(made.skipped),
-        notes=tuple(made.notes),
-        left_out=tuple(made.left_out),
+        simulated=any(record.simulated for _, record in images.records),
+        images=dict(sorted(built.counts.items())),
+        defects=dict(sorted(built.defects.items())),
+        skipped=tuple(built.skipped),
+        notes=tuple(built.notes),
+        left_out=tuple(built.left_out),
         audit=page_path(folder),
     )

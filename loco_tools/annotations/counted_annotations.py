@@ -1,40 +1,48 @@
-"""What was marked on each photograph: the annotations that count, and their defect instances."""
+"""The annotations of each image that count, and the defect instances drawn in them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from loco_tools.annotations.formats.regions import Export, Region, Skipped, Task
+from loco_tools.annotations.formats.regions import Export, Region, Skipped
 from loco_tools.annotations.formats.shapes import SHAPES_WITH_AREA, Mask
-from loco_tools.annotations.grouping import Group, grouped
-from loco_tools.annotations.merging import Instance, Merge, Submission, counted, merged
+from loco_tools.annotations.grouping import Group, group_regions
+from loco_tools.annotations.merging import (
+    ImageAnnotation,
+    Instance,
+    Merge,
+    choose_annotations,
+    merge_instances,
+)
 from loco_tools.annotations.orientation import StoredImage, stored_image
-from loco_tools.annotations.photographs import Photograph, Photographs, shortened
+from loco_tools.annotations.session_images import SessionImage, SessionImages, list_some
 from loco_tools.annotations.taxonomy import DefectType, Taxonomy
 from loco_tools.errors import AnnotationError
 
 
 @dataclass(frozen=True)
-class Marks:
-    """The submissions for one photograph that count, the others, and everybody who made one."""
+class CountedAnnotations:
+    """The annotations of one image that count, those that do not, and the ids of all annotators."""
 
-    counted: tuple[Submission, ...]
-    set_aside: tuple[Submission, ...]
+    counted: tuple[ImageAnnotation, ...]
+    not_counted: tuple[ImageAnnotation, ...]
     annotators: tuple[str, ...]
 
     @property
     def regions(self) -> tuple[Region, ...]:
         """Every region that counts."""
-        return tuple(region for submission in self.counted for region in submission.regions)
+        return tuple(region for annotation in self.counted for region in annotation.regions)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of the regions of one photograph.
+class ImageInstances:
+    """The defect instances of one image, and the regions that are in none of them.
 
-    `skipped` could not become a mask; `left_out` could have, but did not count, for the reason
-    that stands beside each.
+    Attributes:
+        instances: the instances.
+        skipped: regions that could not become a mask.
+        left_out: regions that did not count, each with the reason.
     """
 
     instances: tuple[Instance, ...] = ()
@@ -42,86 +50,92 @@ class Outcome:
     left_out: tuple[tuple[Region, str], ...] = ()
 
 
-def submissions_of(export: Export, photographs: Photographs) -> dict[Photograph, list[Submission]]:
-    """For each photograph with submitted annotations, all of them in the order of the export.
+def annotations_by_image(
+    export: Export, images: SessionImages
+) -> dict[SessionImage, list[ImageAnnotation]]:
+    """All submitted annotations of each image that has any, in the order of the export.
 
     Raises:
-        AnnotationError: the export names images that no session has, or that two have.
+        AnnotationError: the export names images that no session has, or that two have, or a region
+            lies on an image that its task does not show.
     """
-    shown = photographs.shown_by(export)
-    found: dict[Photograph, list[Submission]] = {}
-    for place, task in enumerate(export.tasks):
-        _check_strays(task, shown[place])
-        for index, (reference, photograph) in enumerate(shown[place].items()):
-            for annotation in task.annotations:
-                regions = tuple(r for r in annotation.regions if r.image == reference)
-                skipped = annotation.skipped if index == 0 else ()
-                verdict = annotation.verdicts.get(index)
-                made = Submission(annotation, regions, skipped, verdict)
-                found.setdefault(photograph, []).append(made)
-    return found
+    shown = images.shown_by(export)
+    by_image: dict[SessionImage, list[ImageAnnotation]] = {}
+    for number, task in enumerate(export.tasks):
+        for region in (region for annotation in task.annotations for region in annotation.regions):
+            if region.image not in shown[number]:
+                raise AnnotationError(
+                    f"task {task.id}, region {region.id}: lies on image number "
+                    f"{region.item_index} of the task, which shows {len(shown[number])}; next "
+                    "step: export again"
+                )
+        for index, (reference, image) in enumerate(shown[number].items()):
+            by_image.setdefault(image, []).extend(
+                ImageAnnotation(
+                    annotation,
+                    regions=tuple(r for r in annotation.regions if r.image == reference),
+                    skipped=annotation.skipped if index == 0 else (),
+                    verdict=annotation.verdicts.get(index),
+                )
+                for annotation in task.annotations
+            )
+    return {image: annotations for image, annotations in by_image.items() if annotations}
 
 
-def marks_of(
-    export: Export, photographs: Photographs, merge: Merge = "latest"
-) -> dict[Photograph, Marks]:
-    """For each photograph with a submitted annotation, what counts of it.
+def count_annotations(
+    export: Export, images: SessionImages, merge: Merge = "latest"
+) -> dict[SessionImage, CountedAnnotations]:
+    """Choose the annotations that count, for each image with a submitted annotation.
 
     Raises:
-        AnnotationError: the export names images that no session has, or that two have, or only
-            reviewed annotations count and some photographs have none.
+        AnnotationError: see `annotations_by_image`; or only reviewed annotations count, and some
+            annotated images have none.
     """
-    marks, unreviewed = {}, []
-    for photograph, submitted in submissions_of(export, photographs).items():
-        chosen = counted(submitted, merge)
-        if not chosen:
-            unreviewed.append(str(photograph))
-        aside = tuple(one for one in submitted if all(one is not c for c in chosen))
-        people = {s.annotation.annotator for s in submitted if s.annotation.annotator is not None}
-        marks[photograph] = Marks(chosen, aside, tuple(sorted(people)))
+    by_image, unreviewed = {}, []
+    for image, annotations in annotations_by_image(export, images).items():
+        counted = choose_annotations(annotations, merge)
+        if not counted:
+            unreviewed.append(str(image))
+        others = tuple(item for item in annotations if all(item is not c for c in counted))
+        people = {item.annotation.annotator for item in annotations} - {None}
+        by_image[image] = CountedAnnotations(counted, others, tuple(sorted(map(str, people))))
     if unreviewed:
         raise AnnotationError(
             f"{export.path}: {len(unreviewed)} photographs were annotated, but no annotation of "
-            f"them was reviewed: {shortened(unreviewed)}; next step: mark one as ground truth, or "
+            f"them was reviewed: {list_some(unreviewed)}; next step: mark one as ground truth, or "
             "merge by another rule"
         )
-    return marks
+    return by_image
 
 
-def _check_strays(task: Task, shown: Mapping[str | None, Photograph]) -> None:
-    for region in (region for annotation in task.annotations for region in annotation.regions):
-        if region.image not in shown:
-            raise AnnotationError(
-                f"task {task.id}, region {region.id}: lies on image number {region.item_index} of "
-                f"the task, which shows {len(shown)}; next step: export again"
-            )
-
-
-def check_marks(
-    export: Export, photographs: Photographs, marks: Mapping[Photograph, Marks], taxonomy: Taxonomy
+def check_annotations(
+    export: Export,
+    images: SessionImages,
+    counted: Mapping[SessionImage, CountedAnnotations],
+    taxonomy: Taxonomy,
 ) -> None:
-    """Refuse what would make the class wrong, before anything is written.
+    """Refuse annotations that would make the class wrong, before anything is written.
 
     Raises:
         AnnotationError: a photograph of an anomalous part was not annotated, a region has no
             label or one that the taxonomy lacks, or a training image has a defect.
     """
-    unmarked = [str(p) for p in photographs.all if p.shot.kind != "good" and p not in marks]
-    if unmarked:
+    missing = [str(i) for i in images.all if i.shot.kind != "good" and i not in counted]
+    if missing:
         raise AnnotationError(
-            f"{export.path}: {len(unmarked)} photographs of anomalous parts have no submitted "
-            f"annotation: {shortened(unmarked)}; next step: annotate them (submit an empty "
+            f"{export.path}: {len(missing)} photographs of anomalous parts have no submitted "
+            f"annotation: {list_some(missing)}; next step: annotate them (submit an empty "
             "annotation where the defect cannot be seen), and export again"
         )
-    for marked in marks.values():
-        for region in marked.regions:
+    for annotations in counted.values():
+        for region in annotations.regions:
             if region.shape in SHAPES_WITH_AREA:
                 defect_of(region, taxonomy)
-    spoilt = [str(p) for p, m in marks.items() if p.shot.split != "test" and m.regions]
+    spoilt = [str(i) for i, c in counted.items() if i.shot.split != "test" and c.regions]
     if spoilt:
         raise AnnotationError(
             f"{export.path}: defects are marked on {len(spoilt)} photographs for training or "
-            f"validation, which have to be good: {shortened(spoilt)}; next step: take them again, "
+            f"validation, which have to be good: {list_some(spoilt)}; next step: take them again, "
             "or remove the regions"
         )
 
@@ -130,7 +144,7 @@ def defect_of(region: Region, taxonomy: Taxonomy) -> DefectType:
     """The defect that a region is labelled as.
 
     Raises:
-        AnnotationError: it has no label, several, or one that the taxonomy lacks.
+        AnnotationError: the region has no label, several, or one that the taxonomy lacks.
     """
     if len(region.labels) != 1:
         got = ", ".join(region.labels) or "none"
@@ -144,79 +158,83 @@ def defect_of(region: Region, taxonomy: Taxonomy) -> DefectType:
         raise AnnotationError(f"task {region.task}, region {region.id}: {error}") from error
 
 
-def outcome_of(
-    photograph: Photograph,
-    marked: Marks | None,
+def make_instances(
+    image: SessionImage,
+    annotations: CountedAnnotations | None,
     taxonomy: Taxonomy,
     *,
     merge: Merge,
     group: Group,
     alpha_threshold: int,
-) -> Outcome:
-    """The defect instances of one photograph, and what did not become one.
+) -> ImageInstances:
+    """The defect instances of one image, merged over its annotators.
+
+    Args:
+        image: the image.
+        annotations: its annotations; None for an image that was not annotated.
+        taxonomy: the taxonomy of the class.
+        merge: how annotators are merged, see `merging.Merge`.
+        group: how regions form instances, see `grouping.Group`.
+        alpha_threshold: brush pixels of at least this opacity (1-255) belong to the mask.
 
     Raises:
-        AnnotationError: regions were drawn on an image of another size, or none of what was drawn
-            could become a mask, so that the photograph would pass for good.
+        AnnotationError: regions were drawn on an image of another size, or none of the drawn
+            regions could become a mask, so that the image would count as good.
     """
-    if marked is None:
-        return Outcome()
-    drawn, skipped = [], []
-    image = stored_image(photograph.path)
-    for submission in marked.counted:
+    if annotations is None:
+        return ImageInstances()
+    by_annotator, skipped = [], []
+    pixel_grid = stored_image(image.path)
+    for annotation in annotations.counted:
         instances, faults = instances_of(
-            submission, image, taxonomy, group=group, alpha_threshold=alpha_threshold
+            annotation, pixel_grid, taxonomy, group=group, alpha_threshold=alpha_threshold
         )
-        drawn.append(instances)
+        by_annotator.append(instances)
         skipped += faults
-    if skipped and not any(drawn):
+    if skipped and not any(by_annotator):
         raise AnnotationError(
-            f"{photograph}: nothing that was drawn could become a mask ({skipped[0].type}: "
-            f"{skipped[0].reason}), so it would pass for good; next step: mark it again"
+            f"{image}: nothing that was drawn could become a mask ({skipped[0].type}: "
+            f"{skipped[0].reason}), so it would count as good; next step: annotate it again"
         )
-    made, outvoted = merged(drawn, merge)
-    aside = [(r, _why_aside(s, merge)) for s in marked.set_aside for r in s.regions]
-    return Outcome(tuple(made), tuple(skipped), (*outvoted, *aside))
+    merged, left_out = merge_instances(by_annotator, merge)
+    for annotation in annotations.not_counted:
+        if annotation.annotation.predicted:
+            reason = "belongs to a prediction, where a person's annotation counts"
+        elif merge == "reviewed":
+            reason = "belongs to an annotation that is not the last reviewed one"
+        else:
+            reason = "belongs to an older annotation"
+        left_out += [(region, reason) for region in annotation.regions]
+    return ImageInstances(tuple(merged), tuple(skipped), tuple(left_out))
 
 
 def instances_of(
-    submission: Submission,
+    annotation: ImageAnnotation,
     image: StoredImage,
     taxonomy: Taxonomy,
     *,
     group: Group,
     alpha_threshold: int,
 ) -> tuple[list[Instance], list[Skipped]]:
-    """The defect instances of one submission on the stored image, and what could not become one.
+    """The defect instances of one annotation on the stored image, and the regions without a mask.
 
     Raises:
         AnnotationError: a region was drawn on an image of another size, or has no known label.
     """
-    skipped = list(submission.skipped)
-    usable: list[tuple[Region, Mask]] = []
-    for region in submission.regions:
+    skipped = list(annotation.skipped)
+    regions: list[Region] = []
+    masks: list[Mask] = []
+    for region in annotation.regions:
         if not image.fits(region):
             raise AnnotationError(image.misfit(region))
         try:
-            usable.append((region, image.mask_of(region, alpha_threshold=alpha_threshold)))
+            masks.append(image.mask_of(region, alpha_threshold=alpha_threshold))
+            regions.append(region)
         except AnnotationError as error:
             skipped.append(Skipped(region.task, region.id, region.type, str(error)))
-    regions = [region for region, _ in usable]
-    return [
-        _instance([usable[place] for place in places], taxonomy)
-        for places in grouped(regions, submission.annotation.relations, group)
-    ], skipped
-
-
-def _instance(members: Sequence[tuple[Region, Mask]], taxonomy: Taxonomy) -> Instance:
-    mask: Mask = np.logical_or.reduce([mask for _, mask in members])
-    regions = tuple(region for region, _ in members)
-    return Instance(defect_of(regions[0], taxonomy), regions, mask)
-
-
-def _why_aside(submission: Submission, merge: Merge) -> str:
-    if submission.annotation.predicted:
-        return "a prediction, where a person's annotation counts"
-    if merge == "reviewed":
-        return "of an annotation that is not the last reviewed one"
-    return "of an older annotation"
+    instances = []
+    for members in group_regions(regions, annotation.annotation.relations, group):
+        mask: Mask = np.logical_or.reduce([masks[index] for index in members])
+        defect = defect_of(regions[members[0]], taxonomy)
+        instances.append(Instance(defect, tuple(regions[index] for index in members), mask))
+    return instances, skipped

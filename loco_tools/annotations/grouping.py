@@ -1,73 +1,71 @@
-"""From regions to defect instances: which of the regions of one image are one defect."""
+"""Group the regions of one image into defect instances."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Literal
 
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
 from loco_tools.annotations.formats.regions import Region
 
 Group = Literal["auto", "number", "relation", "label", "region"]
-"""What makes regions with one label one defect instance.
+"""The rule by which regions with one label form one defect instance.
 
-auto: the same group number, or a relation (or Label Studio's own grouping) between them.
-number: the same group number only.
-relation: a relation, or a region put under another one in Label Studio's list; chains count.
-label: nothing more: all regions with one label are one instance.
-region: nothing: each region is an instance by itself.
+auto: they have the same group number, or a relation (or Label Studio's own grouping) joins them.
+number: they have the same group number.
+relation: a relation joins them, or one lies under the other in Label Studio's list; chains count.
+label: they have the same label, so that each label has one instance.
+region: never; each region is an instance of its own.
 """
 
 
-def grouped(
+def group_regions(
     regions: Sequence[Region], relations: Iterable[tuple[str, str]], rule: Group
 ) -> list[list[int]]:
-    """The places of the regions of each instance, in the order of their first regions.
+    """The indices of the regions of each instance, in the order of their first regions.
 
-    Regions with different labels are never one instance.
+    Regions with different labels never form one instance.
+
+    Args:
+        regions: the regions that one annotator drew on one image.
+        relations: pairs of ids of related regions.
+        rule: see `Group`.
     """
     links: list[tuple[int, int]] = []
     if rule in {"auto", "number"}:
-        links += _alike(regions, lambda r: None if r.group is None else (r.labels, r.group))
+        links += _link_equal(regions, lambda r: None if r.group is None else (r.labels, r.group))
     if rule in {"auto", "relation"}:
-        links += _related(regions, relations)
+        index = {region.id: n for n, region in enumerate(regions) if region.id is not None}
+        pairs = [*relations, *((r.parent, r.id) for r in regions if r.parent and r.id)]
+        related = [(index[a], index[b]) for a, b in pairs if a in index and b in index]
+        links += [(a, b) for a, b in related if regions[a].labels == regions[b].labels]
     if rule == "label":
-        links += _alike(regions, lambda r: r.labels)
-    return joined(len(regions), links)
+        links += _link_equal(regions, lambda r: r.labels)
+    return linked_groups(len(regions), links)
 
 
-def joined(count: int, links: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """The connected groups of 0..count-1, each sorted, in the order of their first members.
+def linked_groups(count: int, links: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """The connected components of a graph with nodes 0..count-1, in the order of first members.
 
-    >>> joined(4, [(3, 1)])
+    >>> linked_groups(4, [(3, 1)])
     [[0], [1, 3], [2]]
     """
-    leader = list(range(count))
-
-    def first_of(place: int) -> int:
-        while leader[place] != place:
-            leader[place] = leader[leader[place]]
-            place = leader[place]
-        return place
-
-    for one, other in links:
-        low, high = sorted((first_of(one), first_of(other)))
-        leader[high] = low
+    if count == 0:
+        return []
+    rows, columns = zip(*links, strict=True) if links else ((), ())
+    graph = coo_array((np.ones(len(links)), (rows, columns)), shape=(count, count))
+    _, components = connected_components(graph, directed=False)
     groups: dict[int, list[int]] = {}
-    for place in range(count):
-        groups.setdefault(first_of(place), []).append(place)
+    for member, component in enumerate(components.tolist()):
+        groups.setdefault(component, []).append(member)
     return list(groups.values())
 
 
-def _alike(
+def _link_equal(
     regions: Sequence[Region], key_of: Callable[[Region], Hashable | None]
 ) -> list[tuple[int, int]]:
+    """Link each region to the first one with an equal key; None is equal to nothing."""
     first: dict[Hashable, int] = {}
-    keys = [(place, key_of(region)) for place, region in enumerate(regions)]
-    return [(first.setdefault(key, place), place) for place, key in keys if key is not None]
-
-
-def _related(
-    regions: Sequence[Region], relations: Iterable[tuple[str, str]]
-) -> list[tuple[int, int]]:
-    places = {region.id: place for place, region in enumerate(regions) if region.id is not None}
-    pairs = [*relations, *((r.parent, r.id) for r in regions if r.parent and r.id)]
-    ends = [(places[one], places[other]) for one, other in pairs if {one, other} <= places.keys()]
-    return [(one, other) for one, other in ends if regions[one].labels == regions[other].labels]
+    keys = [(index, key_of(region)) for index, region in enumerate(regions)]
+    return [(first.setdefault(key, index), index) for index, key in keys if key is not None]

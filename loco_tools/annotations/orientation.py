@@ -1,7 +1,7 @@
-"""Images that are stored turned, with an EXIF orientation that says how to show them upright.
+"""Images that are stored rotated or mirrored, with an EXIF orientation for displaying them upright.
 
-Browsers show such an image upright, so annotators draw on the upright one, and Label Studio notes
-the upright width and height. Everything else here works on pixels as they are stored.
+Browsers display such an image upright, so annotators draw on the upright image, and Label Studio
+records its width and height. The rest of loco-tools works on the pixels as they are stored.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ _TO_STORED: Mapping[int, Callable[[Mask], Mask]] = {
 
 @dataclass(frozen=True)
 class StoredImage:
-    """The pixel grid of an image file; `size` is (H, W) as stored, `orientation` EXIF's 1 to 8."""
+    """The pixel grid of an image file: its stored size (H, W) and EXIF orientation (1 to 8)."""
 
     path: Path
     size: tuple[int, int]
@@ -42,22 +42,22 @@ class StoredImage:
 
     @property
     def upright_size(self) -> tuple[int, int]:
-        """(H, W) as shown."""
+        """(H, W) as displayed."""
         height, width = self.size
         return (width, height) if self.orientation in _SIDEWAYS else (height, width)
 
     def fits(self, region: Region) -> bool:
-        """Whether the region can have been drawn on this image."""
+        """Whether the region's image size allows that it was drawn on this image."""
         return region.size in {None, self.size, self.upright_size}
 
     def mask_of(self, region: Region, *, alpha_threshold: int = 128) -> Mask:
-        """The pixels of a region on the stored grid, (H, W) bool, at least one of them.
+        """The pixels of a region on the stored grid: an (H, W) bool mask that is not empty.
 
-        A region whose image size is that of the upright image, or unknown, was drawn on the upright
-        image; one that has only the stored size was drawn on the image as stored.
+        A region whose image size is unknown or that of the upright image was drawn on the upright
+        image; otherwise it was drawn on the image as stored.
 
         Raises:
-            AnnotationError: the region was drawn on an image of another size, is no area, is
+            AnnotationError: the region was drawn on an image of another size, has no area, is
                 malformed, or covers no pixel.
         """
         if region.size in {None, self.upright_size}:
@@ -68,7 +68,7 @@ class StoredImage:
         raise AnnotationError(self.misfit(region))
 
     def misfit(self, region: Region) -> str:
-        """That the region was drawn on an image of another size."""
+        """The error message for a region that was drawn on an image of another size."""
         height, width = region.size or (0, 0)
         return (
             f"task {region.task}, region {region.id}: was drawn on an image of {width} x {height} "
@@ -78,22 +78,22 @@ class StoredImage:
 
 
 def stored_image(path: Path) -> StoredImage:
-    """The pixel grid of an image file, from its header.
+    """Read the pixel grid of an image file from its header.
+
+    A missing or meaningless EXIF orientation counts as 1 (upright). The orientation of a TIFF is
+    ignored, because image readers apply it themselves.
 
     Raises:
-        DatasetError: the file is missing, no image, or claims too many pixels.
+        DatasetError: the file is missing, is not an image, or claims too many pixels.
     """
-    return StoredImage(path, image_size(path), _orientation(path))
-
-
-def _orientation(path: Path) -> int:
-    """EXIF's orientation, 1 where there is none or a meaningless one."""
+    size = image_size(path)
+    orientation = 1
     try:
         with Image.open(path) as image:
-            # a PNG's would be looked for behind its pixels, which means decoding them; TIFFs are
-            # turned upright by all readers, and so are upright as we read them
+            # Pillow decodes a PNG's pixels to look for an EXIF block behind them
             known = "exif" in image.info if image.format == "PNG" else image.format != "TIFF"
-            found = image.getexif().get(_ORIENTATION_TAG, 1) if known else 1
+            value = image.getexif().get(_ORIENTATION_TAG, 1) if known else 1
+            orientation = value if isinstance(value, int) and value in _TO_STORED else 1
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        return 1
-    return found if isinstance(found, int) and found in _TO_STORED else 1
+        pass
+    return StoredImage(path, size, orientation)

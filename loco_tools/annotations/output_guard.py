@@ -1,4 +1,4 @@
-"""Output folders are replaced whole, so what must survive may not lie in them."""
+"""A guard for output folders, which are replaced as a whole: no input may lie in them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 from loco_tools.errors import AnnotationError
 
 
-def check_spares(target: Path, inputs: Iterable[Path]) -> None:
-    """Refuse an output folder that holds an input or the current folder.
+def check_holds_no_input(output: Path, inputs: Iterable[Path]) -> None:
+    """Refuse an output folder that contains an input or the current folder.
 
     Raises:
-        AnnotationError: the message names what would be lost.
+        AnnotationError: the message names the path that would be lost.
     """
-    for kept in (*inputs, Path.cwd()):
-        if kept.resolve().is_relative_to(target.resolve()):
+    for path in (*inputs, Path.cwd()):
+        if path.resolve().is_relative_to(output.resolve()):
             raise AnnotationError(
-                f"{target}: would be replaced, but holds {kept}; next step: another --out"
+                f"{output}: would be replaced, but holds {path}; next step: another --out"
             )

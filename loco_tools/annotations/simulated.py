@@ -1,6 +1,7 @@
-"""A simulated annotator: marks what the twin knows to be wrong, as Label Studio would export it.
+"""A simulated annotator: draws the defects of a simulated session and writes a Label Studio export.
 
-It stands in for a person until there is one, so that everything after it runs on genuine input.
+It replaces human annotators in demos and tests. The defects come from the ground-truth masks of the
+digital twin, and the export has the form that Label Studio writes.
 """
 
 import base64
@@ -31,19 +32,19 @@ _GOOD_ELLIPSE, _GOOD_POLYGON = 0.9, 0.97
 def annotate_session(
     session: Path, taxonomy: Taxonomy, out: Path | None = None, seed: int = 0
 ) -> Path:
-    """Mark the defects of a simulated session and write the full JSON export of Label Studio.
+    """Annotate the defects of a simulated session and write Label Studio's full JSON export.
 
     Every anomalous test shot is a task with one submitted annotation, whose result is empty when
-    the defect cannot be seen in that view. A defect is drawn as an ellipse or a polygon where such
-    a shape fits its mask (IoU of at least 0.9 and 0.97), and painted with the brush otherwise, and
-    now and then without need. Pieces of one defect that lie apart are regions with one group
-    number. The same session and seed give the same bytes.
+    the defect is not visible in that view. A defect is drawn as an ellipse or a polygon where such
+    a shape fits its mask (IoU of at least 0.9 and 0.97), and otherwise painted with the brush; one
+    region in three is painted in any case. The separate pieces of one defect are regions with one
+    group number. The same session and seed give the same bytes.
 
     Args:
         session: folder of the session.
-        taxonomy: its defects; the labels come from here.
-        out: file to write; default: `labelstudio.json` in the session's folder.
-        seed: of the annotator's choice between tools.
+        taxonomy: the defects of the class; the labels come from here.
+        out: file to write; by default `labelstudio.json` in the session's folder.
+        seed: seed of the annotator's choice between tools.
 
     Returns:
         The file.
@@ -54,12 +55,20 @@ def annotate_session(
     record = read_session(session)
     if not record.simulated:
         raise AnnotationError(
-            f"{session}: real photographs, whose defects only people can mark; next step: "
+            f"{session}: has real photographs, whose defects only people can mark; next step: "
             "mark them in Label Studio"
         )
+    try:
+        begun = datetime.datetime.fromisoformat(record.created)
+    except ValueError as error:
+        raise AnnotationError(
+            f"session {record.session}: expected created as an ISO 8601 time, got "
+            f'"{record.created}"; next step: restore its session.json'
+        ) from error
+    begun = begun if begun.tzinfo else begun.replace(tzinfo=datetime.UTC)
     shots = [shot for shot in read_shots(session) if shot.kind != "good"]
     tasks = [
-        _task(number, shot, record, _draw(session, shot, taxonomy, seed))
+        _task(number, shot, record, begun, _result_items(session, shot, taxonomy, seed))
         for number, shot in enumerate(shots, start=1)
     ]
     target = out or session / EXPORT
@@ -67,56 +76,59 @@ def annotate_session(
     return target
 
 
-def _draw(session: Path, shot: Shot, taxonomy: Taxonomy, seed: int) -> list[dict[str, Any]]:
+def _result_items(session: Path, shot: Shot, taxonomy: Taxonomy, seed: int) -> list[dict[str, Any]]:
     """The result of one annotation: for each region its geometry, then its group number."""
     height, width = image_size(session / shot.file)
     result = []
     for instance, (name, path) in enumerate(truth_files(session, shot.shot), start=1):
         label = taxonomy.defect(name).name
-        for piece, blob in enumerate(_regions(read_mask(path) > 0)):
-            chance = _digest(f"{seed}/{shot.shot}/{instance}/{piece}")
-            shape, drawn = _choose(blob, chance[0] % 3 == 0)
+        mask = read_mask(path) > 0
+        blobs = mask_to_shape.blobs(mask)
+        smallest = min((int(blob.sum()) for blob in blobs), default=_SMALLEST_REGION_PX)
+        if len(blobs) > _MOST_REGIONS or smallest < _SMALLEST_REGION_PX:
+            blobs = [mask]  # a scattered defect is one region
+        for index, blob in enumerate(blobs):
+            text = f"{seed}/{shot.shot}/{instance}/{index}"
+            digest = hashlib.sha256(text.encode()).digest()
+            shape, drawn = _choose_shape(blob, prefers_brush=digest[0] % 3 == 0)
             common = {
                 "original_width": width,
                 "original_height": height,
                 "image_rotation": 0,
-                "id": base64.urlsafe_b64encode(chance).decode()[:10],
+                "id": base64.urlsafe_b64encode(digest).decode()[:10],
                 "to_name": "image",
                 "origin": "manual",
             }
-            for kind, control, said in (
+            for kind, control, extra in (
                 (f"{shape}labels", shape, {f"{shape}labels": [label]}),
                 ("number", GROUP_CONTROL, {"number": instance}),
             ):
-                value = {**drawn, **said}
+                value = {**drawn, **extra}
                 result.append({**common, "value": value, "from_name": control, "type": kind})
     return result
 
 
-def _regions(mask: Mask) -> list[Mask]:
-    """The pieces of a defect that are worth a region each; a scattered defect is one region."""
-    pieces = mask_to_shape.blobs(mask)
-    smallest = min((int(piece.sum()) for piece in pieces), default=_SMALLEST_REGION_PX)
-    if len(pieces) > _MOST_REGIONS or smallest < _SMALLEST_REGION_PX:
-        return [mask]
-    return pieces
-
-
-def _choose(mask: Mask, prefers_brush: bool) -> tuple[str, mask_to_shape.Drawn]:
+def _choose_shape(mask: Mask, *, prefers_brush: bool) -> tuple[str, mask_to_shape.Drawn]:
+    """The simplest shape that fits the mask, and its geometry."""
     if not prefers_brush:
-        round_one = mask_to_shape.ellipse(mask)
-        if mask_to_shape.overlap("ellipse", round_one, mask) >= _GOOD_ELLIPSE:
-            return "ellipse", round_one
+        ellipse = mask_to_shape.ellipse(mask)
+        if mask_to_shape.overlap("ellipse", ellipse, mask) >= _GOOD_ELLIPSE:
+            return "ellipse", ellipse
         outline = mask_to_shape.polygon(mask)
         if outline and mask_to_shape.overlap("polygon", outline, mask) >= _GOOD_POLYGON:
             return "polygon", outline
     return "brush", mask_to_shape.brush(mask)
 
 
-def _task(number: int, shot: Shot, record: Session, result: list[dict[str, Any]]) -> dict[str, Any]:
-    """One task with everything that the server writes about it."""
+def _task(
+    number: int,
+    shot: Shot,
+    record: Session,
+    begun: datetime.datetime,
+    result: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """One task with all the keys that the server writes."""
     upload = f"{shot.sha256[:8]}-{shot.shot}.png"
-    begun = _begun(record)
     submitted = begun + datetime.timedelta(seconds=_SECONDS_PER_TASK * number)
     unique = uuid.uuid5(uuid.NAMESPACE_URL, f"{record.name}/{record.session}/{shot.shot}")
     annotation = {
@@ -171,20 +183,5 @@ def _task(number: int, shot: Shot, record: Session, result: list[dict[str, Any]]
     }
 
 
-def _begun(record: Session) -> datetime.datetime:
-    try:
-        begun = datetime.datetime.fromisoformat(record.created)
-    except ValueError as error:
-        raise AnnotationError(
-            f"session {record.session}: expected created as an ISO 8601 time, got "
-            f'"{record.created}"; next step: restore its session.json'
-        ) from error
-    return begun if begun.tzinfo else begun.replace(tzinfo=datetime.UTC)
-
-
 def _timestamp(moment: datetime.datetime) -> str:
     return moment.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()

@@ -1,7 +1,10 @@
-"""The taxonomy of a class: its defects, how they are marked, and when a mark is found well enough.
+"""The taxonomy of a class: its defects, how to annotate them, and their saturation thresholds.
 
-Taxonomies are edited by people in `annotations/<class>.toml`. From them come the
-`defects_config.json` of a LOCO class and the Label Studio labelling configuration.
+Taxonomies are edited by people in `annotations/<class>.toml`. The `defects_config.json` of a LOCO
+class and the labelling configuration of Label Studio are generated from them.
+
+The saturation threshold of a defect is the area that has to be detected for full sPRO credit
+(Bergmann et al., "Beyond Dents and Scratches", 2022, section 4).
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -15,25 +18,25 @@ from loco_tools.schema import Schema, read_toml
 
 
 class Relative(Schema):
-    """Saturates once this share of the defect's own area is found."""
+    """The threshold is this share of the defect's own area, in (0, 1]."""
 
     relative: Annotated[float, Field(gt=0, le=1)]
 
 
 class AreaPx(Schema):
-    """Saturates at an area in pixels of the full image."""
+    """The threshold is an area in pixels of the full image."""
 
     area_px: PositiveInt
 
 
 class AreaMm2(Schema):
-    """Saturates at an area on the part, turned into pixels with the session's scale."""
+    """The threshold is an area on the part, converted to pixels with the session's scale."""
 
     area_mm2: PositiveFloat
 
 
 class Feature(Schema):
-    """Saturates at the area of `count` features of the plan, such as a hole or a screw head."""
+    """The threshold is the area of `count` features of the plan, such as holes or screw heads."""
 
     feature: str
     count: PositiveInt = 1
@@ -43,7 +46,17 @@ Saturation = Relative | AreaPx | AreaMm2 | Feature
 
 
 class DefectType(Schema):
-    """One defect of a class."""
+    """One type of defect.
+
+    Attributes:
+        name: its name, which is also the label in Label Studio.
+        kind: structural (damage) or logical (something is missing, additional or misplaced).
+        pixel_value: value of its pixels in the mask files, 1-255.
+        saturation: its saturation threshold.
+        reason: why this threshold was chosen.
+        guide: instructions for annotators.
+        colour: colour of its regions, #rrggbb.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
     kind: Literal["structural", "logical"]
@@ -97,13 +110,18 @@ def load_taxonomy(name: str) -> Taxonomy:
 def defects_config(
     taxonomy: Taxonomy, *, px_per_mm: float | None, plan: Plan | None
 ) -> list[dict[str, Any]]:
-    """The entries of `defects_config.json`, with the types that the official loader asserts.
+    """The entries of `defects_config.json`, with the types that the official loader requires.
 
     A relative threshold is a float in (0, 1]; an absolute one is an int of at least 1, in pixels
-    of the full image. `px_per_mm` is the session's scale in the part's plane.
+    of the full image.
+
+    Args:
+        taxonomy: the defects.
+        px_per_mm: the session's scale in the plane of the part; None when it is not calibrated.
+        plan: the plan of the session, for thresholds by feature.
 
     Raises:
-        AnnotationError: a threshold in mm2 or by feature without a scale or a plan.
+        AnnotationError: a threshold in mm2 or by feature lacks the scale or the plan.
         DefinitionError: the plan has no such feature.
     """
     return [
@@ -143,10 +161,10 @@ def _threshold(defect: DefectType, px_per_mm: float | None, plan: Plan | None) -
 
 
 def check_against_plan(taxonomy: Taxonomy, plan: Plan) -> None:
-    """Refuse a plan whose shots name defects that the taxonomy lacks, or calls another kind.
+    """Refuse a plan with shots of defects that the taxonomy lacks or lists as another kind.
 
     Raises:
-        DefinitionError: with every such shot.
+        DefinitionError: the message names every such defect.
     """
     kinds = {defect.name: defect.kind for defect in taxonomy.defects}
     faults = [

@@ -6,7 +6,7 @@ import pytest
 from annotation_builders import group_number, make_region, make_task, write_export
 
 from loco_tools.annotations.formats import read_export
-from loco_tools.annotations.grouping import Group, grouped, joined
+from loco_tools.annotations.grouping import Group, group_regions, linked_groups
 
 
 def relation(one: str, other: str) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def groups_of(tmp_path: Path, rule: Group, *result: Any) -> list[str]:
     regions = annotation.regions
     return [
         "".join(str(regions[place].id) for place in places)
-        for places in grouped(regions, annotation.relations, rule)
+        for places in group_regions(regions, annotation.relations, rule)
     ]
 
 
@@ -56,13 +56,13 @@ def test_each_rule_makes_its_own_instances(tmp_path: Path, rule: Group, groups: 
 
 
 def test_groups_come_in_the_order_of_their_first_members() -> None:
-    assert joined(5, [(4, 2), (2, 1)]) == [[0], [1, 2, 4], [3]]
-    assert joined(0, []) == []
+    assert linked_groups(5, [(4, 2), (2, 1)]) == [[0], [1, 2, 4], [3]]
+    assert linked_groups(0, []) == []
 
 
 def test_a_long_chain_is_one_group() -> None:
     count = 50_000
-    assert joined(count, [(n, n + 1) for n in range(count - 1)]) == [list(range(count))]
+    assert linked_groups(count, [(n, n + 1) for n in range(count - 1)]) == [list(range(count))]
 
 
 def test_relations_of_the_wrong_form_tie_nothing(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_the_same_polygon_twice_without_ids_is_one_that_counts_and_one_that_does
     twice = [{"result": [make_region("polygonlabels", id=None, value=value)]} for _ in range(2)]
     report = convert(export_of(make_session(), *twice), out_root=tmp_path)
     assert len(masks_of(report)) == 1
-    assert [skip.reason for skip in report.left_out] == ["of an older annotation"]
+    assert [skip.reason for skip in report.left_out] == ["belongs to an older annotation"]
 
 
 @given(st.lists(arrays.arrays(np.bool_, (5, 6)).filter(np.any), max_size=5))
@@ -160,7 +160,7 @@ def test_predictions_count_only_when_asked_for_and_below_people(
     report = convert(export, out_root=tmp_path, predictions=True)
     assert equal(masks_of(report), [A])
     assert [skip.reason for skip in report.left_out] == [
-        "a prediction, where a person's annotation counts"
+        "belongs to a prediction, where a person's annotation counts"
     ]
     found = convert(export, out_root=tmp_path, predictions=True, merge="union")
     assert equal(masks_of(found), [A | B])
@@ -182,7 +182,7 @@ def test_everything_that_did_not_count_is_told_with_its_reason(
     report = convert(export, out_root=tmp_path)
     told = [(skip.region, skip.reason) for skip in report.left_out]
     assert told == [
-        ("1-0", "of an older annotation"),
+        ("1-0", "belongs to an older annotation"),
         ("3-0", "its annotation was cancelled"),
         ("3-1", "its annotation was cancelled"),
         ("4-0", "a draft, not submitted"),

@@ -116,7 +116,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_others(
 
 
 def test_real_photographs_are_left_to_people(make_session: MakeSession, taxonomy: Taxonomy) -> None:
-    with pytest.raises(AnnotationError, match="real photographs, whose defects only people"):
+    with pytest.raises(AnnotationError, match="has real photographs, whose defects only people"):
         annotate_session(make_session(simulated=False), taxonomy)
 
 

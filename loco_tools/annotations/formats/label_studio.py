@@ -228,14 +228,15 @@ def _read_region(items: list[Any], task: TaskId, images: TaskImages) -> Region |
     except AnnotationError as error:
         return Skipped(task, name, kind, str(error))
     labels, group = _labels_and_group(objects)
+    shape, value = _read_geometry(kind or "", value)
     return Region(
         task=task,
         id=name,
         type=kind or "",
-        shape=_shape(kind or "", value),
+        shape=shape,
         labels=labels,
         group=group,
-        value=_pack(value),
+        value=value,
         size=size,
         image=image,
         item_index=item_index,
@@ -260,11 +261,16 @@ def _labels_and_group(items: list[dict[str, Any]]) -> tuple[tuple[str, ...], int
     return tuple(labels), group
 
 
-def _pack(value: dict[str, Any]) -> dict[str, Any]:
-    """The geometry with its long lists as bytes and arrays.
+def _read_geometry(kind: str, value: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The shape of a region, and its geometry with long lists packed as bytes and arrays.
 
-    A malformed list stays as it is; the error message comes when it is rasterised.
+    The shape follows from the region's type, or else from the keys of its geometry. A malformed
+    list stays as it is; the error message comes when it is rasterised.
     """
+    shape = kind.removesuffix("labels")
+    shape = "brush" if shape == "magicwand" else shape
+    if shape == "":
+        shape = next((shape for key, shape in _SHAPE_BY_KEY if key in value), "")
     packed = dict(value)
     code, points = value.get("rle"), value.get("points")
     try:
@@ -277,16 +283,7 @@ def _pack(value: dict[str, Any]) -> dict[str, Any]:
             packed["points"] = np.array(points, dtype=np.float64).reshape(-1, 2)
     except (TypeError, ValueError, OverflowError):
         pass
-    return packed
-
-
-def _shape(kind: str, value: dict[str, Any]) -> str:
-    """The kind of geometry, from the region's type or else from the keys of its geometry."""
-    word = kind.removesuffix("labels")
-    word = "brush" if word == "magicwand" else word
-    if word == "":
-        word = next((shape for key, shape in _SHAPE_BY_KEY if key in value), "")
-    return word or "region of unknown shape"
+    return shape or "region of unknown shape", packed
 
 
 def _verdicts(items: list[dict[str, Any]]) -> dict[int, str]:

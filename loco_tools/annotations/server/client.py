@@ -93,7 +93,20 @@ class Server:
         import httpx
         from label_studio_sdk import LabelStudio
 
-        self.url = _checked_url(url)
+        try:
+            parts = urlsplit(url)
+            valid = parts.scheme in {"http", "https"} and bool(parts.hostname)
+            has_password = parts.username is not None or parts.password is not None
+        except ValueError:
+            valid, has_password = False, False
+        if has_password:
+            raise LabelStudioError("--url: expected an address without user name and password")
+        if not valid or parts.query or parts.fragment:
+            raise LabelStudioError(
+                f"--url: expected the address of a Label Studio server such as "
+                f"http://127.0.0.1:8080, got {url!r}"
+            )
+        self.url = url.rstrip("/")
         self._token = token
         self._http = httpx.Client(timeout=_TIMEOUT_S, follow_redirects=True)
         with self._explained("connect"):
@@ -344,21 +357,3 @@ class Server:
 
     def _without_token(self, text: str) -> str:
         return _SHORT_LIVED.sub("***", text.replace(self._token.get_secret_value(), "***"))
-
-
-def _checked_url(url: str) -> str:
-    """The address without a slash at its end."""
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in {"http", "https"} and bool(parts.hostname)
-        secret = parts.username is not None or parts.password is not None
-    except ValueError:
-        valid, secret = False, False
-    if secret:
-        raise LabelStudioError("--url: expected an address without user name and password")
-    if not valid or parts.query or parts.fragment:
-        raise LabelStudioError(
-            f"--url: expected the address of a Label Studio server such as "
-            f"http://127.0.0.1:8080, got {url!r}"
-        )
-    return url.rstrip("/")

@@ -96,13 +96,14 @@ def proposals_of(
         raise AnnotationError(f"{maps}: expected maps of good test images, found none")
     threshold = float(np.quantile(np.concatenate([read_map(p).ravel() for p in good]), quantile))
     ranks = _rank_scores(run / "cells" / method_folder / record.name / number / "scores.csv", maps)
-    by_shot = {
-        shot: Proposal(
-            ranks.get((path.parent.name, path.stem), 0.0),
-            _largest_regions(read_map(path) > threshold),
-        )
-        for shot, path in map_by_shot.items()
-    }
+    by_shot = {}
+    for shot, path in map_by_shot.items():
+        mask = read_map(path) > threshold
+        smallest = max(1.0, mask.size * _SMALLEST_SHARE)
+        blobs = [blob for blob in mask_to_shape.blobs(mask) if np.count_nonzero(blob) >= smallest]
+        largest = sorted(blobs, key=np.count_nonzero, reverse=True)[:_MOST_REGIONS]
+        rank = ranks.get((path.parent.name, path.stem), 0.0)
+        by_shot[shot] = Proposal(rank, tuple(largest))
     return Proposals(f"{method_folder}, seed {number}, quantile {quantile:g}", by_shot)
 
 
@@ -202,10 +203,3 @@ def _rank_scores(scores_csv: Path, maps: Path) -> dict[tuple[str, str], float]:
             scores[path.parent.name, path.stem] = float(read_map(path).max())
     ranks = rankdata(list(scores.values()), method="max") / len(scores)
     return dict(zip(scores, ranks.tolist(), strict=True))
-
-
-def _largest_regions(mask: Mask) -> tuple[Mask, ...]:
-    """The largest connected regions, the largest first."""
-    smallest = max(1.0, mask.size * _SMALLEST_SHARE)
-    regions = [blob for blob in mask_to_shape.blobs(mask) if np.count_nonzero(blob) >= smallest]
-    return tuple(sorted(regions, key=np.count_nonzero, reverse=True)[:_MOST_REGIONS])

@@ -57,11 +57,23 @@ def pull(
     server = Server(url, token)
     target = server.project(project)
     snapshot = server.begin_snapshot(target)
+
+    def download() -> None:
+        with files.file_swapped_in(out) as stream:
+            server.download_snapshot(target, snapshot, stream)
+            stream.flush()
+            if not is_whole_list(Path(stream.name)):
+                raise LabelStudioError(
+                    f"{server.url}: expected a list of tasks as JSON, got {stream.tell()} bytes "
+                    "that are not a complete list; next step: pull again",
+                    temporary=True,
+                )
+
     try:
         with progress.task(f"export {project}"):
             _wait_for_snapshot(server, target, snapshot, timeout_s)
         with progress.task(f"download {project}"):
-            _retry(lambda: _download(server, target, snapshot, out), progress)
+            _retry(download, progress)
     finally:  # snapshots would pile up on the server; one that stays is harmless
         try:
             server.delete_snapshot(target, snapshot)
@@ -86,19 +98,6 @@ def _wait_for_snapshot(server: Server, project: Project, snapshot: int, timeout_
             )
         time.sleep(pause)
         pause = min(pause * 1.5, _LONGEST_POLL_S)
-
-
-def _download(server: Server, project: Project, snapshot: int, out: Path) -> None:
-    """Replace `out` by the snapshot once it has been checked to be complete."""
-    with files.file_swapped_in(out) as stream:
-        server.download_snapshot(project, snapshot, stream)
-        stream.flush()
-        if not is_whole_list(Path(stream.name)):
-            raise LabelStudioError(
-                f"{server.url}: expected a list of tasks as JSON, got {stream.tell()} bytes that "
-                "are not a complete list; next step: pull again",
-                temporary=True,
-            )
 
 
 def _retry(request: Callable[[], Answer], progress: Progress = SILENT) -> Answer:

@@ -15,10 +15,10 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from loco_tools.annotations.photographs import image_bytes
 from loco_tools.annotations.server.client import Project, Server, ServerTask
 from loco_tools.annotations.server.labelling_config import IMAGE, labelling_config
 from loco_tools.annotations.server.pre_annotations import Proposals, results_of
+from loco_tools.annotations.session_images import image_bytes
 from loco_tools.annotations.taxonomy import Taxonomy, check_against_plan, load_taxonomy
 from loco_tools.capture.session import Session, Shot, read_session, read_shots
 from loco_tools.errors import AnnotationError, LabelStudioError

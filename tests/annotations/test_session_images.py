@@ -12,7 +12,7 @@ from PIL import Image
 
 from loco_tools.annotations.convert import convert
 from loco_tools.annotations.formats import read_export
-from loco_tools.annotations.photographs import Photographs
+from loco_tools.annotations.session_images import SessionImages
 from loco_tools.capture.session import read_shots
 from loco_tools.datasets.images import read_mask
 from loco_tools.errors import AnnotationError
@@ -26,7 +26,7 @@ def found_in(session: Path, *data: dict[str, Any], **more: Any) -> list[str]:
     """The names of the photographs that tasks with such data show."""
     tasks = [make_task(data=each, task=n) for n, each in enumerate(data)]
     export = read_export(write_export(session / "export.json", *tasks))
-    shown = Photographs([session], **more).shown_by(export)
+    shown = SessionImages([session], **more).shown_by(export)
     return [one.shot.shot for place in shown.values() for one in place.values()]
 
 
@@ -96,7 +96,7 @@ def test_a_part_in_two_splits_is_an_error(make_session: MakeSession) -> None:
     session = make_session()
     rewrite_journal(session, "p0004-top", part="p0000")
     with pytest.raises(AnnotationError, match=r"part p0000 lies in two splits, train .* and test"):
-        Photographs([session])
+        SessionImages([session])
 
 
 def pages(shots: Any, **task: Any) -> Any:
@@ -188,7 +188,7 @@ def test_verdicts_that_do_not_fit_what_was_drawn_are_noted(
     export = write_export(make_session() / "labelstudio.json", task)
     notes = convert(export, out_root=tmp_path).notes
     assert [note for note in notes if "called" in note] == [
-        'test/structural_anomalies/000.png: called "good", and 1 defects are marked',
-        'test/structural_anomalies/002.png: called "unsure", and 1 defects are marked',
+        'test/structural_anomalies/000.png: called "good", and 1 defect is marked',
+        'test/structural_anomalies/002.png: called "unsure", and 1 defect is marked',
         'test/good/001.png: called "anomalous", and no defect is marked',
     ]
