@@ -1,7 +1,7 @@
-"""The station page: a capture session run from a tablet at the rig.
+"""The station page: a capture session that is run from a tablet at the rig.
 
-One thread (`desk`) drives the guide and takes the live frames; the pages (`app`) only read what it
-publishes and hand it the operator's wishes; `access` decides who may ask at all.
+One thread (`camera_worker`) uses the guide and takes the live frames. The routes (`app`) read what
+it publishes and pass the operator's commands to it. `access` decides which requests are allowed.
 """
 
 from loco_tools.capture.station.serving import Running, running, serve

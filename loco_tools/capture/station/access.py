@@ -1,9 +1,9 @@
-"""Who may ask the station: the right host, the right origin, the right token.
+"""Which requests the station allows: those with the right host, origin and token.
 
-A page elsewhere must neither see the pictures nor press the buttons, even if it is open in the
-same browser. So the Host header has to be this station (against DNS rebinding), what changes
-something has to come from the station's own page, as JSON (against forged requests), and at any
-address other than loopback each request has to carry the token.
+A page of another website must neither get the pictures nor send commands, even if it is open in
+the same browser. So the Host header has to name this station (against DNS rebinding), commands
+have to come from the station's own page as JSON (against forged requests), and at any address
+other than loopback each request has to carry the token.
 """
 
 import hmac
@@ -34,12 +34,12 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-"""What every answer carries."""
+"""Headers of every answer."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """Where the station listens, and the token that it wants; None wants none."""
+    """Where the station listens, and the token that it requires; None requires none."""
 
     host: str
     port: int
@@ -47,7 +47,7 @@ class Access:
 
     @property
     def cookie(self) -> str:
-        """Name of the cookie; browsers do not keep those of two ports apart."""
+        """Name of the cookie; browsers share cookies between the ports of a host."""
         return f"loco_station_{self.port}"
 
 
@@ -60,13 +60,13 @@ def is_loopback(host: str) -> bool:
 
 
 def is_wildcard(host: str) -> bool:
-    """Whether that stands for all addresses of this computer."""
+    """Whether the address means all addresses of this computer."""
     address = _address(host)
     return address is not None and address.is_unspecified
 
 
 class Guarded:
-    """An application that answers only requests that may ask, with `HEADERS` on every answer."""
+    """An application that answers allowed requests only, with `HEADERS` on every answer."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
@@ -88,28 +88,26 @@ class Guarded:
 
 
 def verdict(request: Request, access: Access) -> Response | None:
-    """The answer to a request that may not ask, or that brings its token; None lets it in."""
+    """None if a request is allowed; else a refusal, or the answer that stores a token."""
     if not _host_is_known(request.headers.get("host", ""), access):
         return _refused(421, "This is not the address of the station.")
     if request.method not in ("GET", "HEAD") and not _is_own_page(request.headers):
         return _refused(403, "Only the station's own page may do this.")
     if access.token is None or _is_token(request.cookies.get(access.cookie, ""), access.token):
         return None
-    if _is_token(_from_header(request), access.token):
+    kind, _, value = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and _is_token(value, access.token):
         return None
-    if request.method == "GET" and _is_token(_from_address(request), access.token):
-        return _let_in(access)
+    in_address = parse_qs(request.url.query).get("token", [""])[0]
+    if request.method == "GET" and _is_token(in_address, access.token):
+        # Store the token in a cookie and open the page without it. This is not a redirect: after a
+        # link in a chat, a browser sends a strict cookie only with requests from this page.
+        answer = HTMLResponse(_OPENING)
+        answer.set_cookie(access.cookie, access.token, httponly=True, samesite="strict", path="/")
+        return answer
     return _refused(
-        401, "The station wants its token: open the address that it printed when it started."
+        401, "The station requires its token: open the address that it printed when it started."
     )
-
-
-def _let_in(access: Access) -> Response:
-    """Put the token into a cookie and open the page without it."""
-    # not a redirect: after a link in a chat, a browser would send the strict cookie only from here
-    answer = HTMLResponse(_OPENING)
-    answer.set_cookie(access.cookie, access.token or "", httponly=True, samesite="strict", path="/")
-    return answer
 
 
 def _host_is_known(header: str, access: Access) -> bool:
@@ -120,7 +118,7 @@ def _host_is_known(header: str, access: Access) -> bool:
     if not name:
         return False
     if _address(name) is not None:
-        # an address cannot be rebound; but loopback answers as loopback alone
+        # DNS rebinding needs a name. A station on loopback answers to loopback addresses only.
         return not is_loopback(access.host) or is_loopback(name)
     if is_loopback(access.host):
         return name == "localhost"
@@ -138,15 +136,6 @@ def _is_own_page(headers: Headers) -> bool:
 
 def _is_token(given: str, token: str) -> bool:
     return hmac.compare_digest(given.encode(), token.encode())
-
-
-def _from_header(request: Request) -> str:
-    kind, _, value = request.headers.get("authorization", "").partition(" ")
-    return value if kind.lower() == "bearer" else ""
-
-
-def _from_address(request: Request) -> str:
-    return parse_qs(request.url.query).get("token", [""])[0]
 
 
 def _refused(status: int, words: str) -> Response:

@@ -1,4 +1,4 @@
-"""The live picture: one JPEG for all viewers, and what it measures."""
+"""The live view: one JPEG for all viewers, and its measurements."""
 
 import math
 from dataclasses import dataclass
@@ -16,13 +16,17 @@ _WIDEST_PX = 1280
 _QUALITY = 85
 
 
-class Look(Schema):
-    """What a live frame measures.
+class LiveMeasurements(Schema):
+    """The measurements of a live frame.
 
-    `sharpness` is None when no part is in the frame; `reference` is that of the view's reference,
-    None when there is none; `peak` the best sharpness since the shot became the current one.
-    `histogram` has the shares of `BINS` brightness ranges, dark to bright, the largest being 1, on
-    a square-root scale. `saturated` and `black` are shares of the part's pixels.
+    Attributes:
+        shot: the current shot.
+        sharpness: of the part; None if no part was found.
+        peak: the highest sharpness since the shot became the current one.
+        reference: sharpness of the view's reference; None if there is none.
+        histogram: square roots of the counts of `BINS` brightness ranges, from dark to bright,
+            divided by the largest.
+        saturated, black: shares of the part's pixels at 255 and at 0.
     """
 
     shot: str
@@ -36,19 +40,21 @@ class Look(Schema):
 
 @dataclass(frozen=True)
 class LiveFrame:
-    """A JPEG to show. `number` grows with each."""
+    """A JPEG to show, with a number that increases with each frame."""
 
     number: int
     jpeg: bytes
 
 
-def look_at(image: Pixels, shot: str, *, before: Look | None, reference: float | None) -> Look:
+def measure_live_frame(
+    image: Pixels, shot: str, *, before: LiveMeasurements | None, reference: float | None
+) -> LiveMeasurements:
     """Measure a live frame (H, W, 3) uint8 RGB.
 
     Args:
         image: the frame.
-        shot: the current one.
-        before: what the frame before measured; holds the peak.
+        shot: the current shot.
+        before: the measurements of the previous frame, which hold the peak.
         reference: sharpness of the view's reference.
     """
     grey = to_grey(image)
@@ -57,26 +63,28 @@ def look_at(image: Pixels, shot: str, *, before: Look | None, reference: float |
     held = before.peak if before is not None and before.shot == shot else None
     known = [value for value in (now, held) if value is not None]
     saturated, black = clipped_shares(image, part)
-    return Look(
+    counts = np.bincount(grey.ravel() // (256 // BINS), minlength=BINS)
+    largest = max(1, int(counts.max()))
+    return LiveMeasurements(
         shot=shot,
         sharpness=now,
         peak=max(known, default=None),
         reference=reference,
-        histogram=_histogram(grey),
+        histogram=tuple(round(math.sqrt(count / largest), 3) for count in counts),
         saturated=saturated,
         black=black,
     )
 
 
-def sharpness_of(path: Path) -> float | None:
-    """Sharpness of the photograph in a file; None when it shows no part."""
+def read_sharpness(path: Path) -> float | None:
+    """Sharpness of the photograph in a file; None if no part was found in it."""
     grey = to_grey(read_image(path))
     part = find_part(grey)
     return None if part is None else sharpness(grey, part)
 
 
 def to_jpeg(image: Pixels, *, widest_px: int = _WIDEST_PX) -> bytes:
-    """(H, W, 3) uint8 RGB as JPEG, shrunk to that width when it is wider."""
+    """Encode (H, W, 3) uint8 RGB as JPEG, reduced to `widest_px` if it is wider."""
     height, width = image.shape[:2]
     if width > widest_px:
         size = (widest_px, max(1, round(height * widest_px / width)))
@@ -84,9 +92,3 @@ def to_jpeg(image: Pixels, *, widest_px: int = _WIDEST_PX) -> bytes:
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     return encoded.tobytes()
-
-
-def _histogram(grey: Pixels) -> tuple[float, ...]:
-    counts = np.bincount(grey.ravel() // (256 // BINS), minlength=BINS)
-    largest = max(1, int(counts.max()))
-    return tuple(round(math.sqrt(count / largest), 3) for count in counts)

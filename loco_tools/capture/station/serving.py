@@ -1,7 +1,8 @@
-"""Putting the station page on a port, and taking it down again."""
+"""Serving the station page at a port."""
 
 import contextlib
 import errno
+import re
 import secrets
 import signal
 import socket
@@ -17,6 +18,7 @@ from loco_tools.errors import CaptureError
 from loco_tools.progress import SILENT, Progress
 
 _SHORTEST_TOKEN = 16
+_TOKEN = re.compile(rf"[A-Za-z0-9_-]{{{_SHORTEST_TOKEN},}}")
 _GRACE_S = 2
 _LAST_PORT = 65_535
 _REASONS = {
@@ -28,7 +30,7 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Running:
-    """A station that answers: its address, with the token when it needs one."""
+    """A running station: its address, with the token if it requires one."""
 
     url: str
     port: int
@@ -45,27 +47,28 @@ def serve(
 ) -> None:
     """Run the station page until Ctrl-C (or SIGTERM); the session can be resumed afterwards.
 
-    Blocks. The guide belongs to the station meanwhile, and to the caller again afterwards.
+    Blocks. The guide must not be used by the caller meanwhile.
 
     Args:
         guide: of the session; its camera is connected.
-        host: address to listen on. Any other than loopback needs a token.
+        host: address to listen on. Any address other than loopback requires a token.
         port: 0 takes a free one.
-        token: what a browser has to show; made up when the address needs one and none is given.
-        progress: is told the address, and the end.
+        token: required from browsers; a random one is used if the address requires a token and
+            none is given.
+        progress: receives the address, and a note at the end.
 
     Raises:
         CaptureError: the port cannot be opened, or the token is too short.
         MissingExtraError: the extra "station" is not installed.
     """
     with (
-        _ended_by_sigterm(),
+        _end_at_sigterm(),
         running(guide, host=host, port=port, token=token) as station,
         contextlib.suppress(KeyboardInterrupt),
     ):
         progress.note(f"Station: {station.url}  (Ctrl-C ends it)")
         threading.Event().wait()
-    more = "" if guide.progress().finished else "; run the same command again to go on"
+    more = "" if guide.progress().finished else "; run the same command again to continue"
     progress.note(f"Station ended{more}")
 
 
@@ -73,24 +76,35 @@ def serve(
 def running(
     guide: Guide, *, host: str = "127.0.0.1", port: int = 0, token: str | None = None
 ) -> Iterator[Running]:
-    """Run the station page for a block, on threads of its own; see `serve`."""
+    """Run the station page for a `with` block, on threads of its own; see `serve`."""
     extras.require("the station page", "station")
     from loco_tools.capture.station.app import make_app
-    from loco_tools.capture.station.camera_worker import Desk
+    from loco_tools.capture.station.camera_worker import CameraWorker
 
-    token = _checked(token) or (None if is_loopback(host) else secrets.token_urlsafe(24))
+    if token is not None and not _TOKEN.fullmatch(token):
+        raise CaptureError(
+            f"the station's token: expected at least {_SHORTEST_TOKEN} letters, digits, - and _; "
+            "next step: leave it out, then a random one is used"
+        )
+    token = token or (None if is_loopback(host) else secrets.token_urlsafe(24))
     with contextlib.closing(_listen(host, port)) as listening:
-        taken = listening.getsockname()[1]
-        with Desk(guide) as desk, _answering(make_app(desk, Access(host, taken, token)), listening):
+        port = listening.getsockname()[1]
+        shown = _find_own_address() if is_wildcard(host) else host
+        shown = f"[{shown}]" if ":" in shown else shown
+        url = f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
+        with (
+            CameraWorker(guide) as worker,
+            _answer_requests(make_app(worker, Access(host, port, token)), listening),
+        ):
             try:
-                yield Running(_url(host, taken, token), taken, token)
+                yield Running(url, port, token)
             finally:
-                # first of all, so that endless live streams end and the server can too
-                desk.stop()
+                # The endless live streams have to end before the server can.
+                worker.stop()
 
 
 @contextlib.contextmanager
-def _answering(app: Any, listening: socket.socket) -> Iterator[None]:
+def _answer_requests(app: Any, listening: socket.socket) -> Iterator[None]:
     import uvicorn
 
     config = uvicorn.Config(
@@ -113,7 +127,7 @@ def _answering(app: Any, listening: socket.socket) -> Iterator[None]:
 
 def _listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= _LAST_PORT:
-        # the resolver would take it modulo 65536
+        # The resolver would take it modulo 65536.
         raise CaptureError(
             f"expected a port from 0 to {_LAST_PORT}, got {port}; next step: correct --port"
         )
@@ -129,30 +143,11 @@ def _listen(host: str, port: int) -> socket.socket:
         raise CaptureError(f"the station cannot open port {port} on {host}: {reason}") from error
 
 
-def _checked(token: str | None) -> str | None:
-    if token is not None and (len(token) < _SHORTEST_TOKEN or not _plain(token)):
-        raise CaptureError(
-            f"the station's token: expected at least {_SHORTEST_TOKEN} letters, digits, - and _; "
-            "next step: leave it out, a good one is made up then"
-        )
-    return token
-
-
-def _plain(token: str) -> bool:
-    return token.isascii() and token.replace("-", "").replace("_", "").isalnum()
-
-
-def _url(host: str, port: int, token: str | None) -> str:
-    shown = _reachable() if is_wildcard(host) else host
-    shown = f"[{shown}]" if ":" in shown else shown
-    return f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
-
-
-def _reachable() -> str:
+def _find_own_address() -> str:
     """The address of this computer in its network, or its name."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            # asks the routing table only: nothing is sent
+            # This only consults the routing table; nothing is sent.
             probe.connect(("192.0.2.1", 9))
             return str(probe.getsockname()[0])
         except OSError:
@@ -160,8 +155,8 @@ def _reachable() -> str:
 
 
 @contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, so that the camera is released."""
+def _end_at_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block like Ctrl-C, so that the camera is released."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,14 +1,13 @@
-"""What the pages of a station show: the truth, published by the desk, the same for every page."""
+"""The state that the camera worker publishes; all pages of a station show the same."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from loco_tools.capture.checks.gates import Verdict
-from loco_tools.capture.guide import Candidate, Guide, Step
+from loco_tools.capture.guide import Guide, Step
 from loco_tools.capture.session import JournalEntry, Shot
 from loco_tools.capture.session_opening import DriftError
 from loco_tools.errors import LocoToolsError
-from loco_tools.plan import PlannedShot, View
+from loco_tools.plan import PlannedShot
 from loco_tools.schema import Schema
 
 Phase = Literal["aim", "review", "finished"]
@@ -16,9 +15,9 @@ NEXT_STEP = "next step: "
 
 
 class Fault(Schema):
-    """Something went wrong: what, and what to do about it.
+    """A fault: what is wrong, and what to do about it.
 
-    `stops` says that nothing is photographed until the camera is connected anew ("reconnect").
+    `stops` means that nothing can be photographed until the camera is reconnected.
     """
 
     words: str
@@ -27,7 +26,7 @@ class Fault(Schema):
 
 
 class ShotState(Schema):
-    """A planned shot. `picture` names its photograph's content; None when there is none."""
+    """A planned shot. `picture` identifies its photograph's content; None if there is none."""
 
     shot: str
     view: str
@@ -37,7 +36,7 @@ class ShotState(Schema):
 
 
 class PartState(Schema):
-    """A part with its shots; `condition` is "good", or the defect in words."""
+    """A part with its shots; `condition` is "good" or the name of the defect."""
 
     number: int
     condition: str
@@ -56,7 +55,7 @@ class VerdictState(Schema):
 
 
 class CandidateState(Schema):
-    """The photograph that waits for the operator's decision; no two have the same number."""
+    """The photograph that waits for the operator's decision, with a number of its own."""
 
     number: int
     shot: str
@@ -67,23 +66,25 @@ class CandidateState(Schema):
 class CurrentState(Schema):
     """The shot to take now.
 
-    `keeps` says that its part is on the table already, `looks` where the camera stands;
-    `reference` is the address of the picture of the view's reference, None when there is none.
+    Attributes:
+        is_mounted: whether its part is on the table already.
+        camera_position: where the camera stands, in words.
+        reference: address of the picture of the view's reference; None if there is none.
     """
 
     shot: str
     part: int
-    keeps: bool
+    is_mounted: bool
     condition: str
     good: bool
     view: str
     view_number: int
-    looks: str
+    camera_position: str
     reference: str | None
 
 
 class State(Schema):
-    """All of it. `turn` counts what operators did: a wish has to name the one that it saw."""
+    """The whole state. `turn` counts commands; a command has to name the turn that it refers to."""
 
     version: int
     turn: int
@@ -108,54 +109,60 @@ def make_state(
     turn: int,
     fault: Fault | None,
 ) -> State:
-    """Where the guide is. Reads the guide, so it belongs on the guide's thread."""
-    far, steps, current = guide.progress(), guide.steps(), guide.current
+    """The state of a guide. It reads the guide, so it has to run on the guide's thread."""
+    far, steps, candidate = guide.progress(), guide.steps(), guide.candidate
+    phase: Phase = "finished" if guide.current is None else "aim"
+    by_part: dict[str, list[Step]] = {}
+    for step in steps:
+        by_part.setdefault(step.shot.part, []).append(step)
     return State(
         version=version,
         turn=turn,
-        phase=_phase(guide),
+        phase="review" if candidate is not None else phase,
         busy=False,
         instruction=guide.instruction(),
         done=far.done,
         skipped=far.skipped,
         planned=far.planned,
         views=len(guide.record.plan.views),
-        parts=_parts(steps, journal),
-        current=None if current is None else _current(guide, steps, current, journal),
-        candidate=_candidate(guide.candidate, turn),
+        parts=tuple(
+            PartState(
+                number=number,
+                condition=_condition(part[0].shot),
+                split=part[0].shot.split,
+                shots=tuple(_shot_state(step, journal.get(step.shot.shot)) for step in part),
+            )
+            for number, part in enumerate(by_part.values(), start=1)
+        ),
+        current=_current_state(guide, list(by_part), steps, journal),
+        candidate=candidate
+        and CandidateState(
+            number=turn,
+            shot=candidate.shot.shot,
+            passed=candidate.passed,
+            verdicts=tuple(
+                VerdictState(
+                    gate=_words(verdict.gate),
+                    value=_finite(verdict.value),
+                    limit=_finite(verdict.limit),
+                    passed=verdict.passed,
+                    words=verdict.words,
+                )
+                for verdict in candidate.verdicts
+            ),
+        ),
         fault=fault,
     )
 
 
 def fault_of(error: LocoToolsError) -> Fault:
-    """An error with its next step apart."""
+    """Split an error into its description and its next step."""
     words, _, next_step = str(error).partition(NEXT_STEP)
     stops = isinstance(error, DriftError)
     return Fault(words=words.rstrip("; "), next_step=next_step, stops=stops)
 
 
-def _phase(guide: Guide) -> Phase:
-    if guide.candidate is not None:
-        return "review"
-    return "finished" if guide.current is None else "aim"
-
-
-def _parts(steps: Sequence[Step], journal: Mapping[str, JournalEntry]) -> tuple[PartState, ...]:
-    grouped: dict[str, list[Step]] = {}
-    for step in steps:
-        grouped.setdefault(step.shot.part, []).append(step)
-    return tuple(
-        PartState(
-            number=number,
-            condition=_condition(group[0].shot),
-            split=group[0].shot.split,
-            shots=tuple(_shot(step, journal.get(step.shot.shot)) for step in group),
-        )
-        for number, group in enumerate(grouped.values(), start=1)
-    )
-
-
-def _shot(step: Step, entry: JournalEntry | None) -> ShotState:
+def _shot_state(step: Step, entry: JournalEntry | None) -> ShotState:
     taken = entry if isinstance(entry, Shot) else None
     return ShotState(
         shot=step.shot.shot,
@@ -166,50 +173,33 @@ def _shot(step: Step, entry: JournalEntry | None) -> ShotState:
     )
 
 
-def _current(
-    guide: Guide, steps: Sequence[Step], shot: PlannedShot, journal: Mapping[str, JournalEntry]
-) -> CurrentState:
-    parts = list(dict.fromkeys(step.shot.part for step in steps))
-    views = [view.name for view in guide.record.plan.views]
-    same_part = (step for step in steps if step.shot.part == shot.part)
-    reference = guide.reference(shot.view)
+def _current_state(
+    guide: Guide, parts: Sequence[str], steps: Sequence[Step], journal: Mapping[str, JournalEntry]
+) -> CurrentState | None:
+    shot = guide.current
+    if shot is None:
+        return None
+    view, views = guide.record.plan.view(shot.view), guide.record.plan.views
+    position = "camera straight above"
+    if view.elevation_deg != 90:
+        azimuth = f"{view.azimuth_deg:+.0f}°".replace("-", "\N{MINUS SIGN}")
+        turned = f", turned {azimuth}" if view.azimuth_deg else ""
+        position = f"camera {view.elevation_deg:.0f}° above the table{turned}"
+    path = guide.reference(shot.view)
+    entry = journal.get(path.stem) if path else None
+    reference = None
+    if isinstance(entry, Shot):
+        reference = f"shots/{entry.shot}/picture?content={entry.sha256[:12]}"
     return CurrentState(
         shot=shot.shot,
         part=parts.index(shot.part) + 1,
-        keeps=any(step.status == "done" for step in same_part),
+        is_mounted=any(s.status == "done" and s.shot.part == shot.part for s in steps),
         condition=_condition(shot),
         good=shot.kind == "good",
         view=_words(shot.view),
-        view_number=views.index(shot.view) + 1,
-        looks=_looks(guide.record.plan.view(shot.view)),
-        reference=_picture_of(journal.get(reference.stem) if reference else None),
-    )
-
-
-def _picture_of(entry: JournalEntry | None) -> str | None:
-    if not isinstance(entry, Shot):
-        return None
-    return f"shots/{entry.shot}/picture?content={entry.sha256[:12]}"
-
-
-def _candidate(candidate: Candidate | None, turn: int) -> CandidateState | None:
-    if candidate is None:
-        return None
-    return CandidateState(
-        number=turn,
-        shot=candidate.shot.shot,
-        passed=candidate.passed,
-        verdicts=tuple(_verdict(verdict) for verdict in candidate.verdicts),
-    )
-
-
-def _verdict(verdict: Verdict) -> VerdictState:
-    return VerdictState(
-        gate=_words(verdict.gate),
-        value=_finite(verdict.value),
-        limit=_finite(verdict.limit),
-        passed=verdict.passed,
-        words=verdict.words,
+        view_number=views.index(view) + 1,
+        camera_position=position,
+        reference=reference,
     )
 
 
@@ -223,12 +213,3 @@ def _condition(shot: PlannedShot) -> str:
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
-
-
-def _looks(view: View) -> str:
-    """Where the camera stands, for the hands at the rig."""
-    if view.elevation_deg == 90:
-        return "camera straight above"
-    azimuth = f"{view.azimuth_deg:+.0f}°".replace("-", "\N{MINUS SIGN}")
-    turned = f", turned {azimuth}" if view.azimuth_deg else ""
-    return f"camera {view.elevation_deg:.0f}° above the table{turned}"

@@ -77,7 +77,7 @@ class TableCamera(Camera):
 
 @dataclass
 class Page:
-    """What a browser does: it sees a state, and its wishes name what it saw."""
+    """What a browser does: it sees a state, and its commands name what it saw."""
 
     client: httpx.Client
     state: dict[str, Any] = field(default_factory=dict)
@@ -86,19 +86,19 @@ class Page:
         self.state = self.client.get("/state").raise_for_status().json()
         return self.state
 
-    def wish(self, action: str, **more: Any) -> httpx.Response:
-        """The answer; the page has seen the new state then, unless the wish was refused."""
+    def send(self, action: str, **more: Any) -> httpx.Response:
+        """The answer; the page has seen the new state then, unless the command was refused."""
         current = self.state["current"]
         seen = {"turn": self.state["turn"], "shot": current and current["shot"]}
-        answer = self.client.post(f"/wishes/{action}", json=seen | more)
+        answer = self.client.post(f"/commands/{action}", json=seen | more)
         if answer.is_success:
             self.state = answer.json()
         return answer
 
     def do(self, *actions: str, **more: Any) -> dict[str, Any]:
-        """Wishes that have to be granted; the state after the last."""
+        """Commands that have to be granted; the state after the last."""
         for action in actions:
-            answer = self.wish(action, **more)
+            answer = self.send(action, **more)
             assert answer.is_success, answer.text
         return self.state
 

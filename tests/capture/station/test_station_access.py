@@ -29,7 +29,7 @@ OURS = "a-token-of-our-own"
 READING = (
     "/",
     "/state",
-    "/look",
+    "/live.json",
     "/live.mjpeg",
     "/photograph/1",
     "/shots/p0000-top/thumbnail",
@@ -38,7 +38,7 @@ READING = (
     "/nowhere",
 )
 SEEN = {"turn": 0, "shot": "p0000-top"}
-WANTS_ONE = "The station wants its token: open the address that it printed when it started.\n"
+WANTS_ONE = "The station requires its token: open the address that it printed when it started.\n"
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_without_the_token_no_route_of_an_open_station_answers(open_to_all: Rig)
         answer = client.get(path)
         assert (answer.status_code, answer.text) == (401, WANTS_ONE), path
     for action in ("shoot", "skip", "undo", "accept", "nonsense"):
-        assert client.post(f"/wishes/{action}", json=SEEN).status_code == 401
+        assert client.post(f"/commands/{action}", json=SEEN).status_code == 401
     assert open_to_all.camera.frames == []
 
 
@@ -114,13 +114,13 @@ def test_the_printed_address_puts_the_token_into_a_cookie_and_leads_to_a_clean_o
     assert client.get("/").status_code == 200
 
 
-def test_a_program_brings_the_token_in_a_header_and_a_wish_never_in_its_address(
+def test_a_program_brings_the_token_in_a_header_and_a_command_never_in_its_address(
     open_to_all: Rig,
 ) -> None:
     client = open_to_all.page.client
     asked = client.get("/state", headers={"Authorization": f"Bearer {OURS}"})
     assert asked.json()["phase"] == "aim"
-    assert client.post(f"/wishes/shoot?token={OURS}", json=SEEN).status_code == 401
+    assert client.post(f"/commands/shoot?token={OURS}", json=SEEN).status_code == 401
 
 
 def test_a_token_is_made_up_when_none_is_given_and_each_time_another(tmp_path: Path) -> None:
@@ -184,14 +184,14 @@ def test_an_open_station_answers_to_addresses_and_to_its_own_name(open_to_all: R
 def test_only_the_stations_own_page_presses_buttons(here: Rig, headers: dict[str, str]) -> None:
     content = b'{"turn": 0, "shot": "p0000-top"}'
     sent = {"Content-Type": "application/json", **headers}
-    answer = here.page.client.post("/wishes/shoot", content=content, headers=sent)
+    answer = here.page.client.post("/commands/shoot", content=content, headers=sent)
     assert (answer.status_code, answer.text) == (403, "Only the station's own page may do this.\n")
     assert here.camera.frames == []
 
 
 def test_the_stations_own_page_may(here: Rig) -> None:
     own = {"Origin": here.station.url.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
-    assert here.page.client.post("/wishes/shoot", json=SEEN, headers=own).status_code == 200
+    assert here.page.client.post("/commands/shoot", json=SEEN, headers=own).status_code == 200
 
 
 def test_every_answer_tells_browsers_to_trust_nothing_else(open_to_all: Rig) -> None:
@@ -199,7 +199,10 @@ def test_every_answer_tells_browsers_to_trust_nothing_else(open_to_all: Rig) -> 
     refused = [client.get("/state"), client.get("/state", headers={"Host": "evil.example"})]
     client.headers["Authorization"] = f"Bearer {OURS}"
     answers = [client.get(path) for path in ("/", "/state", "/static/station.js", "/nowhere")]
-    answers += [client.post("/wishes/accept", json=SEEN), client.post("/wishes/accept", content="")]
+    answers += [
+        client.post("/commands/accept", json=SEEN),
+        client.post("/commands/accept", content=""),
+    ]
     for answer in answers + refused:
         assert answer.headers.items() >= {k.lower(): v for k, v in access.HEADERS.items()}.items()
         assert "server" not in answer.headers
@@ -285,7 +288,7 @@ def test_a_station_that_is_told_to_end_ends_cleanly_and_its_session_goes_on(
         finally:
             process.kill()
     assert process.returncode == 0, error
-    assert "Station ended; run the same command again to go on" in error
+    assert "Station ended; run the same command again to continue" in error
     assert "Traceback" not in error
     assert "1 of 38 shots" in out
     (folder,) = (tmp_path / "out" / "flat_connector").iterdir()

@@ -23,14 +23,14 @@ from loco_tools.plan import PlannedShot
 pytest.importorskip("fastapi", reason="needs the extra 'station'")
 
 from loco_tools.capture.station import app as station_app
-from loco_tools.capture.station.camera_worker import Desk
+from loco_tools.capture.station.camera_worker import CameraWorker
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a person would not notice need not take its time in a test."""
-    monkeypatch.setattr(Desk, "period_s", 0.02)
-    monkeypatch.setattr(Desk, "pause_s", 0.02)
+    monkeypatch.setattr(CameraWorker, "period_s", 0.02)
+    monkeypatch.setattr(CameraWorker, "pause_s", 0.02)
     monkeypatch.setattr(station_app, "REPEAT_S", 0.05)
 
 
@@ -58,12 +58,12 @@ def test_the_state_says_what_to_mount_what_is_left_and_what_the_plan_holds(one: 
     assert state["current"] == {
         "shot": "p0000-top",
         "part": 1,
-        "keeps": False,
+        "is_mounted": False,
         "condition": "good",
         "good": True,
         "view": "top",
         "view_number": 1,
-        "looks": "camera straight above",
+        "camera_position": "camera straight above",
         "reference": None,
     }
     assert state["candidate"] is None
@@ -85,11 +85,11 @@ def test_a_photograph_is_shown_judged_in_words_and_kept_only_when_it_is_accepted
 
     state = one.page.do("accept")
     assert (state["phase"], state["done"], state["current"]["shot"]) == ("aim", 1, "p0000-side")
-    assert state["current"]["keeps"]
+    assert state["current"]["is_mounted"]
     gone = one.page.client.get(f"/photograph/{number}")
     assert (gone.status_code, gone.json()["detail"]) == (
         404,
-        "This photograph was accepted or thrown away.",
+        "This photograph was accepted or discarded.",
     )
     (shot,) = read_shots(one.guide.folder)
     assert np.array_equal(read_image(one.guide.folder / shot.file), part_of(first_shot()))
@@ -113,7 +113,7 @@ def test_a_failed_gate_gives_its_figures_and_is_kept_only_by_an_override(one: Ri
     assert failed["sharpness"]["value"] < failed["sharpness"]["limit"] == 0.85
     assert "refocus" in failed["sharpness"]["words"]
 
-    refused = one.page.wish("accept")
+    refused = one.page.send("accept")
     assert words(refused)[:2] == (422, "failed_gates")
     assert "at least 85% are wanted" in words(refused)[2]
     assert refused.json()["next_step"] == "retake it, or keep it anyway"
@@ -132,7 +132,7 @@ def test_shots_and_whole_parts_are_skipped_taken_back_and_taken_up_again(one: Ri
     assert state["current"]["shot"] == "p0002-top"
     assert statuses(one.page.do("undo"))[:4] == ["skipped", "done", "skipped", "open"]
     assert statuses(one.page.do("undo", "undo"))[:4] == ["skipped", "open", "open", "open"]
-    assert one.page.do("take_up")["current"]["shot"] == "p0000-top"
+    assert one.page.do("reopen_skipped")["current"]["shot"] == "p0000-top"
     assert statuses(one.page.state) == ["open"] * 8
     assert not list((one.guide.folder / "images").glob("*.png"))
 
@@ -144,22 +144,22 @@ def test_a_finished_session_says_so_and_shoots_no_more(one: Rig) -> None:
     assert (state["phase"], state["current"]) == ("finished", None)
     assert state["instruction"] == "Everything is done: 3 of 8 shots taken, 5 skipped."
     frames = len(one.camera.frames)
-    answer = one.page.wish("shoot")
+    answer = one.page.send("shoot")
     assert words(answer)[:2] == (422, "fault")
     assert "every shot of the plan is taken or skipped" in words(answer)[2]
     assert len(one.camera.frames) == frames
     one.page.see()
-    state = one.page.do("take_up")
+    state = one.page.do("reopen_skipped")
     assert (state["phase"], state["current"]["shot"]) == ("aim", "p0000-side")
     assert state["fault"] is None
 
 
-def test_a_wish_about_what_is_gone_does_nothing_and_both_pages_see_the_same(one: Rig) -> None:
+def test_a_command_about_what_is_gone_does_nothing_and_both_pages_see_the_same(one: Rig) -> None:
     other = one.another_page()
     one.page.do("shoot", "accept")
     frames = len(one.camera.frames)
     for action in ("shoot", "skip", "undo"):
-        stale = words(other.wish(action))
+        stale = words(other.send(action))
         assert stale == (409, "stale", "the session has moved on; nothing was done")
     assert len(one.camera.frames) == frames
     assert other.see() == one.page.see()
@@ -175,20 +175,20 @@ def test_a_wish_about_what_is_gone_does_nothing_and_both_pages_see_the_same(one:
         (["shoot"], "undo", "a photograph waits for a decision"),
     ],
 )
-def test_a_wish_that_does_not_fit_is_refused(
+def test_a_command_that_does_not_fit_is_refused(
     one: Rig, before: list[str], action: str, said: str
 ) -> None:
     one.page.do(*before)
-    assert words(one.page.wish(action)) == (409, "stale", said)
+    assert words(one.page.send(action)) == (409, "stale", said)
 
 
 def test_a_double_tap_shoots_once_and_the_station_answers_meanwhile(one: Rig) -> None:
     one.camera.shutter.clear()
     second = one.another_page()
     with ThreadPoolExecutor() as hands:
-        first = hands.submit(one.page.wish, "shoot")
+        first = hands.submit(one.page.send, "shoot")
         until(lambda: second.see()["busy"], "the station to be busy")
-        tap = second.wish("shoot")
+        tap = second.send("shoot")
         one.camera.shutter.set()
         assert first.result().is_success
     assert words(tap) == (409, "stale", "the station is busy with another request")
@@ -199,7 +199,7 @@ def test_a_double_tap_shoots_once_and_the_station_answers_meanwhile(one: Rig) ->
 def test_of_many_pages_that_tap_at_once_one_is_heard(one: Rig) -> None:
     pages = [one.another_page() for _ in range(6)]
     with ThreadPoolExecutor(len(pages)) as hands:
-        codes = list(hands.map(lambda page: page.wish("shoot").status_code, pages))
+        codes = list(hands.map(lambda page: page.send("shoot").status_code, pages))
     assert sorted(codes) == [200] + [409] * 5
     assert len(one.camera.frames) == 2
     assert all(page.see() == pages[0].see() for page in pages)
@@ -207,7 +207,7 @@ def test_of_many_pages_that_tap_at_once_one_is_heard(one: Rig) -> None:
 
 def test_a_camera_that_is_lost_is_a_fault_in_words_until_it_photographs_again(one: Rig) -> None:
     one.camera.unplugged = True
-    answer = one.page.wish("shoot")
+    answer = one.page.send("shoot")
     assert words(answer) == (422, "fault", "camera table:1 was lost")
     assert answer.json()["next_step"] == "check its cable"
     assert one.page.see()["fault"] == {
@@ -224,28 +224,28 @@ def test_a_camera_that_is_lost_is_a_fault_in_words_until_it_photographs_again(on
 
 def test_a_camera_that_is_lost_while_aiming_comes_back_by_itself(one: Rig) -> None:
     client = one.page.client
-    until(lambda: client.get("/look").json()["look"], "a live frame")
+    until(lambda: measured(client), "a live frame")
     one.camera.unplugged = True
     until(lambda: watched(one.page)["fault"], "the fault")
     assert one.page.state["fault"]["words"] == "camera table:1 was lost"
-    assert client.get("/look").json()["look"] is None
+    assert measured(client) is None
     one.camera.unplugged = False
     until(lambda: watched(one.page)["fault"] is None, "the camera")
-    until(lambda: client.get("/look").json()["look"], "a live frame")
+    until(lambda: measured(client), "a live frame")
     assert one.page.do("shoot")["phase"] == "review"
 
 
 def test_a_camera_that_drifts_stops_the_session_until_it_is_connected_anew(one: Rig) -> None:
     one.page.do("shoot", "accept")
     one.camera.exposure_us = 8000.0
-    drifted = one.page.wish("shoot")
+    drifted = one.page.send("shoot")
     assert words(drifted)[:2] == (422, "fault")
     assert "exposure_us: expected 12000.0, got 8000.0" in words(drifted)[2]
-    # settings that come back by themselves, and other wishes, do not hide it
+    # settings that come back by themselves, and other commands, do not hide it
     one.camera.exposure_us = 12000.0
     frames = len(one.camera.frames)
     one.page.see()
-    assert words(one.page.wish("shoot")) == words(drifted)
+    assert words(one.page.send("shoot")) == words(drifted)
     assert len(one.camera.frames) == frames
     one.page.see()
     state = one.page.do("skip", "undo")
@@ -260,11 +260,11 @@ def test_a_camera_that_drifts_stops_the_session_until_it_is_connected_anew(one: 
 
 def test_connecting_anew_fails_in_words_and_can_be_tried_again(one: Rig) -> None:
     one.camera.unplugged = True
-    assert words(one.page.wish("reconnect")) == (422, "fault", "camera table:1 was lost")
+    assert words(one.page.send("reconnect")) == (422, "fault", "camera table:1 was lost")
     one.camera.unplugged = False
     one.camera.identity = "table:2"
     one.page.see()
-    swapped = words(one.page.wish("reconnect"))
+    swapped = words(one.page.send("reconnect"))
     assert swapped[:2] == (422, "fault")
     assert "was begun with camera 'table:1', got 'table:2'" in swapped[2]
     one.camera.identity = "table:1"
@@ -278,7 +278,7 @@ def test_a_full_disk_is_a_fault_and_the_photograph_can_be_accepted_later(
     one.page.do("shoot")
     with monkeypatch.context() as full:
         full.setattr(os, "fsync", _no_space)
-        answer = one.page.wish("accept")
+        answer = one.page.send("accept")
     assert words(answer)[:2] == (422, "fault")
     assert "p0000-top cannot be written; it is not taken" in words(answer)[2]
     state = one.page.see()
@@ -295,7 +295,7 @@ def test_a_damaged_journal_is_a_fault_and_the_page_is_not_left_busy(one: Rig) ->
     journal = one.guide.folder / "shots.jsonl"
     whole = journal.read_bytes()
     journal.write_bytes(b"scribbles\n" + whole)
-    answer = one.page.wish("accept")
+    answer = one.page.send("accept")
     assert words(answer)[:2] == (422, "fault")
     assert "line 1: expected a shot or a change of status, got a damaged line" in words(answer)[2]
     state = one.page.see()
@@ -306,18 +306,18 @@ def test_a_damaged_journal_is_a_fault_and_the_page_is_not_left_busy(one: Rig) ->
 def test_a_reference_that_is_gone_does_not_end_the_live_view(one: Rig) -> None:
     one.page.do("shoot", "accept", "skip")  # the top of the next part is to be taken
     (one.guide.folder / "images" / "p0000-top.png").unlink()
-    until(lambda: one.page.client.get("/look").json()["look"], "the live view")
+    until(lambda: measured(one.page.client), "the live view")
     assert one.page.see()["fault"] is None
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_mistake_in_the_program_is_shown_instead_of_a_page_that_stands_still(one: Rig) -> None:
     one.camera.broken = True
-    assert one.page.wish("shoot").status_code == 500
+    assert one.page.send("shoot").status_code == 500
     until(lambda: one.page.see()["fault"], "the fault")
     assert "The station broke down: RuntimeError('a mistake" in one.page.state["fault"]["words"]
-    assert one.page.state["fault"]["next_step"].startswith("start it again: the session goes on")
-    assert words(one.page.wish("shoot")) == (422, "fault", "the station has ended")
+    assert one.page.state["fault"]["next_step"].startswith("start it again: the session continues")
+    assert words(one.page.send("shoot")) == (422, "fault", "the station has ended")
 
 
 def test_the_live_stream_is_a_row_of_whole_jpegs_with_their_lengths(one: Rig) -> None:
@@ -336,7 +336,7 @@ def test_several_viewers_share_one_camera_thread_and_one_frame(one: Rig) -> None
             assert len(list(parts_of(opened, 3))) == 3
         assert one.camera.previews == ["p0000-top"]
         one.page.do("shoot", "accept")
-        assert one.camera.users == {"station desk"}
+        assert one.camera.users == {"camera worker"}
 
 
 def test_viewers_that_do_not_read_hold_up_nothing_and_their_number_is_bounded(one: Rig) -> None:
@@ -359,8 +359,8 @@ def opens(client: httpx.Client) -> bool:
 
 
 def test_nobody_looking_takes_no_live_frames(one: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Desk, "unwatched_s", 0.0)
-    one.page.client.get("/look")
+    monkeypatch.setattr(CameraWorker, "unwatched_s", 0.0)
+    one.page.client.get("/live.json")
     one.page.do("shoot", "accept", "shoot", "discard")
     assert one.camera.previews == []
 
@@ -368,14 +368,20 @@ def test_nobody_looking_takes_no_live_frames(one: Rig, monkeypatch: pytest.Monke
 def test_live_frames_are_measured_for_the_meters(one: Rig) -> None:
     one.page.do("shoot", "accept")
     client = one.page.client
-    until(lambda: (client.get("/look").json()["look"] or {}).get("shot") == "p0000-side", "it")
-    look = client.get("/look").json()["look"]
+    until(
+        lambda: (measured(client) or {}).get("shot") == "p0000-side",
+        "it",
+    )
+    look = measured(client)
     assert look["sharpness"] == pytest.approx(look["peak"])
     assert look["reference"] is None
     assert len(look["histogram"]) == 64
     assert max(look["histogram"]) == 1
     one.page.do("shoot", "accept")
-    until(lambda: (client.get("/look").json()["look"] or {}).get("reference"), "a reference")
+    until(
+        lambda: (measured(client) or {}).get("reference"),
+        "a reference",
+    )
 
 
 def test_photographs_are_served_by_shot_and_the_reference_by_its_address(one: Rig) -> None:
@@ -431,10 +437,10 @@ def test_the_page_and_what_it_needs_come_from_the_station(one: Rig) -> None:
         assert one.page.client.get(f"/static/{name}").status_code == 200
 
 
-def test_a_wish_that_is_none_is_refused(one: Rig) -> None:
+def test_a_command_that_is_none_is_refused(one: Rig) -> None:
     for body in ({}, {"turn": "x", "shot": None}, {"turn": 0, "sho": "p"}, [], 3):
-        assert one.page.client.post("/wishes/shoot", json=body).status_code == 422, body
-    assert one.page.client.post("/wishes/explode", json={"turn": 0}).status_code == 422
+        assert one.page.client.post("/commands/shoot", json=body).status_code == 422, body
+    assert one.page.client.post("/commands/explode", json={"turn": 0}).status_code == 422
     assert one.camera.frames == []
 
 
@@ -459,7 +465,7 @@ def test_a_whole_session_with_an_emulated_basler_camera(
     monkeypatch.setattr(BaslerCamera, "frame", mount_and_frame)
     with open_guide(SessionRequest(plan, camera="basler:0815-0001", captures=tmp_path)) as guide:
         with serving(guide) as (_, page):
-            until(lambda: page.client.get("/look").json()["look"], "a live frame")
+            until(lambda: measured(page.client), "a live frame")
             while page.state["phase"] != "finished":
                 assert page.do("shoot")["candidate"]["passed"]
                 page.do("accept")
@@ -483,7 +489,7 @@ def test_a_basler_camera_that_drifts_or_is_unplugged_is_brought_back_from_the_pa
         assert isinstance(camera, BaslerCamera)
         with serving(guide) as (_, page):
             camera.device.GetNodeMap().GetNode("ExposureTime").SetValue(8000)
-            assert "exposure_us: expected 12000.0, got 8000.0" in words(page.wish("shoot"))[2]
+            assert "exposure_us: expected 12000.0, got 8000.0" in words(page.send("shoot"))[2]
             page.see()
             assert page.do("reconnect")["fault"] is None
             assert page.do("shoot")["phase"] == "review"
@@ -491,7 +497,7 @@ def test_a_basler_camera_that_drifts_or_is_unplugged_is_brought_back_from_the_pa
 
             monkeypatch.setenv("PYLON_CAMEMU", "1")
             camera.device.GetNodeMap().GetNode("FirePnPCallback").Execute()
-            assert "basler:0815-0001 was lost" in words(page.wish("shoot"))[2]
+            assert "basler:0815-0001 was lost" in words(page.send("shoot"))[2]
             monkeypatch.setenv("PYLON_CAMEMU", "2")
             page.see()
             assert page.do("shoot")["fault"] is None
@@ -513,7 +519,7 @@ def test_aiming_and_shooting_render_a_shot_of_the_twin_once(
     monkeypatch.setattr(twin, "render", count)
     plan = make_plan(width_px=64, height_px=48)
     with open_guide(SessionRequest(plan, captures=tmp_path)) as guide, serving(guide) as (_, page):
-        until(lambda: page.client.get("/look").json()["look"], "a live frame")
+        until(lambda: measured(page.client), "a live frame")
         page.do("shoot", "retake")
         assert rendered == ["top"]
         page.do("accept", override=True)
@@ -524,9 +530,14 @@ def first_shot() -> PlannedShot:
     return next(make_plan().planned_shots())
 
 
+def measured(client: httpx.Client) -> Any:
+    """The measurements of the last live frame; None if there is none."""
+    return client.get("/live.json").json()["measurements"]
+
+
 def watched(page: Page) -> dict[str, Any]:
     """The state, for somebody who looks."""
-    page.client.get("/look")
+    page.client.get("/live.json")
     return page.see()
 
 

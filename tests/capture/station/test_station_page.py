@@ -43,7 +43,7 @@ def plan() -> Plan:
 def table(tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Table:
     monkeypatch.setenv("PYLON_CAMEMU", "2")
     monkeypatch.setattr(BaslerCamera, "waits_s", (0.0, 0.0, 0.0))
-    monkeypatch.setattr("loco_tools.capture.station.camera_worker.Desk.pause_s", 0.1)
+    monkeypatch.setattr("loco_tools.capture.station.camera_worker.CameraWorker.pause_s", 0.1)
     laid = Table(tmp_path, plan)
     laid.stand_before(monkeypatch)
     return laid
@@ -146,7 +146,7 @@ def test_skipped_shots_are_taken_up_again(station: Shoot, folder: Path) -> None:
         for _ in range(3):
             page.do(page.press, "skip-part")
         assert page.words("finished-title") == "All shots are taken or skipped"
-        page.do(page.click, "take-up")
+        page.do(page.click, "reopen")
         assert page.current == "p0000-top"
         take(page)
     assert progress_of(folder).done == 1

@@ -15,15 +15,15 @@ export function drawInstruction(state) {
   const current = state.current;
   if (current === null) return;
   const left = state.planned - state.done - state.skipped;
-  at("instruction").dataset.mount = String(!current.keeps);
+  at("instruction").dataset.mount = String(!current.is_mounted);
   at("part").textContent =
-    `${current.keeps ? "Same part" : "Mount part"} ${current.part} of ${state.parts.length}`;
+    `${current.is_mounted ? "Same part" : "Mount part"} ${current.part} of ${state.parts.length}`;
   at("left").textContent = `${left} ${left === 1 ? "shot" : "shots"} left`;
   at("condition").textContent = current.good ? "Good part" : capital(current.condition);
   at("condition").dataset.good = String(current.good);
   const view = state.views > 1 ? `View ${current.view_number} of ${state.views}` : "View";
   at("view").textContent = `${view}: ${current.view}`;
-  at("looks").textContent = capital(current.looks);
+  at("camera-position").textContent = capital(current.camera_position);
 }
 
 export function drawFinished(state) {
@@ -37,7 +37,7 @@ export function drawFinished(state) {
     ...(kept.length ? [`${kept.length} kept although a gate fails`] : []),
   ];
   at("finished-words").textContent = `${words.join(", ")}.`;
-  show(at("take-up"), skipped);
+  show(at("reopen"), skipped);
 }
 
 export function showFault(fault) {

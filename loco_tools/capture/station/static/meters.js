@@ -7,31 +7,32 @@ const COLOURS = {
 const IN_FOCUS = 3; // scale without a reference: a camera in focus gives about 2.5
 const FULL = 1.25; // scale with one: sharper than the reference by a quarter
 
-export function drawFocus(canvas, output, look, leastShare) {
+export function drawFocus(canvas, output, measurements, leastShare) {
   const { context, width, height } = surface(canvas);
   context.fillStyle = COLOURS.track;
   context.fillRect(0, 0, width, height);
-  if (look === null || look.sharpness === null) {
-    output.textContent = look === null ? "–" : "no part in view";
+  if (measurements === null || measurements.sharpness === null) {
+    output.textContent = measurements === null ? "–" : "no part in view";
     return;
   }
-  const full = look.reference === null ? IN_FOCUS : look.reference * FULL;
+  const full = measurements.reference === null ? IN_FOCUS : measurements.reference * FULL;
   const at = (value) => Math.min(1, value / full) * width;
-  const least = look.reference === null || leastShare === null ? null : look.reference * leastShare;
-  const sharp = least === null || look.sharpness >= least;
-  context.fillStyle = look.reference === null ? COLOURS.blue : sharp ? COLOURS.green : COLOURS.red;
-  context.fillRect(0, 0, at(look.sharpness), height);
+  const hasLimit = measurements.reference !== null && leastShare !== null;
+  const least = hasLimit ? measurements.reference * leastShare : null;
+  const sharp = least === null || measurements.sharpness >= least;
+  context.fillStyle = measurements.reference === null ? COLOURS.blue : sharp ? COLOURS.green : COLOURS.red;
+  context.fillRect(0, 0, at(measurements.sharpness), height);
   if (least !== null) mark(context, at(least), height, COLOURS.text, [4, 4]);
-  mark(context, at(look.peak) - 2, height, COLOURS.amber, []);
-  output.textContent = focusWords(look, sharp);
+  mark(context, at(measurements.peak) - 2, height, COLOURS.amber, []);
+  output.textContent = focusWords(measurements, sharp);
 }
 
-function focusWords(look, sharp) {
-  if (look.reference === null) {
-    return `${look.sharpness.toFixed(2)} · best ${look.peak.toFixed(2)} · no reference yet`;
+function focusWords(measurements, sharp) {
+  if (measurements.reference === null) {
+    return `${measurements.sharpness.toFixed(2)} · best ${measurements.peak.toFixed(2)} · no reference yet`;
   }
-  const share = Math.round((100 * look.sharpness) / look.reference);
-  const peak = Math.round((100 * look.peak) / look.reference);
+  const share = Math.round((100 * measurements.sharpness) / measurements.reference);
+  const peak = Math.round((100 * measurements.peak) / measurements.reference);
   return `${sharp ? "sharp" : "not sharp"}: ${share} % · best ${peak} %`;
 }
 
@@ -46,13 +47,13 @@ function mark(context, x, height, colour, dashes) {
   context.setLineDash([]);
 }
 
-export function drawHistogram(canvas, output, look, limits) {
+export function drawHistogram(canvas, output, measurements, limits) {
   const { context, width, height } = surface(canvas);
-  if (look === null) {
+  if (measurements === null) {
     output.textContent = "–";
     return;
   }
-  const bars = look.histogram;
+  const bars = measurements.histogram;
   const step = width / bars.length;
   bars.forEach((share, index) => {
     const last = index === bars.length - 1;
@@ -60,11 +61,11 @@ export function drawHistogram(canvas, output, look, limits) {
     const top = Math.round(height * (1 - 0.94 * share));
     context.fillRect(index * step, top, Math.max(1, step - 1), height - top);
   });
-  const bright = tooMuch(look.saturated, limits.saturated);
-  const dark = tooMuch(look.black, limits.black);
+  const bright = tooMuch(measurements.saturated, limits.saturated);
+  const dark = tooMuch(measurements.black, limits.black);
   output.textContent =
-    `${percent(look.saturated)} saturated${bright ? ": too bright" : ""} · ` +
-    `${percent(look.black)} black${dark ? ": too dark" : ""}`;
+    `${percent(measurements.saturated)} saturated${bright ? ": too bright" : ""} · ` +
+    `${percent(measurements.black)} black${dark ? ": too dark" : ""}`;
   output.dataset.bad = String(bright || dark);
 }
 

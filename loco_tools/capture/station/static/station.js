@@ -1,6 +1,6 @@
-// The station page. The server's state is the truth: this page polls its version, shows what it
-// says, and sends wishes that name the turn and the shot they are about. A wish about a state that
-// is gone is refused there (409), so a double tap does nothing twice.
+// The station page. The server holds the state: this page polls its version, shows it, and sends
+// commands that name the turn and the shot they refer to. The server refuses a command about an
+// outdated state (409), so that a double tap does nothing twice.
 
 import { at, show } from "./elements.js";
 import { drawFinished, drawInstruction, drawProgress, say, showFault, toast } from "./instruction.js";
@@ -25,10 +25,10 @@ const limits = {
 };
 
 let state = null; // what the server said last
-let look = null; // what the live frame measures
+let measurements = null; // what the live frame measures
 let asked = 0; // requests for the state so far
 let confirming = false; // the second step before a failing photograph is kept
-let sent = null; // the wish that is on its way
+let sent = null; // the command that is being executed
 let lost = false; // the station does not answer
 let polling = 0;
 
@@ -38,8 +38,8 @@ async function poll() {
   clearTimeout(polling);
   let pause = POLL_MS;
   try {
-    const now = await (await get("look")).json();
-    look = now.look;
+    const now = await (await get("live.json")).json();
+    measurements = now.measurements;
     if (state === null || lost || now.version !== state.version) await refresh();
     drawMeters();
   } catch (error) {
@@ -76,19 +76,19 @@ function lose(error) {
   // a TypeError is how fetch says that nobody answers
   const words = error instanceof TypeError ? "the station does not answer" : error.message;
   const next_step =
-    "look whether it still runs where it was started, and at the network; this page goes on by itself";
+    "check that it still runs where it was started, and check the network; this page then continues";
   showFault({ words, next_step });
   page.dataset.lost = "true";
   drawButtons();
 }
 
-async function wish(action, more = {}) {
+async function send(action, more = {}) {
   if (sent !== null || state === null || state.busy || lost) return;
   sent = action;
   drawButtons();
   const shot = state.current === null ? null : state.current.shot;
   try {
-    const answer = await fetch(`wishes/${action}`, {
+    const answer = await fetch(`commands/${action}`, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ turn: state.turn, shot, ...more }),
@@ -149,7 +149,7 @@ function drawButtons() {
   offer("reconnect", stopped, still);
   offer("retake", phase !== "finished", still || stopped || phase !== "review");
   offer("undo", true, still || (phase !== "review" && !(state.done + state.skipped)));
-  offer("take-up", !at("take-up").hidden, still);
+  offer("reopen", !at("reopen").hidden, still);
   at("retake").classList.toggle("primary", failed);
   at("undo-words").textContent = phase === "review" ? "Discard" : "Undo";
   at("retake-words").textContent = sent === "retake" ? "Shooting …" : "Retake";
@@ -164,11 +164,11 @@ function offer(id, visible, disabled) {
 function drawMeters() {
   if (state === null) return;
   const aimed = state.phase === "aim";
-  const fresh = aimed && look !== null && look.shot === state.current.shot;
+  const fresh = aimed && measurements !== null && measurements.shot === state.current.shot;
   drawCaption(state.phase, fresh);
   if (!aimed) return;
-  drawFocus(at("focus"), at("focus-words"), fresh ? look : null, limits.sharpness);
-  drawHistogram(at("histogram"), at("brightness-words"), fresh ? look : null, limits);
+  drawFocus(at("focus"), at("focus-words"), fresh ? measurements : null, limits.sharpness);
+  drawHistogram(at("histogram"), at("brightness-words"), fresh ? measurements : null, limits);
 }
 
 // -- the operator's hands
@@ -187,16 +187,16 @@ function redrawPicture() {
 }
 
 const ACTIONS = {
-  "undo": () => wish(state.phase === "review" ? "discard" : "undo"),
-  "skip-part": () => wish("skip", { whole_part: true }),
+  "undo": () => send(state.phase === "review" ? "discard" : "undo"),
+  "skip-part": () => send("skip", { whole_part: true }),
   "keep": () => confirmKeep(true),
   "cancel-keep": () => confirmKeep(false),
-  "confirm-keep": () => wish("accept", { override: true }),
+  "confirm-keep": () => send("accept", { override: true }),
   "ghost-toggle": () => { toggleGhost(); redrawPicture(); },
 };
 
 for (const button of document.querySelectorAll("button")) {
-  const act = ACTIONS[button.id] ?? (() => wish(button.dataset.wish));
+  const act = ACTIONS[button.id] ?? (() => send(button.dataset.command));
   button.addEventListener("click", (event) => {
     act();
     if (event.detail > 0) button.blur(); // a tapped button must not take the space key
