@@ -1,4 +1,4 @@
-"""Which parts of an installation are optional, and whether they are there."""
+"""The optional parts of an installation (extras), and the check that one is installed."""
 
 import importlib.util
 
@@ -19,18 +19,18 @@ MODULES = {
     "twin": ("manifold3d", "mitsuba", "scipy", "shapely"),
     "uvc": ("cv2_enumerate_cameras",),
 }
-"""Extra -> the modules that it brings."""
+"""Extra -> the modules that it installs."""
 
 
 def require(what: str, extra: str) -> None:
     """Check that an extra is installed, without importing it.
 
     Args:
-        what: what needs it, as the message begins.
+        what: what needs the extra; the message begins with it.
         extra: a key of `MODULES`.
 
     Raises:
-        MissingExtraError: a module of it is missing.
+        MissingExtraError: a module of the extra is missing.
     """
     if any(importlib.util.find_spec(module) is None for module in MODULES[extra]):
         raise MissingExtraError(what, extra)

@@ -1,7 +1,10 @@
+import ast
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TOP_LEVEL = {
@@ -56,3 +59,65 @@ def test_metrics_import_nothing_of_ours_and_no_torch() -> None:
             if line.startswith(("import ", "from ")):
                 assert "torch" not in line, source
                 assert "loco_tools" not in line or "loco_tools.metrics" in line, source
+
+
+IMPORT_NAMES = {
+    "cv2-enumerate-cameras": "cv2_enumerate_cameras",
+    "label-studio-sdk": "label_studio_sdk",
+    "mlflow-skinny": "mlflow",
+    "opencv-python-headless": "cv2",
+    "pillow": "PIL",
+    "scikit-learn": "sklearn",
+}
+"""Distribution -> module, where the names differ."""
+
+NOT_IMPORTED = {
+    "alembic": "mlflow creates and migrates its SQLite store with it",
+    "sqlalchemy": "mlflow opens its SQLite store with it",
+    "tensorboard": "torch.utils.tensorboard writes event files with it",
+    "matplotlib": "TODO",
+}
+"""Declared distributions that loco_tools does not import itself, with the reason."""
+
+BROUGHT_BY = {
+    "lightning": "anomalib",
+    "timm": "anomalib",
+    "pyarrow": "datasets",
+    "starlette": "fastapi",
+}
+"""Imported modules -> the declared distribution whose interface they are a part of."""
+
+
+def declared_modules() -> set[str]:
+    """The modules of the core dependencies and of every extra but `dev`, whose tools are run."""
+    project: dict[str, Any] = configuration()["project"]  # type: ignore[assignment]
+    extras = project["optional-dependencies"]
+    requirements = [*project["dependencies"]]
+    for extra, needed in extras.items():
+        requirements += [] if extra == "dev" else needed
+    names = {re.split(r"[\[<>=,;]", requirement)[0].lower() for requirement in requirements}
+    return {IMPORT_NAMES.get(name, name) for name in names - {"loco-tools"}}
+
+
+def imported_modules() -> set[str]:
+    """The third-party modules that loco_tools imports anywhere, also inside functions."""
+    modules: set[str] = set()
+    for source in (REPOSITORY / "loco_tools").rglob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                modules.add(node.module)
+    roots = {module.partition(".")[0] for module in modules}
+    return roots - set(sys.stdlib_module_names) - {"loco_tools"}
+
+
+def test_every_declared_dependency_is_imported_or_has_a_stated_reason() -> None:
+    unused = declared_modules() - imported_modules()
+    assert unused == set(NOT_IMPORTED)
+
+
+def test_every_third_party_import_is_a_declared_dependency() -> None:
+    undeclared = imported_modules() - declared_modules()
+    assert undeclared == set(BROUGHT_BY)
+    assert set(BROUGHT_BY.values()) <= declared_modules()

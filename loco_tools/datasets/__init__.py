@@ -1,4 +1,4 @@
-"""Reading dataset classes: one module per layout, one kind of sample for all of them."""
+"""Reading dataset classes: one module per layout, and one data model for all of them."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,8 +7,9 @@ from loco_tools.datasets import autovi, mvtec_ad, mvtec_loco
 from loco_tools.datasets.sample import DatasetClass, Layout
 from loco_tools.datasets.tree import images_in, subfolders
 from loco_tools.errors import DatasetError
+from loco_tools.wording import listed
 
-__all__ = ["find_classes", "load"]
+__all__ = ["find_classes", "load", "load_any"]
 
 _LOADERS: Mapping[Layout, Callable[[Path], DatasetClass]] = {
     "mvtec_ad": mvtec_ad.load,
@@ -18,41 +19,57 @@ _LOADERS: Mapping[Layout, Callable[[Path], DatasetClass]] = {
 
 
 def load(path: Path | str) -> DatasetClass:
-    """Read a class folder, whatever its layout.
+    """Read a class folder in any layout.
 
-    The layout is MVTec LOCO AD where there is a `test/logical_anomalies` or a
-    `test/structural_anomalies`; AutoVI where the masks of an image of any other kind lie in a
-    folder of their own (`ground_truth/<defect>/<image>/`); MVTec LOCO AD also where there is a
-    `defects_config.json`; and MVTec AD otherwise.
+    The layout is recognised as follows, first match first:
+
+    - MVTec LOCO AD: there is a `test/logical_anomalies` or a `test/structural_anomalies`;
+    - AutoVI: the masks of each image lie in a folder (`ground_truth/<defect>/<image>/`);
+    - MVTec LOCO AD: there is a `defects_config.json`;
+    - MVTec AD: everything else.
 
     Raises:
-        DatasetError: the folder is no class folder, or something in it is wrong; the message says
-            what was expected and what was found.
+        DatasetError: the folder is not a class folder, or a file in it is wrong.
     """
-    class_dir = _resolved(path)
-    layout = _layout(class_dir)
+    class_dir = _resolve(path)
+    layout = _recognise_layout(class_dir)
     if layout is None:
         raise _no_class(class_dir)
     return _LOADERS[layout](class_dir)
 
 
-def find_classes(root: Path | str) -> list[Path]:
-    """The class folders at `root`: itself when it is one, otherwise those in it, in natural order.
+def load_any(path: Path | str) -> DatasetClass | dict[str, DatasetClass]:
+    """Read a class folder, or every class in a folder of classes.
+
+    Returns:
+        The class; or the classes by name, in natural order, if `path` is a folder of classes.
 
     Raises:
-        DatasetError: there is none.
+        DatasetError: there is no class in the folder, or a file of a class is wrong.
     """
-    folder = _resolved(root)
-    if _layout(folder):
+    folder = _resolve(path)
+    if _recognise_layout(folder):
+        return load(folder)
+    return {class_dir.name: load(class_dir) for class_dir in find_classes(folder)}
+
+
+def find_classes(root: Path | str) -> list[Path]:
+    """The class folders in `root` in natural order; `root` alone if it is a class folder itself.
+
+    Raises:
+        DatasetError: there is no class folder.
+    """
+    folder = _resolve(root)
+    if _recognise_layout(folder):
         return [folder]
-    classes = [path for path in subfolders(folder) if _layout(path)]
+    classes = [path for path in subfolders(folder) if _recognise_layout(path)]
     if not classes:
         raise _no_class(folder)
     return classes
 
 
-def _resolved(path: Path | str) -> Path:
-    """The absolute path, so that the folder has a name even when it is given as "."."""
+def _resolve(path: Path | str) -> Path:
+    """The absolute path, so that the folder has a name even if it is given as "."."""
     folder = Path(path).absolute()
     folder = folder.resolve() if not folder.name or ".." in folder.parts else folder
     if not folder.is_dir():
@@ -61,7 +78,7 @@ def _resolved(path: Path | str) -> Path:
     return folder
 
 
-def _layout(folder: Path) -> Layout | None:
+def _recognise_layout(folder: Path) -> Layout | None:
     if not (folder / "test").is_dir() and not images_in(folder / "train" / "good"):
         return None
     if any((folder / "test" / name).exists() for name in mvtec_loco.KIND_FOLDERS):
@@ -73,11 +90,10 @@ def _layout(folder: Path) -> Layout | None:
 
 def _no_class(folder: Path) -> DatasetError:
     inside = sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
-    found = ", ".join(inside[:10]) + (", ..." if len(inside) > 10 else "")
-    classes = [path for path in subfolders(folder) if _layout(path)]
-    hint = f"; next step: name one of its classes, for example {classes[0]}" if classes else ""
+    classes = [str(path) for path in subfolders(folder) if _recognise_layout(path)]
+    hint = f"; next step: name one of its classes: {', '.join(classes)}" if classes else ""
     return DatasetError(
         f"{folder}: expected a class in MVTec AD, MVTec LOCO AD or AutoVI layout (train/good, "
         "test/good, test/<kind>, ground_truth/<kind>), got a folder with "
-        f"{found or 'nothing'}{hint}"
+        f"{listed(inside, 10) or 'nothing'}{hint}"
     )

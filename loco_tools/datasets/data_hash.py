@@ -1,7 +1,7 @@
 """The hash of a class: names, sizes and contents of its files."""
 
-import hashlib
 import json
+from hashlib import sha256
 from pathlib import Path
 
 from loco_tools import files
@@ -15,48 +15,38 @@ def data_hash(
     *,
     remember: bool = True,
 ) -> str:
-    """The hash of a class: names, sizes and contents of every file that is not hidden.
+    """The SHA-256 over the names, sizes and contents of all files that are not hidden.
 
     Args:
         folder: the class.
-        cache: JSON file of contents already hashed; a file is read again only when its size or
-            modification time has changed.
+        cache: JSON file with the hashes of files; a file is read again only if its size or
+            modification time has changed. A damaged cache counts as empty.
         progress: advances by one per file.
-        remember: whether the cache is brought up to date; otherwise it is only read.
+        remember: whether the cache is updated; otherwise it is only read.
     """
-    known = _read_cache(cache)
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p, folder))
-    seen: dict[str, list[int | str]] = {}
-    total = hashlib.sha256()
-    with progress.task(f"{folder.name}: hashing", len(paths)) as advance:
-        for path in paths:
-            stat, place = path.stat(), str(path.resolve())
-            entry = known.get(place)
+    known: dict[str, list[int | str]] = {}
+    if cache is not None and cache.is_file():
+        try:
+            content = json.loads(cache.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            content = None
+        known = content if isinstance(content, dict) else {}
+    names = {path: path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    visible = sorted(
+        path for path, name in names.items() if not any(part[0] == "." for part in name.parts)
+    )
+    entries: dict[str, list[int | str]] = {}
+    total = sha256()
+    with progress.task(f"{folder.name}: hashing", len(visible)) as advance:
+        for path in visible:
+            stat, absolute = path.stat(), str(path.resolve())
+            entry = known.get(absolute)
             if entry is None or entry[:2] != [stat.st_size, stat.st_mtime_ns]:
                 entry = [stat.st_size, stat.st_mtime_ns, files.sha256_of(path)]
-            seen[place] = entry
-            name = path.relative_to(folder).as_posix()
-            total.update(json.dumps([name, entry[0], entry[2]]).encode())
+            entries[absolute] = entry
+            total.update(json.dumps([names[path].as_posix(), entry[0], entry[2]]).encode())
             advance(1)
-    if (
-        remember
-        and cache is not None
-        and any(known.get(place) != entry for place, entry in seen.items())
-    ):
-        files.write_json(cache, known | seen)
+    changed = any(known.get(path) != entry for path, entry in entries.items())
+    if cache is not None and remember and changed:
+        files.write_json(cache, known | entries)
     return total.hexdigest()
-
-
-def _hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
-
-
-def _read_cache(cache: Path | None) -> dict[str, list[int | str]]:
-    """What was hashed before; a damaged cache counts as empty."""
-    if cache is None or not cache.is_file():
-        return {}
-    try:
-        content = json.loads(cache.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        return {}
-    return content if isinstance(content, dict) else {}

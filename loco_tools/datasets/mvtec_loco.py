@@ -1,4 +1,4 @@
-"""The layout of MVTec LOCO AD (Bergmann et al., IJCV 2022), also that of our own classes.
+"""The layout of MVTec LOCO AD (Bergmann et al., IJCV 2022), which our own classes have too.
 
     <class>/train/good/000.png
     <class>/validation/good/000.png
@@ -6,8 +6,8 @@
     <class>/ground_truth/{logical_anomalies,structural_anomalies}/000/000.png, 001.png, ...
     <class>/defects_config.json
 
-The ground truth of an image is a folder with one mask per defect. The one positive value of a mask
-says, by `defects_config.json`, which defect it is and where it saturates.
+The ground truth of an image is a folder with one mask per defect. Each mask has one positive pixel
+value; `defects_config.json` maps it to the name of the defect and its saturation threshold.
 """
 
 import json
@@ -18,9 +18,10 @@ from typing import Any, Literal, Self
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, model_validator
 
 from loco_tools.datasets.sample import DatasetClass, Defect, Sample, Threshold
-from loco_tools.datasets.tree import ReadMask, class_of, images_in, read_masks, subfolders
+from loco_tools.datasets.tree import ReadMask, images_in, make_class, read_masks, subfolders
 from loco_tools.errors import DatasetError, DefinitionError
 from loco_tools.schema import Schema, parse
+from loco_tools.wording import listed
 
 CONFIG = "defects_config.json"
 
@@ -35,8 +36,8 @@ KIND_FOLDERS: Mapping[str, DefectKind] = {
 class DefectType(Schema):
     """One entry of `defects_config.json`.
 
-    Whole numbers are read in either spelling: the official loader refuses `1` for a relative and
-    `120.0` for an absolute threshold, but their meaning is beyond doubt.
+    Whole numbers are accepted as integers and as floats: the official loader rejects `1` as a
+    relative and `120.0` as an absolute threshold, although their meaning is unambiguous.
     """
 
     defect_name: str = Field(min_length=1)
@@ -61,7 +62,7 @@ class DefectType(Schema):
 
     @property
     def threshold(self) -> Threshold:
-        """The threshold as samples carry it."""
+        """The threshold in the form that samples have."""
         return Threshold(float(self.saturation_threshold), self.relative_saturation)
 
 
@@ -70,22 +71,29 @@ class _Config(Schema):
 
 
 def load(class_dir: Path) -> DatasetClass:
-    """Read a class folder; every mask is decoded once, because its value says which defect it is.
+    """Read a class folder; every mask is decoded once, because its value identifies the defect.
 
     Raises:
         DatasetError: `defects_config.json` is missing or wrong; an anomalous image has no mask,
-            a mask folder no image; a mask is damaged, empty, of another size than its image, has
-            two positive values or one that is not in the config; or the sidecar cannot be read.
+            a mask folder no image; a mask is damaged, empty, differs in size from its image, or
+            has two positive values or one that is not in the config; or the sidecar cannot be
+            read.
     """
-    _refuse_other_kinds(class_dir)
-    return class_of(class_dir, "mvtec_loco", anomalous_samples(class_dir, KIND_FOLDERS))
+    for folder in [*subfolders(class_dir / "test"), *subfolders(class_dir / "ground_truth")]:
+        if folder.name not in ("good", *KIND_FOLDERS):
+            raise DatasetError(
+                f"{folder}: expected only the folders good, {' and '.join(KIND_FOLDERS)} in a "
+                f"class with {CONFIG}, got a folder {folder.name}; next step: rename it, or "
+                "remove it"
+            )
+    return make_class(class_dir, "mvtec_loco", anomalous_samples(class_dir, KIND_FOLDERS))
 
 
 def read_config(path: Path) -> dict[int, DefectType]:
     """Read `defects_config.json`: the defect types by pixel value.
 
     Raises:
-        DatasetError: the file is missing, no JSON, or an entry is wrong or repeats a pixel value.
+        DatasetError: the file is missing or not JSON, an entry is wrong, or a pixel value repeats.
     """
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
@@ -108,7 +116,7 @@ def read_config(path: Path) -> dict[int, DefectType]:
     for entry in entries:
         if (other := types.setdefault(entry.pixel_value, entry)) is not entry:
             raise DatasetError(
-                f"{path}: expected a pixel value of its own for each defect, got "
+                f"{path}: expected a different pixel value for each defect, got "
                 f'{entry.pixel_value} for both "{other.defect_name}" and "{entry.defect_name}"'
             )
     return types
@@ -121,31 +129,39 @@ def anomalous_samples(
 
     Args:
         class_dir: the class.
-        kinds: the folders under `test/` to read, and of which kind their images are.
-        masks_in_colour: as for `read_mask`.
+        kinds: the folders under `test/` to read, with the kind of their images.
+        masks_in_colour: see `read_mask`.
 
     Raises:
         DatasetError: as for `load`.
     """
     images = {folder: images_in(class_dir / "test" / folder) for folder in kinds}
     masks = {
-        path: _masks_of(class_dir / "ground_truth" / folder / stem, path)
+        path: _find_masks(class_dir / "ground_truth" / folder / stem, path)
         for folder, paths in images.items()
         for stem, path in paths.items()
     }
-    _refuse_masks_without_image(class_dir, images)
+    for name, paths in images.items():
+        for folder in subfolders(class_dir / "ground_truth" / name):
+            if folder.name not in paths and images_in(folder):
+                raise DatasetError(
+                    f"{folder}: expected the image of these masks at "
+                    f"{class_dir / 'test' / name / folder.name}.png, got none; next step: add the "
+                    "image, or remove the folder"
+                )
     types = read_config(class_dir / CONFIG) if masks else {}
     pairs = ((mask, path) for path, found in masks.items() for mask in found)
     read = read_masks(pairs, in_colour=masks_in_colour)
-    for folder, kind in kinds.items():
-        for stem, path in images[folder].items():
+    for name, kind in kinds.items():
+        for stem, path in images[name].items():
             defects = tuple(
-                _defect(mask, read[mask], kind, types, class_dir / CONFIG) for mask in masks[path]
+                _make_defect(mask, read[mask], kind, types, class_dir / CONFIG)
+                for mask in masks[path]
             )
-            yield Sample(stem, class_dir.name, "test", kind, folder, path, defects)
+            yield Sample(stem, class_dir.name, "test", kind, name, path, defects)
 
 
-def _masks_of(folder: Path, image: Path) -> list[Path]:
+def _find_masks(folder: Path, image: Path) -> list[Path]:
     masks = [path for path in images_in(folder).values() if path.suffix.lower() == ".png"]
     if not masks:
         got = "a folder without masks" if folder.is_dir() else "no such folder"
@@ -156,27 +172,7 @@ def _masks_of(folder: Path, image: Path) -> list[Path]:
     return masks
 
 
-def _refuse_other_kinds(class_dir: Path) -> None:
-    for folder in [*subfolders(class_dir / "test"), *subfolders(class_dir / "ground_truth")]:
-        if folder.name not in ("good", *KIND_FOLDERS):
-            raise DatasetError(
-                f"{folder}: expected only good, {' and '.join(KIND_FOLDERS)} beside {CONFIG}, "
-                f"got a folder {folder.name}; next step: rename it, or remove it"
-            )
-
-
-def _refuse_masks_without_image(class_dir: Path, images: Mapping[str, Mapping[str, Path]]) -> None:
-    for name, paths in images.items():
-        for folder in subfolders(class_dir / "ground_truth" / name):
-            if folder.name not in paths and images_in(folder):
-                raise DatasetError(
-                    f"{folder}: expected the image of these masks at "
-                    f"{class_dir / 'test' / name / folder.name}.png, got none; next step: add the "
-                    "image, or remove the folder"
-                )
-
-
-def _defect(
+def _make_defect(
     mask: Path,
     read: ReadMask,
     kind: DefectKind,
@@ -187,8 +183,8 @@ def _defect(
     if len(values) > 1:
         raise DatasetError(
             f"{mask}: expected one positive value, got {len(values)} "
-            f"({', '.join(map(str, values[:5]))}{', ...' if len(values) > 5 else ''}); next step: "
-            "write one mask file per defect"
+            f"({listed([str(value) for value in values])}); next step: write one mask file per "
+            "defect"
         )
     if values[0] not in types:
         known = ", ".join(f"{value} {entry.defect_name}" for value, entry in types.items())
@@ -196,5 +192,5 @@ def _defect(
             f"{mask}: expected a value of {config} ({known}), got {values[0]}; next step: add the "
             "defect there, or write the mask with its value"
         )
-    found = types[values[0]]
-    return Defect(found.defect_name, kind, mask, values[0], found.threshold, packed)
+    defect_type = types[values[0]]
+    return Defect(defect_type.defect_name, kind, mask, values[0], defect_type.threshold, packed)

@@ -1,10 +1,11 @@
-"""What every layout is read into: a class of samples, each with its image and its truth.
+"""The data model of every layout: a class has samples, and a sample has an image and its defects.
 
-No image is decoded until it is asked for, and none is kept. Masks are decoded when a class is
-loaded, because their values say which defects they are, and are kept packed, a few kilobytes each.
+Images are decoded at each access and are not kept. Masks are decoded once, when a class is loaded,
+because their pixel values identify the defects; they are kept in a packed form of a few kilobytes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,9 +15,9 @@ import numpy.typing as npt
 
 from loco_tools.datasets.images import Pixels, image_size, read_image, read_mask
 from loco_tools.datasets.masks import PackedMask
-from loco_tools.datasets.reading import read_ahead
-from loco_tools.errors import DatasetError
+from loco_tools.errors import DatasetError, did_you_mean
 from loco_tools.extras import require
+from loco_tools.wording import plural, printable
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -30,17 +31,17 @@ Layout = Literal["mvtec_ad", "mvtec_loco", "autovi"]
 
 @dataclass(frozen=True)
 class Threshold:
-    """A saturation threshold as `defects_config.json` states it: a share of the area, or pixels."""
+    """A saturation threshold of `defects_config.json`: a share of the defect, or pixels."""
 
     value: float
     relative: bool
 
     def area_px(self, defect_area_px: int) -> int:
-        """The saturation area of a defect of that size in pixels, at least 1.
+        """The saturation area in pixels of a defect with `defect_area_px` pixels, at least 1.
 
-        Relative thresholds truncate and absolute ones are capped by the defect's area, as in the
-        official evaluation. Deviation: an area that truncates to 0 becomes 1 instead of dividing
-        by zero.
+        As in the official evaluation, relative thresholds are truncated to whole pixels and
+        absolute ones are capped by the defect's area. Deviation: an area that truncates to 0
+        becomes 1; the official evaluation divides by zero there.
         """
         if self.relative:
             return max(1, int(self.value * defect_area_px))
@@ -49,11 +50,17 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Defect:
-    """One defect instance of one image: one ground truth channel.
+    """One defect instance of one image, which is one ground truth channel.
 
-    `pixel_value` is the value in the mask file (None: any positive value, as in MVTec AD);
-    `threshold` is None where the layout has no saturation, which then means the whole area;
-    `packed` is the mask as it was when the class was loaded.
+    Attributes:
+        name: the defect type, for example "missing_hole".
+        kind: "structural" or "logical".
+        mask_path: the mask file.
+        pixel_value: the value of the defect's pixels in the file; None if any positive value
+            counts, as in MVTec AD.
+        threshold: the saturation threshold; None in layouts without saturation, where a defect
+            saturates at its whole area.
+        packed: the mask as it was when the class was loaded.
     """
 
     name: str
@@ -64,14 +71,14 @@ class Defect:
     packed: PackedMask | None = field(default=None, compare=False, repr=False)
 
     def values(self) -> Pixels:
-        """The mask with its value, (H, W) uint8 with 0 for background."""
+        """The mask with the pixel values of its file, (H, W) uint8; background is 0."""
         if self.packed is None or self.pixel_value is None:
             return read_mask(self.mask_path)
         return self.packed.unpack().view(np.uint8) * np.uint8(self.pixel_value)
 
     @property
     def saturation_note(self) -> str | None:
-        """What is odd about the saturation area, if anything is."""
+        """A note on an unusual saturation area; None if there is nothing unusual."""
         if self.threshold is None:
             return None
         if self.threshold.relative and self.threshold.value * self.area_px < 1:
@@ -82,28 +89,38 @@ class Defect:
 
     @property
     def mask(self) -> npt.NDArray[np.bool_]:
-        """(H, W) bool, true where the defect is; a new array at every access."""
+        """The mask, (H, W) bool; a new array at every access."""
         return self.values() > 0 if self.packed is None else self.packed.unpack()
 
     @property
     def area_px(self) -> int:
-        """Pixels of the defect."""
+        """Number of the defect's pixels."""
         return int(np.count_nonzero(self.mask)) if self.packed is None else self.packed.area_px
 
     @property
     def saturation_px(self) -> int:
-        """Pixels that must be found for the defect to count as found."""
+        """Number of pixels that must be detected for the defect to count as fully detected."""
         area = self.area_px
         return area if self.threshold is None else self.threshold.area_px(area)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image with its truth.
+    """One image with its ground truth.
 
-    `kind_folder` is the folder of the image under its split ("good", "logical_anomalies",
-    "crack"), which also names the folder of its anomaly map. `part_kind` says what the whole part
-    is, where that is known: a defect need not show in every view.
+    Attributes:
+        id: the stem of the file name.
+        class_name: the name of the class folder.
+        split: "train", "validation" or "test".
+        kind: "good", "structural" or "logical".
+        kind_folder: the folder of the image under its split ("good", "logical_anomalies",
+            "crack"); its anomaly map lies in a folder of the same name.
+        image_path: the image file.
+        defects: one entry per mask.
+        part: the physical part in the image, where the sidecar names it.
+        view: the view from which the part was photographed, where the sidecar names it.
+        part_kind: the kind of the whole part, where the sidecar names it; a defective part can look
+            good in some views.
     """
 
     id: str
@@ -118,16 +135,20 @@ class Sample:
     part_kind: Kind | None = None
 
     def image(self) -> Pixels:
-        """(H, W, 3) uint8 RGB, decoded at every call."""
+        """The image, (H, W, 3) uint8 RGB; decoded at every call.
+
+        Raises:
+            DatasetError: the file is missing or damaged.
+        """
         return read_image(self.image_path)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels, from the file's header."""
+        """Height and width in pixels, read from the file's header."""
         return image_size(self.image_path)
 
     def ground_truth(self) -> npt.NDArray[np.bool_]:
-        """(H, W) bool: the union of all its defects.
+        """The union of all defect masks, (H, W) bool.
 
         Raises:
             DatasetError: a mask has another size than the image.
@@ -146,7 +167,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class DatasetClass:
-    """One class of a dataset, in any layout: its samples by split, in the order of their files."""
+    """One class of a dataset in any layout: its samples by split, in the order of their files."""
 
     name: str
     path: Path
@@ -155,12 +176,24 @@ class DatasetClass:
     validation: tuple[Sample, ...]
     test: tuple[Sample, ...]
 
+    def __repr__(self) -> str:
+        return printable(f"<DatasetClass {self.describe()}>")
+
     def split(self, name: Split) -> tuple[Sample, ...]:
-        """The samples of one split."""
-        return {"train": self.train, "validation": self.validation, "test": self.test}[name]
+        """The samples of one split.
+
+        Raises:
+            DatasetError: `name` is not "train", "validation" or "test".
+        """
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        if name not in splits:
+            raise DatasetError(
+                f"{self.name}: unknown split {name!r}; {did_you_mean(str(name), splits)}"
+            )
+        return splits[name]
 
     def __iter__(self) -> Iterator[Sample]:
-        """Every sample: train, validation, test."""
+        """Every sample: first train, then validation, then test."""
         yield from (*self.train, *self.validation, *self.test)
 
     def __len__(self) -> int:
@@ -168,87 +201,44 @@ class DatasetClass:
         return len(self.train) + len(self.validation) + len(self.test)
 
     def torch(
-        self, transform: "Transform | None" = None, *, split: Split = "train"
+        self, split: Split = "train", transform: "Transform | None" = None
     ) -> "SampleDataset":
-        """One split as a `torch.utils.data.Dataset`; see `SampleDataset` for its items.
+        """One split as a `torch.utils.data.Dataset`; `SampleDataset` describes its items.
 
         Args:
-            transform: called as `transform(image, masks)`, like torchvision's v2 transforms, so
-                that images and masks move together.
-            split: which samples.
+            split: "train", "validation" or "test".
+            transform: called as `transform(image, masks)`, as torchvision's v2 transforms are, so
+                that images and masks are transformed together.
 
         Raises:
+            DatasetError: `split` is not the name of a split.
             MissingExtraError: torch is not installed.
         """
+        samples = self.split(split)
         require("a torch dataset", "bench")
+        # Imported here because torch is optional, and because that module builds on this one.
         from loco_tools.datasets.torch_dataset import SampleDataset
 
-        return SampleDataset(self.split(split), transform)
+        return SampleDataset(samples, transform)
 
     def to_hf(self) -> "DatasetDict":
-        """The class as a `datasets.DatasetDict`; see `hugging_face.features` for its columns.
+        """The class as a `datasets.DatasetDict`; `hugging_face.features` describes its columns.
 
         Raises:
             MissingExtraError: Hugging Face's `datasets` is not installed.
         """
         require("a Hugging Face dataset", "hub")
+        # Imported here because `datasets` is optional, and because that module builds on this one.
         from loco_tools.datasets.hugging_face import dataset_dict
 
         return dataset_dict(self)
 
     def describe(self) -> str:
-        """One line that says what was understood: layout, counts per split and kind, masks."""
-        kinds: dict[str, int] = {}
-        for sample in self.test:
-            kinds[sample.kind_folder] = kinds.get(sample.kind_folder, 0) + 1
+        """One line with the name, the layout, the number of images by split, and of masks."""
+        kinds = Counter(sample.kind_folder for sample in self.test)
         test = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "none"
         masks = sum(len(sample.defects) for sample in self)
         return (
             f"{self.name} ({self.layout}): train {len(self.train)}, "
-            f"validation {len(self.validation)}, test {test}; {masks} masks"
+            f"validation {len(self.validation)}, test {test}; {plural(masks, 'mask')}"
         )
-
-
-class Images(Sequence[Pixels]):
-    """The images of samples as a lazy sequence of (H, W, 3) uint8 RGB; what detectors take."""
-
-    def __init__(self, samples: Sequence[Sample]) -> None:
-        self._samples = tuple(samples)
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Pixels:  # type: ignore[override]
-        return self._samples[index].image()
-
-    def __iter__(self) -> Iterator[Pixels]:
-        """Every image in order, decoded ahead on several threads."""
-        for read in read_ahead(self._samples, with_masks=False):
-            yield read.image
-
-    def sizes(self) -> list[tuple[int, int]]:
-        """(H, W) of every image, from the headers."""
-        return [sample.size for sample in self._samples]
-
-    def part(self, numbers: Iterable[int]) -> "Images":
-        """Some of them."""
-        return Images([self._samples[number] for number in numbers])
-
-
-def every_nth(count: int, most: int) -> range:
-    """Evenly spread ones of `count` things: about `most` of them, fewer than twice as many.
-
-    >>> list(every_nth(7, 2))
-    [0, 3, 6]
-    """
-    return range(0, count, max(1, count // most))
-
-
-def spread(images: Sequence[Pixels], most: int) -> Sequence[Pixels]:
-    """Those of the images that `every_nth` takes; `Images` where they are."""
-    numbers = every_nth(len(images), most)
-    if len(numbers) == len(images):
-        return images
-    if isinstance(images, Images):
-        return images.part(numbers)
-    return [images[number] for number in numbers]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from loco_tools.datasets.images import Pixels, Size, resize_image
-from loco_tools.datasets.sample import Images
+from loco_tools.datasets.reading import Images
 from loco_tools.methods import Resize
 from loco_tools.methods.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone
 

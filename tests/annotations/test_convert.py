@@ -16,6 +16,7 @@ from annotation_builders import (
     make_task,
     write_export,
 )
+from python_page import examples
 
 from loco_tools import files
 from loco_tools.annotations.convert import convert
@@ -440,3 +441,17 @@ def test_the_folder_of_the_session_is_never_replaced(
 def test_thresholds_on_the_part_need_a_scale(make_session: MakeSession, tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="the session has no scale"):
         convert(export_of(make_session(px_per_mm=None)), out_root=tmp_path)
+
+
+def test_the_example_of_the_python_page_runs(
+    make_session: MakeSession,
+    taxonomy: Taxonomy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    annotate_session(make_session(), taxonomy)
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {}
+    exec(examples()["Convert a Label Studio export"], namespace)  # noqa: S102
+    assert namespace["report"].folder == Path("data/composite_part")
+    assert namespace["composite_part"].name == "composite_part"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import loco_tools
+from loco_tools import datasets
 from loco_tools.datasets import find_classes
 from loco_tools.errors import DatasetError
 
@@ -33,14 +34,24 @@ def test_a_class_is_loaded_from_the_folder_one_stands_in(make_ad_class, monkeypa
 
 def test_no_class_at_all_says_what_was_looked_for_and_found(tmp_path):
     (tmp_path / "pictures").mkdir()
-    for read in (find_classes, loco_tools.load):
+    for read in (find_classes, datasets.load, loco_tools.load):
         with pytest.raises(DatasetError, match=r"expected a class in .*train/good.* pictures$"):
             read(tmp_path)
 
 
 def test_a_folder_of_classes_is_not_a_class(make_ad_class):
-    with pytest.raises(DatasetError, match=r"next step: name one of its classes, .*bottle"):
-        loco_tools.load(make_ad_class().parent)
+    root = make_ad_class().parent
+    make_ad_class("cable")
+    with pytest.raises(DatasetError, match=r"name one of its classes: \S+/bottle, \S+/cable$"):
+        datasets.load(root)
+
+
+def test_a_folder_of_classes_loads_as_a_dictionary_by_name(make_ad_class, make_loco_class):
+    root = make_ad_class("part10").parent
+    make_loco_class("part9")
+    classes = loco_tools.load(root)
+    assert list(classes) == ["part9", "part10"]
+    assert [classes[name].layout for name in classes] == ["mvtec_loco", "mvtec_ad"]
 
 
 def test_a_missing_folder_and_a_file_are_told_apart(tmp_path):

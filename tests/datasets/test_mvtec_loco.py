@@ -84,8 +84,8 @@ def test_part_and_view_come_from_the_file_beside_the_folder(make_loco_class):
     ("line", "told"),
     [
         ("{", "expected a JSON object"),
-        ('{"part": "p1"}', 'with the text "image"'),
-        ('{"image": "a.png", "part": 7}', 'expected "part" to be a text or null, got 7'),
+        ('{"part": "p1"}', 'with a string "image"'),
+        ('{"image": "a.png", "part": 7}', 'expected "part" to be a string or null, got 7'),
     ],
 )
 def test_a_wrong_line_beside_the_folder_is_named(make_loco_class, line, told):
@@ -167,7 +167,7 @@ def test_masks_without_an_image_are_refused(make_loco_class):
 def test_an_unknown_kind_of_anomaly_is_refused(make_loco_class):
     folder = make_loco_class()
     (folder / "test/logical").mkdir()
-    with pytest.raises(DatasetError, match="test/logical: expected only good, logical_anomalies"):
+    with pytest.raises(DatasetError, match="test/logical: expected only the folders good, "):
         loco_tools.load(folder)
 
 

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 import loco_tools
-from loco_tools.datasets.reading import in_order, read_ahead
-from loco_tools.datasets.sample import Images
+from loco_tools.datasets.reading import Images, in_order, read_ahead
 from loco_tools.errors import DatasetError
 
 

@@ -28,7 +28,7 @@ def test_a_transform_moves_image_and_masks_together(make_loco_class):
     dataset = loco_tools.load(make_loco_class())
     flip = v2.RandomHorizontalFlip(p=1)
     resize = v2.Resize((16, 24))
-    flipped, small = dataset.torch(flip, split="test"), dataset.torch(resize, split="test")
+    flipped, small = dataset.torch("test", flip), dataset.torch("test", resize)
     assert np.array_equal(flipped[4]["mask"].numpy(), dataset.test[4].ground_truth()[:, ::-1])
     assert np.array_equal(
         flipped[4]["image"].permute(1, 2, 0).numpy(), dataset.test[4].image()[:, ::-1]

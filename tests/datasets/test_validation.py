@@ -349,7 +349,7 @@ def test_a_fault_planted_in_a_loco_class_is_found(
     assert found[0].severity == CODES[code]
     assert found[0].expected
     assert found[0].found
-    assert found[0].mend
+    assert found[0].next_step
     assert validate(folder).errors or not refused_by_loader(folder)
 
 
@@ -433,7 +433,7 @@ def test_all_faults_are_found_in_one_pass_and_in_the_same_order(
     ]  # fmt: skip
 
 
-def test_the_description_names_file_expectation_find_and_mend(
+def test_the_description_names_file_expectation_finding_and_next_step(
     make_loco_class: Callable[..., Path],
 ) -> None:
     folder = make_loco_class()
@@ -441,7 +441,7 @@ def test_the_description_names_file_expectation_find_and_mend(
     shown = validate(folder).describe()
     assert "error config_threshold_type: defects_config.json: expected a number with a" in shown
     assert 'found entry 2 ("scratch"): 1' in shown
-    assert "mend: write 1.0" in shown
+    assert "next step: write 1.0" in shown
     assert shown.endswith(f"{folder}: mvtec_loco; 1 error, 0 warnings")
 
 
@@ -462,7 +462,7 @@ def test_a_folder_that_is_no_class_is_one_finding_that_helps(
     folder = make_loco_class()
     (finding,) = validate(folder.parent).findings
     assert finding.code == "no_class"
-    assert finding.mend == "name one of its classes: plate"
+    assert finding.next_step == "name one of its classes: plate"
     (tmp_path / "empty").mkdir()
     assert codes(tmp_path / "empty") == {"no_class"}
 

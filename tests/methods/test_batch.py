@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from loco_tools.datasets.images import resize_image
-from loco_tools.datasets.sample import Images
+from loco_tools.datasets.reading import Images
 from loco_tools.errors import MethodError
 from loco_tools.methods.backbones import STRIDES, named_backbone, random_backbone
 from loco_tools.methods.batch import Batch, CachedBatches, batches, input_size, memo

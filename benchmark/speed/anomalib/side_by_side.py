@@ -137,7 +137,7 @@ class Images:
     def __init__(self, spelled: str, size_px: int) -> None:
         from loco_tools.datasets import load
         from loco_tools.datasets.images import resize_image
-        from loco_tools.datasets.sample import Images as Decoded
+        from loco_tools.datasets.reading import Images as Decoded
 
         folder, _, count = spelled.partition("=")
         found = load(Path(folder))

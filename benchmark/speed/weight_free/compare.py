@@ -18,7 +18,8 @@ from sklearn.metrics import roc_auc_score
 
 from loco_tools.benchmark.cell.record import defect_types
 from loco_tools.datasets import load
-from loco_tools.datasets.sample import DatasetClass, Images
+from loco_tools.datasets.reading import Images
+from loco_tools.datasets.sample import DatasetClass
 from loco_tools.datasets.splits import hold_out_validation
 from loco_tools.methods import create
 from loco_tools.methods.backbones import WEIGHT_FREE, Backbone, named_backbone, random_backbone

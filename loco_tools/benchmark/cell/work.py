@@ -34,7 +34,8 @@ from loco_tools.benchmark.cell.record import (
 from loco_tools.benchmark.cell.training_log import write_curves
 from loco_tools.datasets import load
 from loco_tools.datasets.maps import map_path, read_map, validation_map_path, write_map
-from loco_tools.datasets.sample import DatasetClass, Images, Sample
+from loco_tools.datasets.reading import Images
+from loco_tools.datasets.sample import DatasetClass, Sample
 from loco_tools.datasets.splits import hold_out_validation
 from loco_tools.ensembles import ENSEMBLES, create_ensemble, ensemble_class
 from loco_tools.errors import BenchmarkError, LocoToolsError

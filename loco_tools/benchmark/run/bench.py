@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from loco_tools import extras
 from loco_tools.benchmark.executor_settings import ExecutorSettings
 from loco_tools.benchmark.run.runner import RunReport, run
 from loco_tools.benchmark.suite import (
@@ -78,6 +79,7 @@ def bench(
 
     Raises:
         LocoToolsError: the data, a method or a setting cannot be used; nothing has been fitted.
+        MissingExtraError: the extra `bench` is not installed.
         BenchmarkError: the disk is full, or another process is using `out`.
 
     Examples:
@@ -85,6 +87,7 @@ def bench(
         >>> report = loco_tools.bench("data", ["patchcore", "simplenet"])  # doctest: +SKIP
         >>> report.records[0].metric("image_auroc_mean")  # doctest: +SKIP
     """
+    extras.require("A benchmark", "bench")
     options = {
         "classes": classes,
         "seeds": seeds,

@@ -1,10 +1,9 @@
-"""The files of a class folder as they are, listed without following a link or opening a file."""
+"""The files of a class folder, listed without following a link or opening a file."""
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from loco_tools.datasets.tree import IMAGE_SUFFIXES, natural_key
@@ -13,7 +12,7 @@ from loco_tools.datasets.validation.findings import Report
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image in its place; paths are relative to the class folder, with forward slashes."""
+    """An image of the layout; `path` is relative to the class folder, with forward slashes."""
 
     path: str
     split: str
@@ -22,7 +21,7 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A mask in its place, and the image that it belongs to."""
+    """A mask of the layout, and the path of the image that it belongs to."""
 
     path: str
     image: str
@@ -30,19 +29,27 @@ class MaskFile:
 
 @dataclass
 class Contents:
-    """What a layout recognised in a folder."""
+    """The images and masks that a layout recognises in a folder."""
 
     images: list[ImageFile] = field(default_factory=list)
     masks: list[MaskFile] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
 class ClassTree:
-    """Names of files and folders below `root`, relative to it, in natural order."""
+    """Files and folders below a class folder, relative to it, in natural order."""
 
-    root: Path
-    files: tuple[str, ...]
-    folders: tuple[str, ...]
+    def __init__(self, root: Path, files: list[str], folders: list[str]) -> None:
+        self.root = root
+        self.files = sorted(files, key=natural_key)
+        self.folders = sorted(folders, key=natural_key)
+        self._folder_set = frozenset(folders)
+        self._files_by_folder: defaultdict[str, list[str]] = defaultdict(list)
+        self._folders_by_folder: defaultdict[str, list[str]] = defaultdict(list)
+        for path in self.files:
+            self._files_by_folder[parent_of(path)].append(path)
+        for path in self.folders:
+            if not is_hidden(path):
+                self._folders_by_folder[parent_of(path)].append(path)
 
     def has(self, folder: str) -> bool:
         """Whether there is such a folder."""
@@ -53,41 +60,41 @@ class ClassTree:
         return self._files_by_folder.get(folder, [])
 
     def images_in(self, folder: str) -> list[str]:
-        """The files directly in a folder that look like images."""
+        """The files directly in a folder that have the suffix of an image."""
         return [path for path in self.files_in(folder) if is_image(path)]
 
     def folders_in(self, folder: str) -> list[str]:
-        """The folders directly in a folder, without hidden ones."""
+        """The visible folders directly in a folder."""
         return self._folders_by_folder.get(folder, [])
 
     def below(self, folder: str) -> list[str]:
         """All files below a folder."""
         return [path for path in self.files if path.startswith(f"{folder}/")]
 
-    @cached_property
-    def _folder_set(self) -> frozenset[str]:
-        return frozenset(self.folders)
-
-    @cached_property
-    def _files_by_folder(self) -> dict[str, list[str]]:
-        return _by_folder(self.files)
-
-    @cached_property
-    def _folders_by_folder(self) -> dict[str, list[str]]:
-        return _by_folder(path for path in self.folders if not is_hidden(path))
-
 
 def read_tree(root: Path, report: Report) -> ClassTree:
-    """List a folder. Links and files that are no files are reported; only sound ones are listed."""
+    """List a folder. Links that leave it and special files are reported and left out."""
     resolved = root.resolve()
     files: list[str] = []
     folders: list[str] = []
     pending = [""]
     while pending:
         folder = pending.pop()
-        for entry in _entries(root, folder, report):
+        try:
+            with os.scandir(root / folder) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
+        except OSError as error:
+            report.add(
+                "unreadable",
+                folder,
+                expected="a folder that can be listed",
+                found=error.strerror or type(error).__name__,
+                next_step="change its permissions",
+            )
+            continue
+        for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_symlink() and not _sound_link(root, resolved, path, report):
+            if entry.is_symlink() and not _is_sound_link(root, resolved, path, report):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(path)
@@ -95,32 +102,21 @@ def read_tree(root: Path, report: Report) -> ClassTree:
             elif entry.is_file():
                 files.append(path)
             else:
+                mode = (root / path).stat().st_mode
+                types = ((stat.S_ISFIFO, "named pipe"), (stat.S_ISSOCK, "socket"))
+                kind = next((name for test, name in types if test(mode)), "device")
                 report.add(
                     "special_file",
                     path,
                     expected="files and folders",
-                    found=f"a {_type_of(root / path)}",
-                    mend="remove it",
+                    found=f"a {kind}",
+                    next_step="remove it",
                 )
-    return ClassTree(root, _ordered(files), _ordered(folders))
+    return ClassTree(root, files, folders)
 
 
-def _entries(root: Path, folder: str, report: Report) -> Iterator["os.DirEntry[str]"]:
-    try:
-        with os.scandir(root / folder) as entries:
-            yield from sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        report.add(
-            "unreadable",
-            folder,
-            expected="a folder that can be listed",
-            found=error.strerror or type(error).__name__,
-            mend="change its permissions",
-        )
-
-
-def _sound_link(root: Path, resolved: Path, path: str, report: Report) -> bool:
-    """Whether a link leads to a file within the class; everything else is reported."""
+def _is_sound_link(root: Path, resolved: Path, path: str, report: Report) -> bool:
+    """Whether a link leads to a file within the class; every other link is reported."""
     target = Path(os.path.realpath(root / path))
     if not target.is_relative_to(resolved):
         code, found = "link_outside", f"a link to {target}"
@@ -135,26 +131,9 @@ def _sound_link(root: Path, resolved: Path, path: str, report: Report) -> bool:
         path,
         expected="a file or folder of the class itself (links are not followed)",
         found=found,
-        mend="replace the link by a copy, or remove it",
+        next_step="replace the link by a copy, or remove it",
     )
     return False
-
-
-def _type_of(path: Path) -> str:
-    mode = path.stat().st_mode
-    names = ((stat.S_ISFIFO, "named pipe"), (stat.S_ISSOCK, "socket"))
-    return next((name for test, name in names if test(mode)), "device")
-
-
-def _ordered(paths: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(paths, key=natural_key))
-
-
-def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for path in paths:
-        found.setdefault(parent_of(path), []).append(path)
-    return found
 
 
 def parent_of(path: str) -> str:
@@ -173,7 +152,7 @@ def stem_of(path: str) -> str:
 
 
 def is_image(path: str) -> bool:
-    """Whether a visible file has the suffix of an image; loaders read no hidden ones."""
+    """Whether a visible file has the suffix of an image; loaders ignore hidden files."""
     return has_image_suffix(path) and not is_hidden(path)
 
 

@@ -1,4 +1,4 @@
-"""Checking `defects_config.json` entry by entry, as far as each can be understood."""
+"""Checking `defects_config.json` entry by entry, as far as each one is valid."""
 
 import json
 from collections import Counter
@@ -19,7 +19,7 @@ _HUGE = 1e12  # pixels; also refuses NaN and infinity
 
 @dataclass(frozen=True)
 class Entry:
-    """One defect type as far as its entry makes sense; `threshold` is None where it does not."""
+    """One defect type; `threshold` is None if the entry has no valid one."""
 
     name: str
     value: int
@@ -29,35 +29,36 @@ class Entry:
 
 def check_config(root: Path, report: Report) -> dict[int, Entry] | None:
     """The usable entries by pixel value, with every fault reported; None if there is no list."""
-    entries = _read(root / CONFIG, report)
+    entries = _read_entries(root / CONFIG, report)
     if entries is None:
         return None
-    usable = [found for n, entry in enumerate(entries) if (found := _entry(entry, n, report))]
+    checked = [_check_entry(entry, number, report) for number, entry in enumerate(entries)]
+    usable = [entry for entry in checked if entry is not None]
     for value, count in Counter(entry.value for entry in usable).items():
         if count > 1:
             names = [entry.name for entry in usable if entry.value == value]
-            _fault(
+            _report_fault(
                 report,
                 "duplicate_value",
-                "a pixel_value of its own for each defect",
+                "a different pixel_value for each defect",
                 f"{value} for {listed(names)}",
-                "give each its own value, and rewrite the masks",
+                "give each defect its own value, and rewrite the masks",
             )
     for name, count in Counter(entry.name for entry in usable).items():
         if count > 1:
-            _fault(
+            _report_fault(
                 report,
                 "duplicate_name",
-                "a defect_name of its own for each defect",
+                "a different defect_name for each defect",
                 f'"{name}" {count} times',
                 "rename all but one, or merge them",
             )
     return {entry.value: entry for entry in reversed(usable)}
 
 
-def _read(path: Path, report: Report) -> list[Any] | None:
+def _read_entries(path: Path, report: Report) -> list[Any] | None:
     if not path.is_file():
-        _fault(
+        _report_fault(
             report,
             "config_missing",
             "the list of this class's defects with their pixel values and thresholds",
@@ -68,30 +69,44 @@ def _read(path: Path, report: Report) -> list[Any] | None:
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        _invalid(report, f"a file that is no JSON ({error})")
+        _report_invalid(report, f"a file that is not JSON ({error})")
         return None
     if not isinstance(content, list) or not content:
-        _invalid(report, "an empty list" if content == [] else f"a {type(content).__name__}")
+        found = "an empty list" if content == [] else f"a {type(content).__name__}"
+        _report_invalid(report, found)
         return None
     return content
 
 
-def _entry(entry: Any, number: int, report: Report) -> Entry | None:
+def _check_entry(entry: Any, number: int, report: Report) -> Entry | None:
     place = f"entry {number}"
     if not isinstance(entry, dict):
-        _invalid(report, f"{place}: {_short(entry)}")
+        _report_invalid(report, f"{place}: {_short(entry)}")
         return None
     name = entry.get("defect_name")
-    if isinstance(name, str) and name:
+    has_name = isinstance(name, str) and name
+    if has_name:
         place = f'entry {number} ("{name}")'
-    _check_keys(entry, place, report)
-    if "defect_name" in entry and not (isinstance(name, str) and name):
-        _fault(report, "config_name", "a text", f"{place}: {_short(name)}", "give it a name")
-    threshold = _threshold(entry, place, report)
+    missing = [key for key in _KEYS if key not in entry]
+    unknown = [key for key in entry if key not in _KEYS]
+    if missing or unknown:
+        parts = [f"no {', '.join(missing)}"] if missing else []
+        parts += [f"the unknown {listed(unknown)}"] if unknown else []
+        _report_fault(
+            report,
+            "config_keys",
+            f"exactly {', '.join(_KEYS)}",
+            f"{place}: {' and '.join(parts)}",
+            "add what is missing and remove what is unknown",
+        )
+    if "defect_name" in entry and not has_name:
+        found = f"{place}: {_short(name)}"
+        _report_fault(report, "config_name", "a string that is not empty", found, "give it a name")
+    threshold = _check_threshold(entry, place, report)
     value = entry.get("pixel_value")
     if type(value) is not int or not 1 <= value <= 255:
         if "pixel_value" in entry:
-            _fault(
+            _report_fault(
                 report,
                 "config_pixel_value",
                 "a pixel_value that is a whole number from 1 to 255",
@@ -99,45 +114,30 @@ def _entry(entry: Any, number: int, report: Report) -> Entry | None:
                 "use the value that the masks of this defect have",
             )
         return None
-    known = name if isinstance(name, str) and name else place
-    return Entry(known, value, threshold, entry.get("relative_saturation") is True)
+    relative = entry.get("relative_saturation") is True
+    return Entry(str(name) if has_name else place, value, threshold, relative)
 
 
-def _check_keys(entry: dict[str, Any], place: str, report: Report) -> None:
-    missing = [key for key in _KEYS if key not in entry]
-    unknown = [key for key in entry if key not in _KEYS]
-    if missing or unknown:
-        parts = [f"no {listed(missing)}"] if missing else []
-        parts += [f"the unknown {listed(unknown)}"] if unknown else []
-        _fault(
-            report,
-            "config_keys",
-            f"exactly {', '.join(_KEYS)}",
-            f"{place}: {' and '.join(parts)}",
-            "add what is missing and remove what is unknown",
-        )
-
-
-def _threshold(entry: dict[str, Any], place: str, report: Report) -> float | None:
+def _check_threshold(entry: dict[str, Any], place: str, report: Report) -> float | None:
     if not {"relative_saturation", "saturation_threshold"} <= entry.keys():
         return None
     relative, value = entry["relative_saturation"], entry["saturation_threshold"]
     found = f"{place}: {_short(value)}"
     if type(relative) is not bool:
-        _fault(
+        _report_fault(
             report,
             "config_threshold_type",
             "true or false for relative_saturation",
             f"{place}: {_short(relative)}",
-            "true for a share of the defect's area, false for pixels",
+            "write true for a share of the defect's area, false for pixels",
         )
         return None
     number = type(value) in (int, float) and abs(value) < _HUGE
     if type(value) is not (float if relative else int):
-        _fault(
+        _report_fault(
             report,
             "config_threshold_type",
-            "a number with a decimal point for a relative threshold (the official loader refuses 1)"
+            "a number with a decimal point for a relative threshold (the official loader rejects 1)"
             if relative
             else "a whole number of pixels for an absolute threshold",
             found,
@@ -146,47 +146,47 @@ def _threshold(entry: dict[str, Any], place: str, report: Report) -> float | Non
     in_range = number and (0 < value <= 1 if relative else value >= 1)
     if type(value) in (int, float) and not in_range:
         expected = "a share greater than 0 and at most 1" if relative else "at least 1 pixel"
-        mend = (
-            "correct it; for pixels, set relative_saturation to false" if relative else "raise it"
+        next_step = (
+            "correct it, or set relative_saturation to false for pixels" if relative else "raise it"
         )
-        _fault(report, "config_threshold_range", expected, found, mend)
+        _report_fault(report, "config_threshold_range", expected, found, next_step)
     return float(value) if in_range else None
 
 
 def check_use(
     masks: Sequence[MaskFile],
-    inspected: Mapping[str, Inspection],
+    inspections: Mapping[str, Inspection],
     entries: Mapping[int, Entry],
     report: Report,
 ) -> None:
-    """Masks against the configuration: unknown values, unused defects, thresholds and areas."""
+    """Check masks against the configuration: unknown values, unused defects, thresholds, areas."""
     areas: dict[int, list[tuple[int, str]]] = {value: [] for value in entries}
     known = ", ".join(f"{value} {entry.name}" for value, entry in entries.items()) or "none"
     for mask in masks:
-        seen = inspected[mask.path]
-        for value in seen.values if len(seen.values) == 1 else ():
+        inspection = inspections[mask.path]
+        for value in inspection.values if len(inspection.values) == 1 else ():
             if value in areas:
-                areas[value].append((seen.area_px, mask.path))
+                areas[value].append((inspection.area_px, mask.path))
                 continue
             report.add(
                 "value_not_in_config",
                 mask.path,
                 expected=f"a value of {CONFIG} ({known})",
                 found=str(value),
-                mend="add the defect to the configuration, or write the mask with its value",
+                next_step="add the defect to the configuration, or write the mask with its value",
             )
-    for value, found in areas.items():
-        _check_areas(entries[value], found, report)
+    for value, masks_of_value in areas.items():
+        _check_areas(entries[value], masks_of_value, report)
 
 
 def _check_areas(entry: Entry, areas: list[tuple[int, str]], report: Report) -> None:
     if not areas:
-        _fault(
+        _report_fault(
             report,
             "defect_unused",
             f'at least one mask of "{entry.name}" (pixel value {entry.value})',
             "none",
-            "nothing, if there is no such image; otherwise check the values of the masks",
+            "none if there is no such image; otherwise check the values of the masks",
         )
     if entry.threshold is None:
         return
@@ -197,8 +197,9 @@ def _check_areas(entry: Entry, areas: list[tuple[int, str]], report: Report) -> 
             "threshold_above_area",
             path,
             expected=f'masks of "{entry.name}" of at least its threshold, {entry.threshold:g} px',
-            found=f"{len(small)} of {len(areas)} smaller ones, the smallest of {area} px",
-            mend="lower the threshold or enlarge the masks; until then they saturate at their area",
+            found=f"{len(small)} of {len(areas)} smaller, the smallest {area} px",
+            next_step="lower the threshold or enlarge the masks; until then they saturate at their "
+            "area",
         )
     for area, path in areas:
         if entry.relative and int(entry.threshold * area) < 1:
@@ -207,17 +208,17 @@ def _check_areas(entry: Entry, areas: list[tuple[int, str]], report: Report) -> 
                 path,
                 expected="a saturation area of at least 1 px (the official tool divides by it)",
                 found=f'{entry.threshold:g} of {area} px for "{entry.name}"',
-                mend="enlarge the mask, or raise the threshold",
+                next_step="enlarge the mask, or raise the threshold",
             )
 
 
-def _invalid(report: Report, found: str) -> None:
+def _report_invalid(report: Report, found: str) -> None:
     expected = "a JSON list of objects, one for each defect"
-    _fault(report, "config_invalid", expected, found, "write it anew")
+    _report_fault(report, "config_invalid", expected, found, "write the file again")
 
 
-def _fault(report: Report, code: str, expected: str, found: str, mend: str) -> None:
-    report.add(code, CONFIG, expected=expected, found=found, mend=mend)
+def _report_fault(report: Report, code: str, expected: str, found: str, next_step: str) -> None:
+    report.add(code, CONFIG, expected=expected, found=found, next_step=next_step)
 
 
 def _short(value: Any) -> str:

@@ -1,15 +1,15 @@
-"""Looking into one image or mask file without trusting it: header first, then the pixels."""
+"""Inspecting one image or mask file without trusting it: first the header, then the pixels."""
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
 from loco_tools import files
 from loco_tools.datasets.images import image_size, read_image, read_mask
+from loco_tools.datasets.masks import positive_values
 from loco_tools.errors import DatasetError
 
 GRAY = "8-bit grayscale"
@@ -39,13 +39,20 @@ _SUFFIXES = {
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was seen in one file.
+    """The result of inspecting one file.
 
-    `fault` is a code and what was found, or None; without a header the other fields say nothing.
-    `size` is (H, W); `mode` is what the header states ("8-bit palette"); `format` is what the
-    content is, `expected_format` what the suffix promises. `digest` is of the decoded pixels and
-    their shape, `sha256` of the file. `values` are the positive values of a mask, `area_px` the
-    number of its positive pixels.
+    Attributes:
+        fault: the code and the description of a fault, or None. If the header cannot be read, the
+            other fields have no meaning.
+        size: (H, W).
+        mode: depth and channels by the header, for example "8-bit palette".
+        format: the format of the content.
+        expected_format: the format by the file's suffix.
+        orientation: EXIF orientation; 1 is upright.
+        digest: SHA-256 of an image's decoded pixels and their shape.
+        sha256: SHA-256 of an image's file.
+        values: the positive values of a mask.
+        area_px: number of positive pixels of a mask.
     """
 
     fault: tuple[str, str] | None = None
@@ -60,58 +67,57 @@ class Inspection:
     area_px: int = 0
 
 
-def inspect_image(path: Path) -> Inspection:
-    """Look into an image. Never raises on what is in the file."""
-    return _guarded(path, mask=False, in_colour=False)
+def inspect_file(path: Path, *, is_mask: bool, in_colour: bool = False) -> Inspection:
+    """Inspect an image or a mask. Never raises, whatever is in the file.
 
-
-def inspect_mask(path: Path, *, in_colour: bool = False) -> Inspection:
-    """Look into a mask; its pixels only where the header says 8-bit grayscale (or `in_colour`)."""
-    return _guarded(path, mask=True, in_colour=in_colour)
-
-
-def _guarded(path: Path, *, mask: bool, in_colour: bool) -> Inspection:
+    Args:
+        path: the file.
+        is_mask: whether it is a mask; its values are only read if the header states 8-bit
+            grayscale.
+        in_colour: whether values are read from masks in colour too, as in AutoVI.
+    """
     try:
         image_size(path)
     except DatasetError as error:
         bomb = "too many pixels" in str(error) or "at most" in str(error)
-        return Inspection(fault=("image_bomb" if bomb else "damaged", _without(path, error)))
+        return Inspection(fault=("image_bomb" if bomb else "damaged", _shorten(path, error)))
     try:
-        return _inspect(path, mask=mask, in_colour=in_colour)
-    # A hostile file can make a decoder raise anything at all; whatever it is becomes a finding.
+        with Image.open(path) as image:
+            size, file_format = (image.height, image.width), image.format or ""
+            mode = _read_mode(path, image.mode)
+            orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
+            if file_format != "PNG":
+                image.load()  # OpenCV decodes truncated JPEG files without an error
+        values: tuple[int, ...] = ()
+        area_px, digest, sha256 = 0, "", ""
+        if not is_mask:
+            pixels = read_image(path)
+            hashed = hashlib.sha256(repr(pixels.shape).encode())
+            hashed.update(np.ascontiguousarray(pixels).data)
+            digest, sha256 = hashed.hexdigest(), files.sha256_of(path)
+        elif in_colour or mode == GRAY:
+            mask = read_mask(path, in_colour=in_colour)
+            values, area_px = positive_values(mask), int(np.count_nonzero(mask))
+        else:
+            read_image(path)  # whatever its mode, a damaged file is reported
+    # A hostile file can make a decoder raise any exception; each becomes a finding.
     except Exception as error:
-        return Inspection(fault=("damaged", _without(path, error)))
-
-
-def _inspect(path: Path, *, mask: bool, in_colour: bool) -> Inspection:
-    with Image.open(path) as image:
-        size, mode, kind = (image.height, image.width), _mode_of(path, image.mode), image.format
-        orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
-        if kind != "PNG":
-            image.load()  # OpenCV decodes truncated JPEG files without a word
-    values: tuple[int, ...] = ()
-    area_px, digest = 0, ""
-    if not mask:
-        digest = _digest(read_image(path))
-    elif in_colour or mode == GRAY:
-        values, area_px = _values(read_mask(path, in_colour=in_colour))
-    else:
-        read_image(path)  # whatever its mode, say if it is damaged
+        return Inspection(fault=("damaged", _shorten(path, error)))
     return Inspection(
         size=size,
         mode=mode,
-        format=kind or "",
+        format=file_format,
         expected_format=_SUFFIXES[path.suffix.lower()],
         orientation=orientation,
         digest=digest,
-        sha256="" if mask else files.sha256_of(path),
+        sha256=sha256,
         values=values,
         area_px=area_px,
     )
 
 
-def _mode_of(path: Path, pillow_mode: str) -> str:
-    """Depth and colours; from the bytes of a PNG header, because Pillow hides 2, 4 and 16 bits."""
+def _read_mode(path: Path, pillow_mode: str) -> str:
+    """Depth and channels; from the bytes of a PNG header, because Pillow hides 2, 4 and 16 bits."""
     with path.open("rb") as stream:
         head = stream.read(26)
     if head.startswith(_PNG_SIGNATURE):
@@ -119,19 +125,7 @@ def _mode_of(path: Path, pillow_mode: str) -> str:
     return _MODES.get(pillow_mode, pillow_mode)
 
 
-def _values(mask: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> tuple[tuple[int, ...], int]:
-    counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel()
-    values = tuple(int(value) for value in np.flatnonzero(counts) if value > 0)
-    return values, int(np.count_nonzero(mask))
-
-
-def _digest(pixels: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> str:
-    digest = hashlib.sha256(repr(pixels.shape).encode())
-    digest.update(np.ascontiguousarray(pixels).data)
-    return digest.hexdigest()
-
-
-def _without(path: Path, error: Exception) -> str:
-    """A message without the path and the next step, which a finding states itself."""
+def _shorten(path: Path, error: Exception) -> str:
+    """A message without the path and the next step, which are fields of a finding."""
     text = str(error).removeprefix(f"{path}: ").split("; next step")[0].replace(str(path), "it")
     return text.removeprefix("refused, ") or type(error).__name__

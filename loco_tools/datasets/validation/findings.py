@@ -1,4 +1,4 @@
-"""What a validation finds: every fault with its file, and how to mend it."""
+"""The findings of a validation: each fault with its file, what was expected, and a next step."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -78,27 +78,36 @@ CODES: Mapping[str, Severity] = {
 }
 """Every code with its severity.
 
-An error makes an official evaluator or a loader stop, or makes figures wrong. A warning is what is
-merely unusual, or what only other tools stumble over.
+An error makes an official evaluator or a loader stop, or makes metrics wrong. A warning is
+something unusual, or something that only other tools cannot read.
 """
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault. `file` is relative to the class folder, "." for the folder itself."""
+    """One fault.
+
+    Attributes:
+        severity: "error" or "warning".
+        code: a key of `CODES`.
+        file: the path relative to the class folder; "." for the folder itself.
+        expected: what was expected.
+        found: what was found instead.
+        next_step: what to do about it; its key in JSON is "mend".
+    """
 
     severity: Severity
     code: str
     file: str
     expected: str
     found: str
-    mend: str
+    next_step: str
 
     def describe(self) -> str:
-        """Two lines for a person."""
+        """Two lines of text."""
         return (
             f"{self.severity} {self.code}: {self.file}: expected {self.expected}, "
-            f"found {self.found}\n    mend: {self.mend}"
+            f"found {self.found}\n    next step: {self.next_step}"
         )
 
 
@@ -112,16 +121,16 @@ class Findings:
 
     @property
     def errors(self) -> int:
-        """How many findings are errors."""
+        """Number of findings that are errors."""
         return sum(finding.severity == "error" for finding in self.findings)
 
     @property
     def warnings(self) -> int:
-        """How many findings are warnings."""
+        """Number of findings that are warnings."""
         return len(self.findings) - self.errors
 
     def describe(self, limit_per_code: int = 5) -> str:
-        """The findings for a person, at most `limit_per_code` of one code, and a last line."""
+        """The findings as text, at most `limit_per_code` of each code, with their number at the end."""
         shown: Counter[str] = Counter()
         lines = []
         for finding in self.findings:
@@ -144,26 +153,29 @@ class Findings:
             "layout": self.layout,
             "errors": self.errors,
             "warnings": self.warnings,
-            "findings": [asdict(finding) for finding in self.findings],
+            "findings": [
+                {"mend" if key == "next_step" else key: text for key, text in asdict(f).items()}
+                for f in self.findings
+            ],
         }
 
 
 class Report:
-    """Where the checks write what they find."""
+    """Collects the findings of all checks."""
 
     def __init__(self) -> None:
-        self._found: list[Finding] = []
+        self._findings: list[Finding] = []
 
-    def add(self, code: str, file: str, *, expected: str, found: str, mend: str) -> None:
-        """Note one finding; its severity is that of its code."""
-        texts = [printable(text) for text in (file or ".", expected, found, mend)]
-        self._found.append(Finding(CODES[code], code, *texts))
+    def add(self, code: str, file: str, *, expected: str, found: str, next_step: str) -> None:
+        """Add one finding; its severity is that of its code."""
+        texts = [printable(text) for text in (file or ".", expected, found, next_step)]
+        self._findings.append(Finding(CODES[code], code, *texts))
 
     def findings(self) -> tuple[Finding, ...]:
-        """All of them, errors first, then by file and code, the same at every run."""
+        """All findings: errors first, then by file and code, in the same order at every run."""
         return tuple(
             sorted(
-                self._found,
+                self._findings,
                 key=lambda f: (f.severity, natural_key(f.file), f.code, f.found),
             )
         )

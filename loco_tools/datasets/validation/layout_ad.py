@@ -22,14 +22,14 @@ from loco_tools.datasets.validation.names import (
 )
 from loco_tools.wording import listed
 
-_SEEN_BY_OFFICIAL_TOOL = re.compile(r"[A-Za-z_]+")
+_READ_BY_OFFICIAL_TOOL = re.compile(r"[A-Za-z_]+")
 
 
 def check_ad(tree: ClassTree, report: Report) -> Contents:
     """Check an MVTec AD tree.
 
-    A defect folder that the official tool would skip for its name (`scratch2`) is a warning, since
-    every other tool reads it, ours included.
+    A defect folder that the official evaluator skips because of its name (`scratch2`) is a warning,
+    since other tools read it, including loco-tools.
     """
     require_good(tree, report, validation=False)
     kinds = [name_of(path) for path in tree.folders_in("test") if name_of(path) != "good"]
@@ -38,10 +38,10 @@ def check_ad(tree: ClassTree, report: Report) -> Contents:
         report.add(
             "missing_kind",
             "test",
-            expected="a folder of images for each defect beside test/good",
+            expected="a folder of images for each defect, next to test/good",
             found="none",
-            mend="add anomalous images, as test/scratch/000.png with ground_truth/scratch/"
-            "000_mask.png",
+            next_step="add anomalous images, for example test/scratch/000.png with "
+            "ground_truth/scratch/000_mask.png",
         )
     contents = Contents(images=good_images(tree))
     for kind in kinds:
@@ -52,7 +52,7 @@ def check_ad(tree: ClassTree, report: Report) -> Contents:
             f"ground_truth/{kind}",
             expected=f"images of these masks in test/{kind}",
             found="no such folder",
-            mend="rename one of the two, or remove the folder",
+            next_step="rename one of the two, or remove the folder",
         )
     folders = ["train/good", "validation/good", "test/good", *(f"test/{kind}" for kind in kinds)]
     truth = [f"ground_truth/{kind}" for kind in (*kinds, *marked)]
@@ -66,30 +66,34 @@ def check_ad(tree: ClassTree, report: Report) -> Contents:
 def _check_kind(tree: ClassTree, kind: str, contents: Contents, report: Report) -> None:
     folder = f"ground_truth/{kind}"
     images = tree.images_in(f"test/{kind}")
-    require_folder(tree, f"test/{kind}", report, code="missing_kind", mend="add images, or remove")
+    require_folder(
+        tree, f"test/{kind}", report, code="missing_kind", next_step="add images, or remove it"
+    )
     if images and not tree.has(folder):
-        require_folder(tree, folder, report, code="missing_folder", mend="add the masks there")
-    if not _SEEN_BY_OFFICIAL_TOOL.fullmatch(kind):
+        require_folder(tree, folder, report, code="missing_folder", next_step="add the masks there")
+    if not _READ_BY_OFFICIAL_TOOL.fullmatch(kind):
         report.add(
             "folder_name",
             f"test/{kind}",
             expected="letters and underscores in the name of a defect",
             found=kind,
-            mend="rename it here and in ground_truth; MVTec's own evaluator skips it silently",
+            next_step="rename it here and in ground_truth; MVTec's own evaluator skips it silently",
         )
     masks = {stem_of(path): path for path in reversed(tree.images_in(folder))}
     for path in images:
         contents.images.append(ImageFile(path, "test", kind))
         stem = stem_of(path)
-        found = [masks.pop(name) for name in (f"{stem}_mask", stem) if name in masks]
-        contents.masks += [MaskFile(mask, path) for mask in found]
-        if len(found) != 1 and tree.has(folder):
+        pair = [masks.pop(name) for name in (f"{stem}_mask", stem) if name in masks]
+        contents.masks += [MaskFile(mask, path) for mask in pair]
+        if len(pair) != 1 and tree.has(folder):
             report.add(
-                "two_masks" if found else "image_without_mask",
+                "two_masks" if pair else "image_without_mask",
                 path,
                 expected=f"one mask, {folder}/{stem}_mask.png",
-                found=listed(found) or "none",
-                mend="remove one of them" if found else "add it, or move the image to test/good",
+                found=listed(pair) or "none",
+                next_step="remove one of them"
+                if pair
+                else "add it, or move the image to test/good",
             )
     for path in masks.values():
         contents.masks.append(MaskFile(path, ""))
@@ -98,5 +102,5 @@ def _check_kind(tree: ClassTree, kind: str, contents: Contents, report: Report) 
             path,
             expected=f"an image of its name in test/{kind}",
             found="none",
-            mend="add the image, or remove the mask",
+            next_step="add the image, or remove the mask",
         )

@@ -1,4 +1,4 @@
-"""Checking folders and the names of files, in every layout alike."""
+"""Checks of folders and file names that all layouts share."""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -16,13 +16,15 @@ from loco_tools.datasets.validation.class_tree import (
     stem_of,
 )
 from loco_tools.datasets.validation.findings import Report
-from loco_tools.wording import listed
+from loco_tools.wording import listed, plural
 
 _NUMBER = re.compile(r"\d{3,}", re.ASCII)
 
 
-def require_folder(tree: ClassTree, folder: str, report: Report, *, code: str, mend: str) -> None:
-    """Report a folder that is missing or has no image."""
+def require_folder(
+    tree: ClassTree, folder: str, report: Report, *, code: str, next_step: str
+) -> None:
+    """Report a folder that is missing or contains no image."""
     if tree.images_in(folder):
         return
     report.add(
@@ -30,22 +32,27 @@ def require_folder(tree: ClassTree, folder: str, report: Report, *, code: str, m
         folder,
         expected="a folder with images",
         found="a folder without images" if tree.has(folder) else "no such folder",
-        mend=mend,
+        next_step=next_step,
     )
 
 
 def require_good(tree: ClassTree, report: Report, *, validation: bool) -> None:
     """Report missing folders of good images; `validation`: whether the layout has that split."""
-    mend = "add good images there; without them nothing can be {}"
-    for folder, use in (("train/good", "trained"), ("test/good", "scored")):
-        require_folder(tree, folder, report, code="missing_folder", mend=mend.format(use))
+    for folder, use in (("train/good", "training"), ("test/good", "evaluation")):
+        require_folder(
+            tree,
+            folder,
+            report,
+            code="missing_folder",
+            next_step=f"add good images there; {use} needs them",
+        )
     if validation or tree.has("validation"):
         require_folder(
             tree,
             "validation/good",
             report,
             code="missing_validation",
-            mend="move some images of train/good there; until then bench holds some out by itself",
+            next_step="move some images of train/good there; bench holds out some of them otherwise",
         )
 
 
@@ -67,62 +74,59 @@ def check_good_masks(tree: ClassTree, report: Report) -> None:
                 path,
                 expected="no masks for good images",
                 found="a mask",
-                mend="remove it, or move its image to the folder of its defect",
+                next_step="remove it, or move its image to the folder of its defect",
             )
 
 
 def check_strays(tree: ClassTree, known: Collection[str], report: Report) -> None:
-    """Report folders that are not of the layout and files that belong to none.
+    """Report folders that are not part of the layout.
 
     Args:
         tree: the class.
         known: the folders of the layout.
-        report: where to.
+        report: collects the findings.
     """
     roots = {"", "train", "validation", "test", "ground_truth", "ground_truth/good", *known}
     strays = [path for path in tree.folders if path not in roots]
     tops = [path for path in strays if parent_of(path) not in strays]
     for folder in tops:
         images = sum(has_image_suffix(path) for path in tree.below(folder))
-        meant = parent_of(folder) in ("test", "ground_truth") and not is_hidden(folder)
+        misnamed = parent_of(folder) in ("test", "ground_truth") and not is_hidden(folder)
         report.add(
-            "unexpected_folder" if images or meant else "stray_folder",
+            "unexpected_folder" if images or misnamed else "stray_folder",
             folder,
             expected="only the folders of the layout",
-            found=f"a folder with {images} images" if images else "one more folder",
-            mend="rename it or move it out of the class; other tools read every image they find",
+            found=f"a folder with {plural(images, 'image')}" if images else "another folder",
+            next_step="rename it or move it out of the class; other tools read all images",
         )
 
 
 def check_files(tree: ClassTree, contents: Contents, report: Report) -> None:
-    """Report files in folders of the layout that are neither image nor mask of it."""
-    taken = {file.path for file in contents.images} | {file.path for file in contents.masks}
+    """Report files in folders of the layout that are neither an image nor a mask of it.
+
+    Files in other folders are not reported one by one; `check_strays` reports their folders.
+    """
+    taken = {file.path for file in (*contents.images, *contents.masks)}
     allowed = ("defects_config.json", "license.txt", "readme.txt")
+    checked = {"", "train", "validation", "test", "ground_truth", *map(parent_of, taken)}
     for path in tree.files:
-        folder = parent_of(path)
-        if path in taken or path in allowed or not _layout_folder(folder, contents):
+        if path in taken or path in allowed or parent_of(path) not in checked:
             continue
         report.add(
             "stray_image" if has_image_suffix(path) else "stray_file",
             path,
-            expected="nothing but the images and masks of the layout",
-            found="a hidden file" if is_hidden(path) else "one more file",
-            mend="move it out of the class folder; other tools read whatever lies there",
+            expected="only the images and masks of the layout",
+            found="a hidden file" if is_hidden(path) else "another file",
+            next_step="move it out of the class folder; other tools read every file there",
         )
 
 
-def _layout_folder(folder: str, contents: Contents) -> bool:
-    """Whether strays in a folder are to be named one by one; those of odd folders are not."""
-    if folder in ("", "train", "validation", "test", "ground_truth"):
-        return True
-    paths = [*(image.path for image in contents.images), *(mask.path for mask in contents.masks)]
-    return any(parent_of(path) == folder for path in paths)
-
-
 def check_numbers(folders: Iterable[Sequence[str]], report: Report) -> None:
-    """Report names that are no numbers of three digits or do not count from 000 without a gap.
+    """Report names that are not numbers of three digits, and gaps in the numbers from 000.
 
-    Each item is the files (or folders) of one folder.
+    Args:
+        folders: the files (or folders) of each folder to check.
+        report: collects the findings.
     """
     for paths in folders:
         stems = {path: stem_of(path).removesuffix("_mask") for path in paths}
@@ -131,9 +135,9 @@ def check_numbers(folders: Iterable[Sequence[str]], report: Report) -> None:
             report.add(
                 "odd_name",
                 parent_of(paths[0]),
-                expected="names of three digits, as 000.png",
+                expected="names of three digits, such as 000.png",
                 found=listed(odd),
-                mend="rename them together with their masks; loco-tools reads them as they are",
+                next_step="rename them together with their masks; loco-tools reads these names too",
             )
             continue
         numbers = {int(stem) for stem in stems.values()}
@@ -144,7 +148,7 @@ def check_numbers(folders: Iterable[Sequence[str]], report: Report) -> None:
                 parent_of(paths[0]),
                 expected=f"numbers from 000 to {len(numbers) - 1:03d}",
                 found=f"no {listed(gaps)}",
-                mend="renumber the files together with their masks, or add what is missing",
+                next_step="renumber the files together with their masks, or add what is missing",
             )
 
 
@@ -158,8 +162,8 @@ def check_clashes(tree: ClassTree, report: Report) -> None:
                 "name_case",
                 path,
                 expected="names that differ in more than case",
-                found=f"{name_of(other)} beside it",
-                mend="rename one; Windows and macOS keep only one of the two",
+                found=f"{name_of(other)} in the same folder",
+                next_step="rename one; Windows and macOS keep only one of the two",
             )
     stems: dict[str, str] = {}
     for path in tree.files:
@@ -171,6 +175,6 @@ def check_clashes(tree: ClassTree, report: Report) -> None:
                 "same_stem",
                 path,
                 expected="one image of each name",
-                found=f"{name_of(other)} beside it",
-                mend="rename or remove one; masks and maps are found by the name without suffix",
+                found=f"{name_of(other)} in the same folder",
+                next_step="rename or remove one; masks and maps are found by the name's stem",
             )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from loco_tools.datasets.images import Pixels
-from loco_tools.datasets.sample import every_nth, spread
+from loco_tools.datasets.reading import evenly_spaced, every_nth
 from loco_tools.ensembles.base import Ensemble
 from loco_tools.ensembles.feature_level.backbone_banks import BackboneBanks
 from loco_tools.ensembles.feature_level.blocks import BLOCKS, Transformation, resized
@@ -206,7 +206,7 @@ class FeatureFusion(Ensemble):
         self._block = BLOCKS[self.config.block](self._channels).to(self.device)
         banks = self._banks = self._new_banks()
         generator = torch.Generator().manual_seed(seed)
-        seen = spread(train, self.config.backbone_images)
+        seen = evenly_spaced(train, self.config.backbone_images)
         fused = every_nth(len(seen), self.config.pool_images)
         parts, done = [], 0
         with progress.task(f"{self.name}: components", len(seen)) as advance:
