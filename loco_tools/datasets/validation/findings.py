@@ -130,7 +130,7 @@ class Findings:
         return len(self.findings) - self.errors
 
     def describe(self, limit_per_code: int = 5) -> str:
-        """The findings as text, at most `limit_per_code` of each code, with their number at the end."""
+        """The findings as text, at most `limit_per_code` of each code, then their number."""
         shown: Counter[str] = Counter()
         lines = []
         for finding in self.findings:

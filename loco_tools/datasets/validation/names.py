@@ -52,7 +52,7 @@ def require_good(tree: ClassTree, report: Report, *, validation: bool) -> None:
             "validation/good",
             report,
             code="missing_validation",
-            next_step="move some images of train/good there; bench holds out some of them otherwise",
+            next_step="move some images of train/good there; otherwise bench holds some out",
         )
 
 

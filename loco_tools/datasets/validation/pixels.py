@@ -109,7 +109,7 @@ def check_sizes(
             expected=f"images{of_view} of one size, {common[1]} x {common[0]} as {count} of them",
             found=f"{len(sizes)} sizes, {min(widths)} to {max(widths)} wide and {min(heights)} to "
             f"{max(heights)} high; others: {listed(odd, 3)}",
-            next_step="give them one size, unless several are intended; detectors resize all images",
+            next_step="give them one size, unless several are intended; detectors resize them all",
         )
 
 
