@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from loco_tools.benchmark.cell.record import CellRecord, Cost, read_record
 from loco_tools.benchmark.run.runner import RUN_FILE, read_run
 from loco_tools.datasets import load
-from loco_tools.datasets.sample import DatasetClass, Images
+from loco_tools.datasets.reading import Images
+from loco_tools.datasets.sample import DatasetClass
 from loco_tools.datasets.splits import hold_out_validation
 from loco_tools.ensembles import ENSEMBLES, FEATURE_LEVEL, ensemble_definition
 from loco_tools.errors import LocoToolsError
