@@ -106,7 +106,7 @@ def check_files(tree: ClassTree, contents: Contents, report: Report) -> None:
 
     Files in other folders are not reported one by one; `check_strays` reports their folders.
     """
-    taken = {file.path for file in (*contents.images, *contents.masks)}
+    taken = {file.path for file in contents.images} | {file.path for file in contents.masks}
     allowed = ("defects_config.json", "license.txt", "readme.txt")
     checked = {"", "train", "validation", "test", "ground_truth", *map(parent_of, taken)}
     for path in tree.files:

@@ -96,9 +96,9 @@ def check_sidecar(
     for image in images:
         if part := records.get(image.path, {}).get("part"):
             splits[part].setdefault(image.split, image.path)
-    for part, paths in splits.items():
-        if len(paths) > 1:
-            first, *others = paths.values()
+    for part, by_split in splits.items():
+        if len(by_split) > 1:
+            first, *others = by_split.values()
             report.add(
                 "part_in_two_splits",
                 others[0],
