@@ -199,7 +199,7 @@ def report(
     sinks.check()
     written = {"report": write_report(run)}
     if publish is not None:
-        from loco_tools.benchmark.report.publication import publish as publish_run
+        from loco_tools.benchmark.report.writing import publish as publish_run
 
         written["published"] = publish_run(run, publish)
     print_paths(written, as_json=as_json)

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from loco_tools.benchmark.analysis.run_data import ReportData
 from loco_tools.benchmark.cell.record import Cost
 from loco_tools.benchmark.report import charts
-from loco_tools.benchmark.report.html import Markup, element
-from loco_tools.benchmark.report.html_table import html_table
-from loco_tools.benchmark.report.section import captioned, folded, section
+from loco_tools.benchmark.report.html import Markup, captioned, element, folded, html_table, section
 from loco_tools.benchmark.report.tables import Cell, Column, Row, Table, names, number, text
 
 _COLUMNS = (

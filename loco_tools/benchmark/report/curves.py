@@ -7,8 +7,7 @@ import numpy as np
 from loco_tools.benchmark.analysis.run_data import KIND_NAMES, ClassResults, Points, ReportData
 from loco_tools.benchmark.cell.training_log import read_curves
 from loco_tools.benchmark.report import charts
-from loco_tools.benchmark.report.html import Markup, element, join
-from loco_tools.benchmark.report.section import captioned, section, seed_note
+from loco_tools.benchmark.report.html import Markup, captioned, element, join, section, seed_note
 
 _Curves = Mapping[str, Mapping[str, Mapping[str, Points]]]
 

@@ -5,8 +5,11 @@ import math
 from collections.abc import Iterator, Sequence
 
 from loco_tools.benchmark.analysis.ensemble_diversity import (
+    ASSUMED_SHARE,
+    Calibration,
     Decisions,
     Diversity,
+    Reliable,
     diversity_of,
     reliability_of,
 )
@@ -22,10 +25,7 @@ from loco_tools.benchmark.analysis.ensemble_gains import (
 )
 from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData
 from loco_tools.benchmark.report import charts
-from loco_tools.benchmark.report.html import Markup, breakable, element, join
-from loco_tools.benchmark.report.html_table import rows_table
-from loco_tools.benchmark.report.reliability_diagram import reliability
-from loco_tools.benchmark.report.section import section
+from loco_tools.benchmark.report.html import Markup, breakable, element, join, rows_table, section
 from loco_tools.benchmark.report.tables import Column, Row, Table, key_of, names, number, text
 from loco_tools.benchmark.run.results_csv import Spread, figure, spread
 from loco_tools.metrics.diversity import GOOD_SHARE
@@ -314,3 +314,56 @@ def _signed(value: float) -> str:
 
 def _row(name: str, *cells: Markup, class_: str | None = None) -> Markup:
     return element("tr", element("th", breakable(name), scope="row"), cells, class_=class_)
+
+
+def reliability(one: ClassResults, found: Sequence[Reliable]) -> Markup | None:
+    """The diagrams of a class; None where no scores are probabilities."""
+    if not found:
+        return None
+    share = found[0].share
+    note = (
+        "The scores of these detectors are probabilities: of the images that get 0.7, 70 % should "
+        "be defective, so every dot should lie on the dotted diagonal; larger dots are more "
+        f"images. They were fitted to synthetic anomalies, as many as good images "
+        f"({ASSUMED_SHARE:.0%}), but {share:.0%} of these test images are defective: the dashed "
+        "line is what they become when that is taken into account, which only somebody who knows "
+        "the share can do. ECE is the mean distance from the diagonal, 0 is best; Brier is the "
+        "mean squared error of the probabilities, 0 is best, 0.25 is saying 0.5 of everything."
+    )
+    figures = [_diagram(one, reliable) for reliable in found]
+    title = element("h4", "Can probabilities be taken at their word?")
+    return join(title, element("p", note, class_="quiet"), element("div", figures, class_="pair"))
+
+
+def _diagram(one: ClassResults, found: Reliable) -> Markup:
+    lines = [
+        charts.Line(label, style, of.curve.predicted, of.curve.observed, of.curve.counts)
+        for label, style, of in (
+            ("as said", 0, found.as_said),
+            (f"for {found.share:.0%} defective", 1, found.corrected),
+        )
+    ]
+    chart = charts.line_chart(
+        lines,
+        name=f"Reliability of {found.method} on {one.name}",
+        x_label="probability of a defect, as said",
+        y_label="share that is defective",
+    )
+    rows = [
+        element("li", charts.line_sample(line.style), f"{line.label}: {_errors(of)}")
+        for line, of in zip(lines, (found.as_said, found.corrected), strict=True)
+    ]
+    chance = (
+        f"Perfect probabilities would show an ECE of about {found.by_chance:.3f} on as few images."
+    )
+    return element(
+        "figure",
+        element("figcaption", found.method),
+        chart,
+        element("ul", rows, class_="legend"),
+        element("p", chance, class_="quiet"),
+    )
+
+
+def _errors(of: Calibration) -> str:
+    return f"ECE {of.error}, Brier {of.brier}"

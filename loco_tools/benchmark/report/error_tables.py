@@ -9,10 +9,8 @@ from loco_tools.benchmark.analysis.error_analysis import (
     methods_wrong,
     shares_wrong,
 )
-from loco_tools.benchmark.report.choosing import Picked
-from loco_tools.benchmark.report.html import Markup, element
-from loco_tools.benchmark.report.html_table import html_table
-from loco_tools.benchmark.report.section import folded
+from loco_tools.benchmark.report.html import Markup, element, folded, html_table
+from loco_tools.benchmark.report.images import Picked
 from loco_tools.benchmark.report.tables import Column, Row, Table, names, number, text
 from loco_tools.benchmark.report.tables import key_of as table_key
 from loco_tools.metrics.diversity import GOOD_SHARE

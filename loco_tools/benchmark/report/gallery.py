@@ -12,9 +12,8 @@ from loco_tools.benchmark.analysis.run_data import KIND_NAMES, ClassResults
 from loco_tools.benchmark.analysis.segmentation import SmallDefect, false_share, small_defects, spro
 from loco_tools.benchmark.cell import thumbnails
 from loco_tools.benchmark.cell.record import Score, defect_types
-from loco_tools.benchmark.report.choosing import Picked
 from loco_tools.benchmark.report.html import Child, Markup, element, join
-from loco_tools.benchmark.report.small_maps import MethodMaps
+from loco_tools.benchmark.report.images import MethodMaps, Picked
 from loco_tools.datasets.images import Pixels, data_url, webp_data_url
 from loco_tools.datasets.sample import Sample
 from loco_tools.errors import LocoToolsError

@@ -8,12 +8,17 @@ from loco_tools.benchmark.analysis.error_analysis import Mistakes, key_of, mista
 from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData, share_of_good_below
 from loco_tools.benchmark.cell.thumbnails import HIGH_PERCENTILE
 from loco_tools.benchmark.report import error_tables, image_view
-from loco_tools.benchmark.report.choosing import IMAGES_PER_CLASS, RULE, Picked, pick
 from loco_tools.benchmark.report.gallery import Shown, heat_legend, image_link, rows
-from loco_tools.benchmark.report.html import Markup, element, join
-from loco_tools.benchmark.report.images import Truth
-from loco_tools.benchmark.report.section import folded, section, seed_note
-from loco_tools.benchmark.report.small_maps import found_at_threshold, small_maps
+from loco_tools.benchmark.report.html import Markup, element, folded, join, section, seed_note
+from loco_tools.benchmark.report.images import (
+    IMAGES_PER_CLASS,
+    RULE,
+    Picked,
+    Truth,
+    found_at_threshold,
+    pick,
+    small_maps,
+)
 from loco_tools.benchmark.report.tables import Table
 from loco_tools.progress import Progress
 

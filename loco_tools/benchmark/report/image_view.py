@@ -12,9 +12,9 @@ from loco_tools.benchmark.analysis.error_analysis import Mistakes, key_of
 from loco_tools.benchmark.analysis.run_data import ReportData
 from loco_tools.benchmark.cell.record import defect_types
 from loco_tools.benchmark.cell.thumbnails import HIGH_PERCENTILE, SIDE_PX
-from loco_tools.benchmark.report.choosing import Picked
 from loco_tools.benchmark.report.gallery import Shown, heat_legend, ramp, small_photo
 from loco_tools.benchmark.report.html import Markup, element, join
+from loco_tools.benchmark.report.images import Picked
 from loco_tools.datasets.images import Pixels, data_url
 from loco_tools.datasets.sample import Sample
 from loco_tools.errors import LocoToolsError

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loco_tools.benchmark.analysis.ensemble_gains import Gains
-from loco_tools.benchmark.analysis.run_data import ReportData
+from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData, counted
 from loco_tools.benchmark.report import ensembles as of_ensembles
 from loco_tools.benchmark.report import provenance, results_tables
 from loco_tools.benchmark.report.cost import cost, costs, costs_by_method
 from loco_tools.benchmark.report.critical_difference import critical_differences, rank_tables
 from loco_tools.benchmark.report.curves import curves, scores, trainings
-from loco_tools.benchmark.report.glance import header
-from loco_tools.benchmark.report.html import Child, Markup, element, join
-from loco_tools.benchmark.report.html_table import html_table
+from loco_tools.benchmark.report.html import Child, Markup, element, html_table, join, section
 from loco_tools.benchmark.report.image_sections import (
     Pictured,
     errors_section,
@@ -21,9 +19,8 @@ from loco_tools.benchmark.report.image_sections import (
     view_section,
 )
 from loco_tools.benchmark.report.published_section import published, published_section
-from loco_tools.benchmark.report.section import section
 from loco_tools.benchmark.report.tables import MARKS, Table, with_distinct_keys
-from loco_tools.evaluation.metric_table import HEADLINES, result_metrics
+from loco_tools.evaluation.metric_table import HEADLINES, Metric, result_metrics
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -235,4 +232,77 @@ def _footer() -> Markup:
         "footer",
         "Written by loco-tools. This file needs no network and may be passed on. Beside it in the "
         "run's folder: report.md, and every table as CSV and LaTeX in tables/.",
+    )
+
+
+_ANSWERS = {
+    "image_auroc_mean": "Best at finding bad parts",
+    "au_spro": "Best at pointing at the defects",
+    "au_pro": "Best at pointing at the defects",
+}
+
+
+def header(data: ReportData) -> Markup:
+    """Title, lead and cards."""
+    images = sum(
+        sum(count for name, count in one.done[0].counts.items() if name.startswith("test/"))
+        for one in data.classes
+        if one.done
+    )
+    lead = (
+        f"{listing(data.methods)} learned each class from good images alone and then judged "
+        f"{images:,} test images that they had never seen. Which one tells good parts from "
+        "defective ones, and does it point at the right place? Higher is better, except for cost."
+    )
+    simulated = None
+    if any(info.simulated for info in data.run.classes):
+        simulated = element("div", "Simulated images, not photographs", class_="badge")
+    return element("header", simulated, element("h1", data.title), element("p", lead), _cards(data))
+
+
+def listing(names: Sequence[str]) -> str:
+    """Names as a sentence takes them.
+
+    >>> listing(["a", "b", "c"])
+    'a, b and c'
+    """
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _cards(data: ReportData) -> Markup:
+    cards = [card for metric in HEADLINES if (card := _best(data, metric)) is not None]
+    speeds = data.speeds()
+    if speeds:
+        fastest = min(speeds, key=lambda method: speeds[method])
+        cards.append(_card("Fastest", fastest, f"{speeds[fastest]:.0f} ms per image"))
+    done, planned = len([r for r in data.records if r.status == "ok"]), len(data.run.cells)
+    failed = f", {len(data.failures)} failed" if data.failures else ""
+    words = f"method × class × seed, {counted(len(data.run.suite.seeds), 'seed', 'seeds')}"
+    cards.append(_card("Finished", f"{done} of {planned} cells{failed}", words))
+    return element("dl", cards, class_="cards")
+
+
+def _best(data: ReportData, metric: Metric) -> Markup | None:
+    of_layout = data.classes_with(metric.name)
+    means = data.means(of_layout, metric.name)
+    if not means:
+        return None
+    best = max(means, key=lambda method: means[method])
+    words = f"{metric.title} {means[best]:.3f}{_scope(data, of_layout)}"
+    if metric.guess is not None and means[best] <= metric.guess:
+        best, words = "none", f"No better than guessing: {best}, {words}"
+    return _card(_ANSWERS[metric.name], best, words)
+
+
+def _scope(data: ReportData, classes: Sequence[ClassResults]) -> str:
+    """Which classes a mean is over, where that is not plain."""
+    if len(classes) > 1:
+        return f", mean of {len(classes)} classes"
+    return f" on {classes[0].name}" if len(data.classes) > 1 else ""
+
+
+def _card(label: str, value: str, words: str) -> Markup:
+    big = element("dd", value, class_="big")
+    return element(
+        "div", element("dt", label), big, element("dd", words, class_="quiet"), class_="card"
     )

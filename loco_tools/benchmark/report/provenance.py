@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData
 from loco_tools.benchmark.cell.record import CellRecord
 from loco_tools.benchmark.cell.thumbnails import HIGH_PERCENTILE, LOW_PERCENTILE
-from loco_tools.benchmark.report.html import Markup, element
-from loco_tools.benchmark.report.html_table import html_table
-from loco_tools.benchmark.report.section import folded, section
+from loco_tools.benchmark.report.html import Markup, element, folded, html_table, section
 from loco_tools.benchmark.report.tables import Row, Table, names, text
 from loco_tools.benchmark.run.results_csv import RESULTS_FILE, row_of
 

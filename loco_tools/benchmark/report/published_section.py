@@ -10,9 +10,7 @@ from loco_tools.benchmark.analysis.published import (
     settings_of,
 )
 from loco_tools.benchmark.analysis.run_data import ReportData
-from loco_tools.benchmark.report.html import Markup
-from loco_tools.benchmark.report.html_table import html_table
-from loco_tools.benchmark.report.section import section
+from loco_tools.benchmark.report.html import Markup, html_table, section
 from loco_tools.benchmark.report.tables import Column, Row, Table, names, number, text
 from loco_tools.benchmark.run.results_csv import Spread
 from loco_tools.evaluation.metric_table import METRICS

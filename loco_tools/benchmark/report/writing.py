@@ -1,19 +1,29 @@
 """Writing a run's report into its folder: the page, and its tables as text."""
 
+import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 from loco_tools import files
 from loco_tools.benchmark.analysis.ensemble_gains import gains_of, write_ensembles
-from loco_tools.benchmark.analysis.run_data import ReportData, gather
+from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData, gather
 from loco_tools.benchmark.report.image_sections import pictured
 from loco_tools.benchmark.report.page import page, tables_of
-from loco_tools.benchmark.report.tables import Table
-from loco_tools.benchmark.report.text_tables import (
+from loco_tools.benchmark.report.tables import (
+    Column,
+    Row,
+    Table,
     as_csv,
     as_latex,
     as_markdown,
     latex_document,
+    names,
+    number,
+    text,
 )
+from loco_tools.benchmark.run.results_csv import RESULTS_FILE
+from loco_tools.cards.marked_sections import with_sections
+from loco_tools.errors import BenchmarkError
 from loco_tools.progress import SILENT, Progress
 
 REPORT_FILE = "report.html"
@@ -70,3 +80,106 @@ def _markdown(data: ReportData, tables: list[Table]) -> str:
         facts.insert(0, "**Simulated images, not photographs.**")
     lead = " ".join(" ".join(fact.split()) for fact in facts if fact)
     return "\n".join([f"# {data.title}", "", lead, "", *map(as_markdown, tables)])
+
+
+def publish(out: Path, target: Path) -> Path:
+    """Write a run's conditions and tables into a Markdown file, and `results.csv` beside it.
+
+    The tables are the report's, without those about single images. Cells that are not finished
+    are left out of them and named. Every row of the CSV carries its honesty stamp.
+
+    Args:
+        out: the run's folder.
+        target: the Markdown file; what people wrote in it stays.
+
+    Raises:
+        BenchmarkError: no run there, none of its cells is finished, or one is damaged.
+        DefinitionError: the marks in `target` are not as they were written.
+    """
+    data = gather(out)
+    if not any(record.status == "ok" for record in data.records):
+        raise BenchmarkError(f"{out}: no cell is finished, so there is nothing to publish")
+    gains = gains_of(data)
+    tables = tables_of(data, gains, ()).all()  # without those of single images
+    shown = [as_markdown(table) for table in tables if table.key not in NOT_PRINTED]
+    before = target.read_text(encoding="utf-8") if target.is_file() else f"# {data.title}\n"
+    sections = {"conditions": conditions(data), "figures": "\n".join(shown).rstrip()}
+    written = with_sections(before, sections, origin=str(target))
+    files.write_text(target.with_suffix(".csv"), (out / RESULTS_FILE).read_text(encoding="utf-8"))
+    files.write_text(target, written)
+    return target
+
+
+def conditions(data: ReportData) -> str:
+    """What the figures were got with, in Markdown; nothing in it names the machine or its user."""
+    run = data.run
+    done = sum(record.status == "ok" for record in data.records)
+    stamps = [record.stamp for record in data.records]
+    facts = {
+        "Command": f"`{without_folders(run.command)}`" if run.command else "not recorded",
+        "Seeds": ", ".join(str(seed) for seed in run.suite.seeds),
+        "Preset": _distinct(stamp.preset for stamp in stamps),
+        "Backbone": _distinct(stamp.backbone for stamp in stamps if not stamp.members),
+        "Hardware": ", ".join(f"{key} {value}" for key, value in run.hardware.items()),
+        "Versions": ", ".join(f"{name} {version}" for name, version in run.versions.items()),
+        "Started": run.started,
+        "Finished": run.finished or "not finished",
+        "Cells": f"{done} of {len(run.cells)} (method x class x seed)",
+        "Left out": _left_out(data) or "nothing",
+    }
+    listing = "\n".join(f"- {name}: {value}" for name, value in facts.items())
+    simulated = any(info.simulated for info in run.classes)
+    warning = "**Simulated images, not photographs.**\n\n" if simulated else ""
+    return f"{warning}{listing}\n\n{as_markdown(_classes(data)).rstrip()}"
+
+
+def without_folders(command: str) -> str:
+    """A command line with absolute paths cut down to their last part.
+
+    >>> without_folders("loco-tools bench --weights /home/me/net.pth --out runs/x")
+    'loco-tools bench --weights net.pth --out runs/x'
+    """
+    words = shlex.split(command.replace("`", ""))
+    return shlex.join(Path(word).name if Path(word).is_absolute() else word for word in words)
+
+
+def _left_out(data: ReportData) -> str:
+    """Cells that have no figures, gathered: "angle, seed 1, 2: draem, ast"."""
+    done = {record.cell for record in data.records if record.status == "ok"}
+    seeds: dict[tuple[str, str], list[str]] = {}
+    for planned in data.run.cells:
+        if planned.cell not in done:
+            seeds.setdefault((planned.class_name, planned.method), []).append(str(planned.seed))
+    methods: dict[tuple[str, str], list[str]] = {}
+    for (class_name, method), missing in seeds.items():
+        methods.setdefault((class_name, ", ".join(missing)), []).append(method)
+    return "; ".join(
+        f"{class_name}, seed {missing}: {', '.join(absent)}"
+        for (class_name, missing), absent in methods.items()
+    )
+
+
+def _classes(data: ReportData) -> Table:
+    """How many images of each class the detectors learned from and were tested on."""
+    kinds = list(dict.fromkeys(kind for one in data.classes for kind in _counts(one)))
+    digests = {info.name: info.data_hash[:16] for info in data.run.classes}
+    rows = [
+        Row(
+            (
+                text(one.name),
+                *(number(_counts(one).get(kind), 0) for kind in kinds),
+                text(digests[one.name]),
+            )
+        )
+        for one in data.classes
+    ]
+    columns = (*names("class"), *map(Column, kinds), *names("data hash"))
+    return Table("classes", "Images per class", columns, tuple(rows))
+
+
+def _counts(one: ClassResults) -> dict[str, int]:
+    return dict(one.done[0].counts) if one.done else {}
+
+
+def _distinct(values: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(values))

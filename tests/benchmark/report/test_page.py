@@ -10,7 +10,7 @@ from page_outline import Outline
 from loco_tools.benchmark.analysis.run_data import share_of_good_below
 from loco_tools.benchmark.cell.record import Score
 from loco_tools.benchmark.report import write_report
-from loco_tools.benchmark.report.choosing import pick
+from loco_tools.benchmark.report.images import pick
 from loco_tools.benchmark.run.runner import RunReport, run
 from loco_tools.benchmark.suite import Suite
 from loco_tools.errors import BenchmarkError

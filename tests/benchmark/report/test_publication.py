@@ -7,7 +7,7 @@ from finished_runs import KINDS, make_run
 from loco_tools import cli, files
 from loco_tools.benchmark.analysis.run_data import gather
 from loco_tools.benchmark.cell.record import Cell
-from loco_tools.benchmark.report.publication import publish, without_folders
+from loco_tools.benchmark.report.writing import publish, without_folders
 from loco_tools.benchmark.run.results_csv import write_results
 from loco_tools.errors import BenchmarkError, DefinitionError
 
