@@ -117,7 +117,7 @@ def test_the_report_is_written_without_the_images_when_they_are_gone(finished: R
 
 
 def test_a_folder_without_a_run_is_refused_with_the_next_step(tmp_path: Path) -> None:
-    with pytest.raises(BenchmarkError, match=r"run\.json in it, got none; next step"):
+    with pytest.raises(BenchmarkError, match=r"without run\.json; next step"):
         write_report(tmp_path)
 
 
