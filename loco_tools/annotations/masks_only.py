@@ -48,14 +48,15 @@ class MasksReport:
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """Numbers of masks made and regions skipped, by the region type of the export."""
-        made = Counter(region.type for region in self.regions)
-        left = Counter(skip.type or "unreadable" for skip in self.skipped)
-        return {kind: (made[kind], left[kind]) for kind in sorted({*made, *left})}
+        masked = Counter(region.type for region in self.regions)
+        skipped = Counter(skip.type or "unreadable" for skip in self.skipped)
+        return {kind: (masked[kind], skipped[kind]) for kind in sorted({*masked, *skipped})}
 
     def describe(self) -> str:
         """One line for a person, and one line for each reason to skip regions."""
-        types = ", ".join(f"{made} {kind}" for kind, (made, _) in self.counts().items() if made)
-        lines = [f"{len(self.regions)} masks ({types or 'none'}) -> {self.out}"]
+        types = ", ".join(f"{count} {kind}" for kind, (count, _) in self.counts().items() if count)
+        masks = "1 mask" if len(self.regions) == 1 else f"{len(self.regions)} masks"
+        lines = [f"{masks} ({types or 'none'}) -> {self.out}"]
         reasons = Counter((skip.type or "entry", skip.reason) for skip in self.skipped)
         lines += [f"skipped {n} {kind}: {reason}" for (kind, reason), n in reasons.items()]
         return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Marking the defects, and what becomes of the marks: label, convert."""
+"""The commands `label` (annotate defects in Label Studio) and `convert` (make a dataset class)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,16 +16,22 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 TAXONOMY = click.option(
-    "--taxonomy", metavar="NAME", help="By name or path; default: the class's own."
+    "--taxonomy",
+    metavar="NAME",
+    help="Taxonomy, by name or path; by default the one with the name of the class.",
 )
 
 
 def on_server(command: Command) -> Command:
     """The options of every command that talks to a Label Studio server."""
     for option in (
-        click.option("--token-file", type=EXISTING, help="Default: $LABEL_STUDIO_API_KEY"),
-        click.option("--project", required=True, help="Title of the project."),
-        click.option("--url", required=True, help="Address of the server."),
+        click.option(
+            "--token-file",
+            type=EXISTING,
+            help="File with the token; by default it is read from $LABEL_STUDIO_API_KEY.",
+        ),
+        click.option("--project", required=True, help="Title of the Label Studio project."),
+        click.option("--url", required=True, help="Address of the Label Studio server."),
     ):
         command = option(command)
     return command
@@ -33,7 +39,7 @@ def on_server(command: Command) -> Command:
 
 @click.group()
 def label() -> None:
-    """Have the photographs marked in Label Studio."""
+    """Annotate the defects of a session in Label Studio."""
 
 
 @label.command("config")
@@ -41,7 +47,10 @@ def label() -> None:
 @TAXONOMY
 @AS_JSON
 def label_config(class_name: str, taxonomy: str | None, as_json: bool) -> None:
-    """Print the labelling configuration that follows from a class's taxonomy and plan.
+    """Print the labelling configuration of CLASS.
+
+    It is made from the taxonomy and the plan of the class, and is what a Label Studio project takes
+    under Settings > Labeling Interface. Pushing sets it automatically.
 
     Example: loco-tools label config angle
     """
@@ -60,20 +69,32 @@ def label_config(class_name: str, taxonomy: str | None, as_json: bool) -> None:
 @click.argument("session", type=EXISTING)
 @on_server
 @TAXONOMY
-@click.option("--with-good", is_flag=True, help="Also show good parts, which need no marks.")
-@click.option("--local-files", type=EXISTING, help="Show images from this folder of the server.")
-@click.option("--predictions", type=EXISTING, help="A run made with --maps: propose its finds.")
+@click.option("--with-good", is_flag=True, help="Also show good parts, which need no annotation.")
 @click.option(
-    "--data", type=PATH, default=Path("data"), show_default=True, help="Classes of the run."
+    "--local-files",
+    type=EXISTING,
+    help="Show images from this folder, which the server serves, instead of uploading them.",
 )
-@click.option("--method", help="Of the run, when it compared several.")
-@click.option("--seed", type=int, help="Of the run, when it had several.")
+@click.option(
+    "--predictions",
+    type=EXISTING,
+    help="Pre-annotate from this benchmark run (needs bench --maps).",
+)
+@click.option(
+    "--data",
+    type=PATH,
+    default=Path("data"),
+    show_default=True,
+    help="Folder of the classes of that run.",
+)
+@click.option("--method", help="Method of that run, if it compared several.")
+@click.option("--seed", type=int, help="Seed of that run, if it had several.")
 @click.option(
     "--quantile",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.995,
     show_default=True,
-    help="Share of the pixels of good images below the proposals' threshold.",
+    help="Quantile of the scores on good images that sets the pre-annotations' threshold.",
 )
 @AS_JSON
 @click.pass_obj
@@ -95,9 +116,10 @@ def label_push(
     quantile: float,
     as_json: bool,
 ) -> None:
-    """Show the photographs of a session in a project; run again, it adds what is new.
+    """Upload the photographs of SESSION to a Label Studio project.
 
-    The token comes from the environment variable LABEL_STUDIO_API_KEY or a file.
+    Pushing again adds the photographs that are new and changes no annotation. The token comes from
+    the environment variable LABEL_STUDIO_API_KEY or from --token-file.
 
     Example: loco-tools label push captures/angle/session-001 --url URL --project angle
     """
@@ -130,14 +152,14 @@ def label_push(
 @label.command("pull")
 @on_server
 @click.option(
-    "--out", type=PATH, default=Path("labelstudio.json"), show_default=True, help="The export."
+    "--out", type=PATH, default=Path("labelstudio.json"), show_default=True, help="File to write."
 )
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=1800.0,
     show_default=True,
-    help="Seconds that the server may take for the snapshot.",
+    help="Time limit in seconds for the server to prepare the export.",
 )
 @AS_JSON
 @click.pass_obj
@@ -152,7 +174,9 @@ def label_pull(
     timeout: float,
     as_json: bool,
 ) -> None:
-    """Fetch what was marked in a project, for loco-tools convert.
+    """Download the annotations of a Label Studio project.
+
+    The file that it writes is the input of loco-tools convert.
 
     Example: loco-tools label pull --url URL --project angle
     """
@@ -169,10 +193,13 @@ def label_pull(
 @label.command("simulate")
 @click.argument("session", type=EXISTING)
 @TAXONOMY
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the annotator's hand.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random choices.")
 @AS_JSON
 def label_simulate(session: Path, taxonomy: str | None, seed: int, as_json: bool) -> None:
-    """Let a simulated annotator mark a simulated session, as a Label Studio export.
+    """Annotate a simulated SESSION automatically.
+
+    The command writes labelstudio.json into the folder of the session, in the form of a Label
+    Studio export. The annotations come from the masks of the digital twin.
 
     Example: loco-tools label simulate captures/angle/session-001
     """
@@ -187,9 +214,15 @@ def label_simulate(session: Path, taxonomy: str | None, seed: int, as_json: bool
 
 @click.command()
 @click.argument("export", type=EXISTING)
-@click.option("--out", type=PATH, help="Default: data, or masks with --masks-only.")
 @click.option(
-    "--session", "sessions", type=EXISTING, multiple=True, help="Where its photographs are."
+    "--out", type=PATH, help="Output folder; by default data, or masks with --masks-only."
+)
+@click.option(
+    "--session",
+    "sessions",
+    type=EXISTING,
+    multiple=True,
+    help="Session with the photographs, if the export does not lie in it; may be repeated.",
 )
 @TAXONOMY
 @click.option(
@@ -197,34 +230,44 @@ def label_simulate(session: Path, taxonomy: str | None, seed: int, as_json: bool
     type=click.Choice(["latest", "reviewed", "union", "majority"]),
     default="latest",
     show_default=True,
-    help="Which annotations of an image count.",
+    help="Which annotations count when an image has several.",
 )
 @click.option(
     "--group",
     type=click.Choice(["auto", "number", "relation", "label", "region"]),
     default="auto",
     show_default=True,
-    help="What makes regions one defect.",
+    help="Which regions with the same label are one defect.",
 )
-@click.option("--predictions", is_flag=True, help="Let predictions count as annotations.")
+@click.option("--predictions", is_flag=True, help="Count the predictions of models as annotations.")
 @click.option(
     "--storage",
     "storages",
     metavar="PREFIX=DIR",
     multiple=True,
-    help="The folder that image references with this beginning stand for.",
+    help="Map an image-URL prefix to a local folder; may be repeated.",
 )
-@click.option("--agreement", is_flag=True, help="Only compare the annotators with each other.")
-@click.option("--masks-only", is_flag=True, help="One black-and-white mask per region, no dataset.")
-@click.option("--images", type=EXISTING, help="With --masks-only: folder of the images.")
+@click.option(
+    "--agreement", is_flag=True, help="Only report how well the annotators agree; write no dataset."
+)
+@click.option(
+    "--masks-only",
+    is_flag=True,
+    help="Write one black-and-white mask per region; write no dataset.",
+)
+@click.option("--images", type=EXISTING, help="Folder of the images, for --masks-only.")
 @click.option(
     "--alpha-threshold",
     type=click.IntRange(1, 255),
     default=128,
     show_default=True,
-    help="Brush pixels of at least this opacity count.",
+    help="Opacity from which on a brush pixel belongs to the mask.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace an output that is there.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace an existing output, even if it was edited or written by something else.",
+)
 @AS_JSON
 @click.pass_obj
 def convert(
@@ -246,7 +289,10 @@ def convert(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Turn a Label Studio export into a dataset class in MVTec LOCO AD format.
+    """Convert the annotations in EXPORT to a dataset class in MVTec LOCO AD format.
+
+    EXPORT is a file that Label Studio exported as JSON or JSON-MIN. Next to the class, the command
+    writes a page that shows the outcome of every region (CLASS.audit.html).
 
     Example: loco-tools convert captures/angle/session-001/labelstudio.json
     """
@@ -297,4 +343,4 @@ def convert(
     )
     print_outcome(converted, as_json=as_json)
     if not as_json:
-        click.echo(f"Every region's fate: {converted.audit}")
+        click.echo(f"Outcome of every region: {converted.audit}")

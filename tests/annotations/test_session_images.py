@@ -63,7 +63,7 @@ def test_an_image_in_a_storage_is_found_by_its_content(
     shutil.copy(session / "images" / "p0005-top.png", storage / "renamed.png")
     data = {"image": "s3://bucket/renamed.png"}
     assert found_in(session, data, storages={"s3://bucket/": storage}) == ["p0005-top"]
-    with pytest.raises(AnnotationError, match="is a URL, and nothing is fetched"):
+    with pytest.raises(AnnotationError, match="is a URL, and nothing is downloaded"):
         found_in(session, data)
 
 

@@ -1,9 +1,9 @@
-"""From the way a task refers to an image to the image's name, and to a file in a folder.
+"""Resolve the image references of tasks to file names, and to files in local folders.
 
-Label Studio writes `/data/upload/<project>/<8 hex>-<name>` for uploads (the prefix is its own),
-`/data/local-files/?d=<path>` for local storages, and leaves cloud addresses and URLs as they are.
-Nothing is ever fetched. A reference that would lead out of the folder that is searched (a path with
-"..", an absolute path, a URL) is refused, unless a storage says which folder it stands for.
+Label Studio writes `/data/upload/<project>/<8 hex>-<name>` for uploads (it adds the hexadecimal
+prefix), `/data/local-files/?d=<path>` for local storages, and keeps cloud addresses and URLs as
+they are. Nothing is ever downloaded. A reference that leads out of the searched folder (a path with
+"..", an absolute path, a URL) is refused, unless a storage maps its prefix to a local folder.
 """
 
 import base64
@@ -17,7 +17,8 @@ from urllib.parse import unquote, urlsplit
 from loco_tools.errors import AnnotationError
 
 Storages = Mapping[str, Path]
-"""Folders by the beginning of the references that they stand for: {"s3://parts/": Path("/mnt")}."""
+"""Local folders by the prefix of the references that they stand for, as in
+`{"s3://parts/": Path("/mnt/parts")}`."""
 
 _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-(?=.)")
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
@@ -27,21 +28,21 @@ _LONGEST_SHOWN = 80
 
 
 def parse_storages(given: Iterable[str]) -> dict[str, Path]:
-    """Storages as the command line gives them, each as PREFIX=DIR.
+    """Parse the storages of the command line, each given as PREFIX=DIR.
 
-    The last equals sign counts, because a prefix may hold one.
+    The last equals sign separates the two, because a prefix may contain one.
 
     >>> list(parse_storages(["s3://parts/=.", "/data/local-files/?d=."]))
     ['s3://parts/', '/data/local-files/?d']
 
     Raises:
-        AnnotationError: one is not of this form, or its folder is missing.
+        AnnotationError: a storage has another form, or its folder is missing.
     """
     storages = {}
-    for one in given:
-        prefix, _, folder = one.rpartition("=")
+    for storage in given:
+        prefix, _, folder = storage.rpartition("=")
         if not prefix or not folder:
-            raise AnnotationError(f'storage "{one}": expected PREFIX=DIR')
+            raise AnnotationError(f'storage "{storage}": expected PREFIX=DIR')
         if not Path(folder).is_dir():
             raise AnnotationError(f"storage {prefix}: expected the folder {folder}, found none")
         storages[prefix] = Path(folder)
@@ -49,7 +50,7 @@ def parse_storages(given: Iterable[str]) -> dict[str, Path]:
 
 
 def names_of(reference: str) -> tuple[str, ...]:
-    """The file names that an image reference may stand for, the likeliest first.
+    """The file names that an image reference may stand for, the most likely first.
 
     >>> names_of("/data/upload/1/0a1b2c3d-p0003-top.png")
     ('0a1b2c3d-p0003-top.png', 'p0003-top.png')
@@ -63,18 +64,18 @@ def names_of(reference: str) -> tuple[str, ...]:
 
 
 def refusal(reference: str, *, urls: bool = False) -> str | None:
-    """Why the file name in a reference is not to be trusted; None when it is.
+    """The reason to refuse the file name in a reference; None when it can be trusted.
 
     Args:
-        reference: to an image.
-        urls: whether the name at the end of a URL is wanted, because the person has named the
-            folder that holds those images.
+        reference: the reference to an image.
+        urls: accept the name at the end of a URL, because the user has named the folder that holds
+            these images.
     """
     path = _path_of(reference)
     if path is None:
         return None
     if not urls and _SCHEME.match(reference) and not _DRIVE.fullmatch(reference[:2]):
-        return "is a URL, and nothing is fetched"
+        return "is a URL, and nothing is downloaded"
     if ".." in path.split("/"):
         return "leaves its folder"
     rooted = path.startswith("/") and not reference.startswith(_UPLOADS)
@@ -84,42 +85,42 @@ def refusal(reference: str, *, urls: bool = False) -> str | None:
 
 
 def check_trusted(reference: str, *, urls: bool = False) -> None:
-    """Refuse a reference for the reason that `refusal` gives.
+    """Raise an error for a reference that `refusal` refuses.
 
     Raises:
-        AnnotationError: the message names the reference.
+        AnnotationError: the message names the reference and the reason.
     """
     reason = refusal(reference, urls=urls)
     if reason:
         raise AnnotationError(
-            f"image {_shown(reference)}: refused, it {reason}; next step: say with --storage "
-            "PREFIX=DIR which folder it stands for"
+            f"image {_shown(reference)}: refused, it {reason}; next step: map its prefix to a "
+            "folder with --storage PREFIX=DIR"
         )
 
 
 def stored_file(reference: str, storages: Storages) -> Path | None:
-    """The file that a configured storage has for a reference; None without such a storage.
+    """The file of a reference in the storage that matches it; None when no storage matches.
 
-    The storage with the longest fitting prefix counts. What follows the prefix is a path in its
+    The storage with the longest matching prefix is used. The rest of the reference is a path in its
     folder; a query ("?token=...") is cut off.
 
     Raises:
         AnnotationError: the path leads out of the storage's folder, or there is no such file.
     """
-    fitting = [prefix for prefix in storages if prefix and reference.startswith(prefix)]
-    if not fitting:
+    matching = [prefix for prefix in storages if prefix and reference.startswith(prefix)]
+    if not matching:
         return None
-    prefix = max(fitting, key=len)
+    prefix = max(matching, key=len)
     rest = unquote(re.split(r"[?#&]", reference[len(prefix) :])[0]).replace("\\", "/")
     folder = storages[prefix].resolve()
     try:
         path = (folder / rest.lstrip("=/")).resolve()
-        found = path.is_file()
-    except (OSError, ValueError):  # a name too long, or with a zero byte
-        path, found = folder / "unreadable name", False
+        exists = path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or contains a zero byte
+        path, exists = folder / "unreadable name", False
     if not path.is_relative_to(folder):
         raise AnnotationError(f"image {_shown(reference)}: refused, it leaves {storages[prefix]}")
-    if not found:
+    if not exists:
         raise AnnotationError(
             f"image {_shown(reference)}: expected it in {storages[prefix]}, found no such file; "
             "next step: correct --storage"
@@ -128,7 +129,7 @@ def stored_file(reference: str, storages: Storages) -> Path | None:
 
 
 def embedded_sha256(reference: str) -> str | None:
-    """The SHA-256 of an image that the reference itself holds (a data URL), else None."""
+    """The SHA-256 of the image inside a data URL; None for every other reference."""
     if not reference.startswith("data:") or ";base64," not in reference[:100]:
         return None
     try:
@@ -139,12 +140,12 @@ def embedded_sha256(reference: str) -> str | None:
 
 
 class ImageFiles:
-    """The files of some folders by name, and those that storages stand for.
+    """Finds image files by reference.
 
     Args:
-        paths: the files.
-        storages: folders for references that would be refused otherwise.
-        urls: whether the file name at the end of a URL may be looked for.
+        paths: the files that are searched by name.
+        storages: local folders by the prefix of the references that they stand for.
+        urls: search for the file name at the end of a URL too.
     """
 
     def __init__(
@@ -157,27 +158,27 @@ class ImageFiles:
                 self._by_name.setdefault(path.name, []).append(path)
 
     def find(self, reference: str) -> Path | None:
-        """The file that a reference stands for, or None.
+        """The file that a reference stands for; None when there is none.
 
         Raises:
-            AnnotationError: two files could be meant, and the message names both; or the reference
-                is refused.
+            AnnotationError: the reference matches two files, which the message names, or it is
+                refused.
         """
         stored = stored_file(reference, self._storages)
         if stored is not None:
             return stored
         check_trusted(reference, urls=self._urls)
-        found = [path for name in names_of(reference) for path in self._by_name.get(name, [])]
-        if len(found) > 1:
+        paths = [path for name in names_of(reference) for path in self._by_name.get(name, [])]
+        if len(paths) > 1:
             raise AnnotationError(
-                f'image "{_shown(reference)}" could be {found[0]} or {found[1]}; next step: '
+                f'image "{_shown(reference)}" could be {paths[0]} or {paths[1]}; next step: '
                 "rename one, or point to a smaller folder"
             )
-        return found[0] if found else None
+        return paths[0] if paths else None
 
 
 def _path_of(reference: str) -> str | None:
-    """The path in a reference with forward slashes; None when it holds none."""
+    """The path in a reference with forward slashes; None for a reference without a path."""
     if reference.startswith("data:"):
         return None
     try:
