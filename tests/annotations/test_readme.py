@@ -1,0 +1,88 @@
+"""The README of annotations/: its commands exist, its offline commands run, its example loads."""
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from loco_tools.annotations.formats import FORMATS
+from loco_tools.annotations.taxonomy import Taxonomy, load_taxonomy
+from loco_tools.cli import cli
+from loco_tools.schema import read_toml
+
+REPOSITORY = Path(__file__).parents[2]
+README = REPOSITORY / "annotations" / "README.md"
+TEXT = README.read_text()
+
+
+def commands_in(block: str) -> list[list[str]]:
+    lines = block.replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.strip()]
+
+
+BLOCKS = re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL)
+ALL = [words for block in BLOCKS for words in commands_in(block)]
+LOCO_TOOLS = [words[1:] for words in ALL if words[0] == "loco-tools"]
+
+
+def test_every_line_is_a_command_of_loco_tools_or_make() -> None:
+    assert len(LOCO_TOOLS) >= 8
+    targets = re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    assert all(words[1] in targets for words in ALL if words[0] == "make")
+    assert {words[0] for words in ALL} == {"loco-tools", "make"}
+
+
+@pytest.mark.parametrize("words", LOCO_TOOLS, ids=" ".join)
+def test_the_command_and_its_options_exist(words: list[str]) -> None:
+    command: click.Command = cli
+    while isinstance(command, click.Group):
+        command, words = command.commands[words[0]], words[1:]
+    context = click.Context(command)
+    values, rest, _ = command.make_parser(context).parse_args(list(words))
+    assert rest == []
+    for parameter in command.params:
+        given = values.get(parameter.name or "")
+        assert isinstance(given, str) or not parameter.required
+        if isinstance(given, str) and not isinstance(parameter.type, click.Path):
+            parameter.type_cast_value(context, given)
+
+
+def test_the_offline_commands_run(
+    make_session: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_session()
+    monkeypatch.chdir(tmp_path)
+    [block] = re.findall(r"<!-- offline.*?-->\n```console\n(.*?)```", TEXT, re.DOTALL)
+    for words in commands_in(block):
+        result = CliRunner().invoke(cli, words[1:])
+        assert result.exit_code == 0, f"{words}: {result.output}"
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+    assert {"data/composite_part/defects_config.json", "masks/regions.json"} <= written
+    for file in re.findall(r"^\| `(data/CLASS\S*?)/?` \|", TEXT, re.MULTILINE):
+        assert file.replace("CLASS", "composite_part") in written
+
+
+def test_the_example_taxonomy_is_valid(tmp_path: Path) -> None:
+    [example] = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+    path = tmp_path / "bracket.toml"
+    path.write_text(example)
+    taxonomy = read_toml(Taxonomy, path)
+    assert [defect.kind for defect in taxonomy.defects] == ["structural", "logical"]
+
+
+def test_every_taxonomy_and_every_format_is_listed() -> None:
+    for path in (REPOSITORY / "annotations").glob("*.toml"):
+        assert f"[{path.name}]" in TEXT
+        assert load_taxonomy(str(path)).name == path.stem
+    assert all(f"| {name} |" in TEXT for name in FORMATS)
+
+
+def test_links_lead_to_files() -> None:
+    targets = re.findall(r"\]\(([^)#]+)\)", TEXT)
+    assert targets
+    for target in targets:
+        assert (README.parent / target).exists(), target
