@@ -6,6 +6,7 @@ standard output holds one JSON document, which is `{"error": ...}` when the comm
 it had an outcome.
 """
 
+import contextlib
 import errno
 import platform
 import shlex
@@ -62,31 +63,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; every fault becomes one message here."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    output, start = Output(), time.monotonic()
-    try:
-        code = _run(words, output)
-        took_s = time.monotonic() - start
+    start_s = time.monotonic()
+    with contextlib.closing(Output()) as output:
+        try:
+            result = cli.main(words, prog_name="loco-tools", standalone_mode=False, obj=output)
+            code = result if isinstance(result, int) else 0
+        except click.ClickException as error:
+            error.show()
+            code = _explain(error, error.format_message(), words, output, code=error.exit_code)
+        except (click.Abort, KeyboardInterrupt) as error:
+            message = "interrupted; what was finished is kept, run the command again to go on"
+            click.echo(f"loco-tools: {message}", err=True)
+            code = _explain(error, message, words, output, code=INTERRUPTED)
+        except (LocoToolsError, OSError) as error:
+            message = _describe(error) if isinstance(error, OSError) else str(error)
+            click.echo(f"loco-tools: {message}", err=True)
+            code = _explain(error, message, words, output, code=1)
+        took_s = time.monotonic() - start_s
         LOGGER.info("loco-tools %s: exit code %d, %.1f s", shlex.join(words), code, took_s)
-    finally:
-        output.close()
     return code
-
-
-def _run(words: list[str], output: Output) -> int:
-    try:
-        code = cli.main(words, prog_name="loco-tools", standalone_mode=False, obj=output)
-    except click.ClickException as error:
-        error.show()
-        return _explain(error, error.format_message(), words, output, code=error.exit_code)
-    except (click.Abort, KeyboardInterrupt) as error:
-        message = "interrupted; what was finished is kept, run the command again to go on"
-        click.echo(f"loco-tools: {message}", err=True)
-        return _explain(error, message, words, output, code=INTERRUPTED)
-    except (LocoToolsError, OSError) as error:
-        message = _describe(error) if isinstance(error, OSError) else str(error)
-        click.echo(f"loco-tools: {message}", err=True)
-        return _explain(error, message, words, output, code=1)
-    return code if isinstance(code, int) else 0
 
 
 def _explain(

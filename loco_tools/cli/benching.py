@@ -1,5 +1,8 @@
 """Comparing detectors: bench, report."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from loco_tools.cli.printing import (
     print_paths,
     print_run,
 )
+from loco_tools.errors import BenchmarkError
 from loco_tools.progress import Progress
 
 
@@ -25,10 +29,12 @@ def _parse_seeds(_context: Any, _parameter: Any, text: str | None) -> tuple[int,
         raise click.BadParameter(f"expected numbers like 0,1,2, got {text!r}") from error
 
 
-def _sink_options(command: Any) -> Any:
-    """Where results go beside the run's folder."""
+def _add_sink_options(command: Any) -> Any:
+    """Add the options that copy results to other tools."""
     tracking = click.option(
-        "--mlflow", metavar="URI", help="An MLflow store to keep results in: sqlite:///runs.db"
+        "--mlflow",
+        metavar="URI",
+        help="Also write the results to this MLflow store, for example sqlite:///runs.db.",
     )
     events = click.option(
         "--tensorboard",
@@ -36,30 +42,35 @@ def _sink_options(command: Any) -> Any:
         type=PATH,
         is_flag=False,
         flag_value=Path(),
-        help="A folder for TensorBoard's event files. Without one: in the run's folder.",
+        help="Also write TensorBoard event files to this folder. "
+        "Without DIR, they go into the run's folder.",
     )
     return tracking(events(command))
 
 
-def _executor_options(command: Any) -> Any:
-    """Where cells are worked on, and which of them."""
+def _add_executor_options(command: Any) -> Any:
+    """Add the options that say where and which cells run."""
     options = (
         click.option(
             "--executor",
             type=click.Choice(["local", "ray", "slurm"]),
-            help="Processes of this machine (default), a Ray cluster, or SLURM.",
+            help="Run cells in processes of this machine (local, the default), on a Ray cluster "
+            "or on SLURM.",
         ),
         click.option(
             "--workers",
             type=click.IntRange(0),
-            help="Cells at once. Default: one per GPU; one on a CPU; what a cluster has room for.",
+            help="Number of cells that run at the same time. Default: one per GPU, one on a CPU, "
+            "or as many as a cluster has room for. 0 runs them in this process.",
         ),
-        click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster. Default: auto"),
+        click.option(
+            "--address", metavar="HOST:PORT", help="Address of the Ray cluster. Default: auto."
+        ),
         click.option("--retry-failed", is_flag=True, help="Repeat cells that failed before."),
         click.option(
             "--dry-run",
             is_flag=True,
-            help="List what would run, with time and memory; run nothing.",
+            help="List the cells that would run, with estimates of time and memory, and stop.",
         ),
     )
     for option in reversed(options):
@@ -68,38 +79,70 @@ def _executor_options(command: Any) -> Any:
 
 
 @click.command()
-@click.option("--methods", metavar="A,B", help="Names; 'ensemble' fuses the others named.")
-@click.option("--suite", metavar="NAME", help="A suite, by name or path, instead of --methods.")
 @click.option(
-    "--data", type=EXISTING, multiple=True, help="A class, or a folder of classes. Default: data"
+    "--methods",
+    metavar="A,B",
+    help="Methods to compare, separated by commas. 'ensemble' combines the other methods; "
+    "my_file:MyDetector is a detector of your own.",
 )
-@click.option("--class", "classes", metavar="NAME", multiple=True, help="Only these classes.")
+@click.option("--suite", metavar="NAME", help="Name or path of a suite, instead of --methods.")
 @click.option(
-    "--backbone", metavar="NAME", help="dictionary, scattering, or any torchvision classifier."
+    "--data",
+    type=EXISTING,
+    multiple=True,
+    help="A class folder, or a folder of classes; can be repeated. Default: data.",
 )
-@click.option("--weights", type=EXISTING, help="A local state dict for the backbone.")
-@click.option("--preset", type=click.Choice(["paper", "fast"]), help="Default: fast on a CPU.")
-@click.option("--seeds", metavar="0,1,2", callback=_parse_seeds, help="Random seeds. Default: 0")
 @click.option(
-    "--size", "input_size_px", type=click.IntRange(32), help="Shorter side of the input in pixels."
+    "--class",
+    "classes",
+    metavar="NAME",
+    multiple=True,
+    help="Use only this class of the data; can be repeated.",
+)
+@click.option(
+    "--backbone",
+    metavar="NAME",
+    help="Feature extractor: dictionary, scattering, or a torchvision classifier.",
+)
+@click.option(
+    "--weights", type=EXISTING, help="Local file with the backbone's weights (a state dict)."
+)
+@click.option(
+    "--preset",
+    type=click.Choice(["paper", "fast"]),
+    help="Settings as published, or fast ones. Default: fast on a CPU, paper on a GPU.",
+)
+@click.option("--seeds", metavar="0,1,2", callback=_parse_seeds, help="Random seeds. Default: 0.")
+@click.option(
+    "--size",
+    "input_size_px",
+    type=click.IntRange(32),
+    help="Shorter side of the detector's input in pixels.",
 )
 @click.option(
     "--resize",
     type=click.Choice(["keep", "square", "area"]),
-    help="Default: keep the aspect; area: that, with the pixels of a square of --size.",
+    help="Shape of the detector's input: keep the aspect ratio (default), square, or area, which "
+    "keeps the aspect ratio with as many pixels as the square has.",
 )
-@click.option("--device", help="auto (default), cpu, cuda, cuda:1")
+@click.option("--device", help="Device of the cells: auto (default), cpu, cuda or cuda:1.")
 @click.option(
     "--set",
     "changes",
     metavar="METHOD.FIELD=VALUE",
     multiple=True,
-    help="Change a setting of a method, or of the executor; again for more.",
+    help="Change a setting of a method or of the executor; can be repeated.",
 )
-@click.option("--maps", is_flag=True, help="Keep the anomaly maps, in the official layout.")
-@click.option("--out", type=PATH, help="Default: runs/<name of the suite>, runs/bench without one")
-@_executor_options
-@_sink_options
+@click.option(
+    "--maps", is_flag=True, help="Keep the anomaly maps, in the layout of the official evaluators."
+)
+@click.option(
+    "--out",
+    type=PATH,
+    help="Folder of the run. Default: runs/<name of the suite>, or runs/bench without a suite.",
+)
+@_add_executor_options
+@_add_sink_options
 @AS_JSON
 @click.pass_obj
 def bench(
@@ -121,15 +164,14 @@ def bench(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Compare anomaly detectors on every class, and write results.csv and an HTML report.
+    """Compare anomaly detectors on dataset classes; write results.csv and an HTML report.
 
-    Finished cells are reused when the command is run again; ctrl-c leaves them in place. A cell
-    that fails, or runs out of memory, costs that cell alone.
+    A cell is one method on one class with one seed. Finished cells are reused when the command is
+    run again, also after Ctrl-C. When a cell fails or runs out of memory, the others still run.
 
     Example: loco-tools bench --methods patchcore,simplenet,ensemble
     """
     from loco_tools import extras
-    from loco_tools.benchmark.report import write_report
     from loco_tools.benchmark.run.bench import find_class_paths, make_suite
     from loco_tools.benchmark.run.runner import run
     from loco_tools.benchmark.sinks import Sinks
@@ -161,11 +203,32 @@ def bench(
     outcome = run(
         chosen, class_paths, folder, progress, command=command_line(), retry_failed=retry_failed
     )
-    written = write_report(folder)
-    print_run(outcome, written, as_json=as_json)
+    print_run(outcome, _run_report_command(folder), as_json=as_json)
     for line in sinks.fill(folder, progress):
         progress.note(line)
     end_with(outcome)
+
+
+def _run_report_command(out: Path) -> Path:
+    """Run `loco-tools report` in a process of its own, and return the path of the report.
+
+    A report is made from the run's folder alone. This way `bench` proves it at every run, and the
+    memory that drawing takes is free again.
+
+    Raises:
+        BenchmarkError: with the message of the command, when it failed.
+    """
+    search_path = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+    finished = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-P", "-m", "loco_tools", "--quiet", "report", str(out)],
+        env={**os.environ, "PYTHONPATH": search_path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if finished.returncode != 0:
+        raise BenchmarkError(finished.stderr.strip().removeprefix("loco-tools: "))
+    return Path(finished.stdout.strip())
 
 
 @click.command()
@@ -173,9 +236,10 @@ def bench(
 @click.option(
     "--publish",
     type=PATH,
-    help="A Markdown file that gets conditions and tables, and a CSV file beside it.",
+    help="Also write the conditions and the tables to this Markdown file, and a CSV file next to "
+    "it.",
 )
-@_sink_options
+@_add_sink_options
 @AS_JSON
 @click.pass_obj
 def report(
@@ -188,7 +252,7 @@ def report(
     tensorboard: Path | None,
     as_json: bool,
 ) -> None:
-    """Write the report of a finished or unfinished run: HTML, and its tables as text.
+    """Write the report of a finished or unfinished run: an HTML page, and its tables as text.
 
     Example: loco-tools report runs/bench
     """

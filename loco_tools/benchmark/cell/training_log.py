@@ -62,13 +62,13 @@ def curves_of(log: Sequence[Mapping[str, float]]) -> TrainingCurves:
     return TrainingCurves(curves=tuple(curves))
 
 
-def write_curves(folder: Path, log: Sequence[Mapping[str, float]]) -> None:
+def write_training_log(folder: Path, log: Sequence[Mapping[str, float]]) -> None:
     """Write `training.json` into a cell's folder, unless the log is empty."""
     if log:
         files.write_json(folder / TRAINING_FILE, curves_of(log).model_dump(mode="json"))
 
 
-def read_curves(folder: Path) -> TrainingCurves:
+def read_training_log(folder: Path) -> TrainingCurves:
     """Read the curves of a finished cell; there are none where nothing was trained by steps.
 
     Raises:

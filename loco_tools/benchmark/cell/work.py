@@ -31,11 +31,12 @@ from loco_tools.benchmark.cell.record import (
     write_failure,
     write_scores,
 )
-from loco_tools.benchmark.cell.training_log import write_curves
+from loco_tools.benchmark.cell.training_log import write_training_log
 from loco_tools.datasets import load
+from loco_tools.datasets.images import Pixels
 from loco_tools.datasets.maps import map_path, read_map, validation_map_path, write_map
 from loco_tools.datasets.reading import Images
-from loco_tools.datasets.sample import DatasetClass, Sample
+from loco_tools.datasets.sample import DatasetClass
 from loco_tools.datasets.splits import hold_out_validation
 from loco_tools.ensembles import ENSEMBLES, create_ensemble, ensemble_class
 from loco_tools.errors import BenchmarkError, LocoToolsError
@@ -165,7 +166,7 @@ def execute(job: Job, progress: Progress = SILENT) -> CellRecord:
     Raises:
         LocoToolsError: the class, the backbone or the method cannot be used.
     """
-    began = time.perf_counter()
+    began_s = time.perf_counter()
     dataset = hold_out_validation(load(job.class_path), seed=job.stamp.seed)
     if not dataset.test:
         raise BenchmarkError(f"{job.class_path}: expected test images, got none")
@@ -192,49 +193,37 @@ def execute(job: Job, progress: Progress = SILENT) -> CellRecord:
                     )
                 fit_s = fitting.total_s
             list(detector.predict(Images(dataset.train[:1])))  # start-up costs are not counted
-            scores, predict_s = _predict(detector, dataset.test, maps, progress)
-        held_out = _predict_held_out(detector, dataset.validation, maps, job.stamp.seed)
-        if getattr(detector, "probabilities", False):
-            low, high = min(scores + held_out.scores), max(scores + held_out.scores)
-            if not (low >= 0 and high <= 1):
-                raise BenchmarkError(
-                    f"{detector.name}: declares its image scores to be probabilities; expected "
-                    f"values between 0 and 1, got {low:g} to {high:g}"
-                )
-        detector.save(folder / "model")
-        share_members(job, folder / "model")
-        evaluation = evaluate_maps(
-            dataset.test,
-            lambda sample: read_map(map_path(maps, sample)),
-            {sample_key(s): score for s, score in zip(dataset.test, scores, strict=True)},
-            progress,
-            validation=ValidationMaps(
-                {s.id: n for s, n in zip(dataset.validation, held_out.scores, strict=True)},
-                lambda name: read_map(validation_map_path(maps, name)),
-            ),
-        )
+            scores: list[float] = []
+            predicting = Stopwatch()
+            predictions = iter(detector.predict(Images(dataset.test), progress=progress))
+            for sample in dataset.test:
+                with predicting:  # without the time to write the map
+                    prediction = next(predictions, None)
+                if prediction is None:
+                    raise BenchmarkError(
+                        f"expected {len(dataset.test)} predictions, got only {len(scores)}"
+                    )
+                write_map(map_path(maps, sample), prediction.map)
+                scores.append(float(prediction.score))
+        good = Images(dataset.validation)
+        with Stopwatch() as predicting_held_out:
+            synthetic = _make_synthetic_anomalies(good, job.stamp.seed)
+            validation_scores = []
+            for sample, prediction in zip(dataset.validation, detector.predict(good), strict=True):
+                validation_scores.append(float(prediction.score))
+                write_map(validation_map_path(maps, sample.id), prediction.map)
+            anomalous = [float(prediction.score) for prediction in detector.predict(synthetic)]
         cost = Cost(
             fit_s=fit_s,
-            ms_per_image=1000 * predict_s / len(dataset.test),
+            ms_per_image=1000 * predicting.total_s / len(dataset.test),
             peak_mb=memory.peak_mb,
             peak_of=memory.of,
             parameters=detector.parameter_count(),
-            held_out_s=held_out.took_s,
-            total_s=time.perf_counter() - began,
+            held_out_s=predicting_held_out.total_s,
         )
-        record = _record(job, dataset, detector, cost, evaluation).model_copy(
-            update={"separation": held_out.separation}
-        )
-        write_scores(folder / "scores.csv", dataset.test, scores)
-        write_scores(folder / "validation_scores.csv", dataset.validation, held_out.scores)
-        files.write_json(folder / "curves.json", _curves(evaluation))
-        write_curves(folder, detector.training_log)
-        thumbnails.write_maps(
-            folder / "thumbnails.npz",
-            dataset.test,
-            lambda sample: read_map(map_path(maps, sample)),
-        )
-        files.write_json(folder / "result.json", record.model_dump(mode="json"))
+        separation = auroc(rank(validation_scores, anomalous))
+        predicted = Predicted(dataset, detector, scores, validation_scores, separation, cost)
+        record = _write_cell(job, predicted, folder, maps, began_s=began_s, progress=progress)
         if not job.keep_maps:
             shutil.rmtree(maps)
     return record
@@ -303,82 +292,66 @@ def share_members(job: Job, model: Path) -> None:
                 files.link_in_place(original, copy)
 
 
-def _predict(
-    detector: "Detector", samples: Sequence[Sample], maps: Path, progress: Progress
-) -> tuple[list[float], float]:
-    """Write the maps of the test images; their scores, and the seconds without the writing."""
-    scores: list[float] = []
-    watch = Stopwatch()
-    predictions = iter(detector.predict(Images(samples), progress=progress))
-    for sample in samples:
-        with watch:
-            prediction = next(predictions, None)
-        if prediction is None:
-            raise BenchmarkError(f"expected {len(samples)} predictions, got only {len(scores)}")
-        write_map(map_path(maps, sample), prediction.map)
-        scores.append(float(prediction.score))
-    return scores, watch.total_s
-
-
-class HeldOut(NamedTuple):
-    """How a fitted detector scores images that are neither training nor test images.
-
-    `scores` are those of the good validation images, `separation` is their AUROC against synthetic
-    anomalies made from them.
-    """
-
-    scores: list[float]
-    separation: float
-    took_s: float
-
-
-def _predict_held_out(
-    detector: "Detector", validation: Sequence[Sample], maps: Path, seed: int
-) -> HeldOut:
-    """Predict the good validation images, whose maps are written, and synthetic anomalies."""
+def _make_synthetic_anomalies(good: Sequence[Pixels], seed: int) -> list[Pixels]:
+    """Images with anomalies of the families that no method and no ensemble learns from."""
     from loco_tools.synthesis.families import FAMILIES, LEARNED_FROM, synthetic_anomalies
 
-    good = Images(validation)
     families = [name for name in FAMILIES if name not in LEARNED_FROM]
-    with Stopwatch() as watch:
-        synthetic = synthetic_anomalies(
-            good, SYNTHETIC_IMAGES, seed=SYNTHETIC_SEED + seed, families=families
-        )
-        scores = []
-        for sample, prediction in zip(validation, detector.predict(good), strict=True):
-            scores.append(float(prediction.score))
-            write_map(validation_map_path(maps, sample.id), prediction.map)
-        predictions = detector.predict([anomaly.image for anomaly in synthetic])
-        anomalous = [float(prediction.score) for prediction in predictions]
-        separation = auroc(rank(scores, anomalous))
-    return HeldOut(scores, separation, watch.total_s)
+    made = synthetic_anomalies(
+        good, SYNTHETIC_IMAGES, seed=SYNTHETIC_SEED + seed, families=families
+    )
+    return [anomaly.image for anomaly in made]
 
 
-def _curves(evaluation: Evaluation) -> dict[str, dict[str, dict[str, list[float]]]]:
-    """The curves as plain data, rounded to five digits."""
-    groups = {
-        "image_roc": evaluation.image_roc,
-        "image_pr": evaluation.image_pr,
-        "overlap": evaluation.overlap,
-        "pixel_roc": {"all": evaluation.pixel_roc},
-        "pixel_pr": {"all": evaluation.pixel_pr},
-    }
-    return {
-        group: {
-            name: {"x": curve.x.round(5).tolist(), "y": curve.y.round(5).tolist()}
-            for name, curve in curves.items()
-        }
-        for group, curves in groups.items()
-    }
+class Predicted(NamedTuple):
+    """A fitted detector and its image scores; its maps are on the disk.
+
+    `separation` is the AUROC of the good validation images against synthetic anomalies made from
+    them.
+    """
+
+    dataset: DatasetClass
+    detector: "Detector"
+    scores: list[float]
+    validation_scores: list[float]
+    separation: float
+    cost: Cost
 
 
-def _record(
-    job: Job, dataset: DatasetClass, detector: "Detector", cost: Cost, evaluation: Evaluation
+def _write_cell(
+    job: Job,
+    predicted: Predicted,
+    folder: Path,
+    maps: Path,
+    *,
+    began_s: float,
+    progress: Progress,
 ) -> CellRecord:
+    """Evaluate the predictions, and write all files of the cell's folder."""
+    dataset, detector, scores, validation_scores, separation, cost = predicted
+    low, high = min(scores + validation_scores), max(scores + validation_scores)
+    probabilities = bool(getattr(detector, "probabilities", False))
+    if probabilities and not (low >= 0 and high <= 1):
+        raise BenchmarkError(
+            f"{detector.name}: declares its image scores to be probabilities; expected values "
+            f"between 0 and 1, got {low:g} to {high:g}"
+        )
+    detector.save(folder / "model")
+    share_members(job, folder / "model")
+    scores_by_id = dict(zip((s.id for s in dataset.validation), validation_scores, strict=True))
+    evaluation = evaluate_maps(
+        dataset.test,
+        lambda sample: read_map(map_path(maps, sample)),
+        dict(zip(map(sample_key, dataset.test), scores, strict=True)),
+        progress,
+        validation=ValidationMaps(
+            scores_by_id, lambda name: read_map(validation_map_path(maps, name))
+        ),
+    )
     counts = {"train": len(dataset.train), "validation": len(dataset.validation)}
     for sample in dataset.test:
         counts[f"test/{sample.kind_folder}"] = counts.get(f"test/{sample.kind_folder}", 0) + 1
-    return CellRecord(
+    record = CellRecord(
         key=job.stamp.key,
         stamp=job.stamp,
         status="ok",
@@ -386,10 +359,39 @@ def _record(
         category=detector.category,
         counts=counts,
         figures=metrics_by_cell_key(evaluation.metrics),
-        cost=cost,
-        probabilities=bool(getattr(detector, "probabilities", False)),
+        cost=cost.model_copy(update={"total_s": time.perf_counter() - began_s}),
+        probabilities=probabilities,
+        separation=separation,
         metrics=evaluation.metrics,
         config=detector.config.model_dump(mode="json"),
         input_size=detector.input_size,
         hardware=hardware(job.stamp.device),
     )
+    write_scores(folder / "scores.csv", dataset.test, scores)
+    write_scores(folder / "validation_scores.csv", dataset.validation, validation_scores)
+    _write_curves(folder / "curves.json", evaluation)
+    write_training_log(folder, detector.training_log)
+    thumbnails.write_maps(
+        folder / "thumbnails.npz", dataset.test, lambda sample: read_map(map_path(maps, sample))
+    )
+    files.write_json(folder / "result.json", record.model_dump(mode="json"))
+    return record
+
+
+def _write_curves(path: Path, evaluation: Evaluation) -> None:
+    """Write the curves, rounded to five digits."""
+    groups = {
+        "image_roc": evaluation.image_roc,
+        "image_pr": evaluation.image_pr,
+        "overlap": evaluation.overlap,
+        "pixel_roc": {"all": evaluation.pixel_roc},
+        "pixel_pr": {"all": evaluation.pixel_pr},
+    }
+    content = {
+        group: {
+            name: {"x": curve.x.round(5).tolist(), "y": curve.y.round(5).tolist()}
+            for name, curve in curves.items()
+        }
+        for group, curves in groups.items()
+    }
+    files.write_json(path, content)

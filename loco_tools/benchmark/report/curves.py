@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from loco_tools.benchmark.analysis.run_data import KIND_NAMES, ClassResults, Points, ReportData
-from loco_tools.benchmark.cell.training_log import read_curves
+from loco_tools.benchmark.cell.training_log import read_training_log
 from loco_tools.benchmark.report import charts
 from loco_tools.benchmark.report.html import Markup, captioned, element, join, section, seed_note
 
@@ -157,7 +157,7 @@ def _staircase(line: charts.Line) -> charts.Line:
 def _trained(data: ReportData, one: ClassResults, method: str) -> Iterator[Markup]:
     """A chart of the loss, and one of what was measured on validation images."""
     of_seeds = {
-        record.stamp.seed: read_curves(record.cell.folder(data.out)).curves
+        record.stamp.seed: read_training_log(record.cell.folder(data.out)).curves
         for record in one.of(method)
     }
     for name in ("loss", "validation"):

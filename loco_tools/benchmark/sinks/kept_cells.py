@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loco_tools.benchmark.cell.record import CellRecord
-from loco_tools.benchmark.cell.training_log import TRAINING_FILE, TrainingCurve, read_curves
+from loco_tools.benchmark.cell.training_log import TRAINING_FILE, TrainingCurve, read_training_log
 from loco_tools.benchmark.run.results_csv import COSTS, LEADING_METRICS
 from loco_tools.benchmark.run.runner import Run
 from loco_tools.evaluation.metric_table import METRICS
@@ -37,7 +37,7 @@ class KeptCell:
     @property
     def curves(self) -> tuple[TrainingCurve, ...]:
         """How the training went; empty where nothing was trained by steps."""
-        return read_curves(self.folder).curves
+        return read_training_log(self.folder).curves
 
     @property
     def took_s(self) -> float:

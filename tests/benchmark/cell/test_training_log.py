@@ -10,8 +10,8 @@ from loco_tools.benchmark.cell.training_log import (
     MOST_POINTS,
     TrainingCurves,
     curves_of,
-    read_curves,
-    write_curves,
+    read_training_log,
+    write_training_log,
 )
 from loco_tools.benchmark.run.runner import run
 from loco_tools.benchmark.suite import Suite
@@ -46,14 +46,14 @@ def test_the_loss_in_the_file_of_a_real_training_falls(
     tmp_path: Path, make_loco_class: Make
 ) -> None:
     run(SUITE, [make_loco_class(size=(64, 96), train=6)], tmp_path / "out")
-    curves = by_name(read_curves(cell_folder(tmp_path / "out")))
+    curves = by_name(read_training_log(cell_folder(tmp_path / "out")))
     assert set(curves) == {"loss", "loss/good", "loss/noisy", "validation"}
     steps, losses = curves["loss"]
     assert steps == tuple(range(3, STEPS + 1, 3)), "three steps are a pass over six images"
     assert losses[-1] < 0.7 * losses[0]
     assert curves["validation"][0][-1] == STEPS
     assert not (cell_folder(tmp_path / "out", "patchcore") / "training.json").exists()
-    assert read_curves(cell_folder(tmp_path / "out", "patchcore")).curves == ()
+    assert read_training_log(cell_folder(tmp_path / "out", "patchcore")).curves == ()
 
 
 def test_the_file_is_the_same_after_an_interruption(
@@ -101,8 +101,8 @@ def test_figures_that_are_measured_here_and_there_have_their_own_places() -> Non
 
 def test_what_was_written_reads_the_same(tmp_path: Path) -> None:
     log = [{"epoch": 1.0, "step": 2.0, "loss": 0.1 + 0.2}]
-    write_curves(tmp_path, log)
-    assert read_curves(tmp_path) == curves_of(log)
+    write_training_log(tmp_path, log)
+    assert read_training_log(tmp_path) == curves_of(log)
 
 
 @pytest.mark.parametrize(
@@ -112,4 +112,4 @@ def test_what_was_written_reads_the_same(tmp_path: Path) -> None:
 def test_a_damaged_file_is_an_error_with_the_next_step(tmp_path: Path, text: str) -> None:
     (tmp_path / "training.json").write_text(text)
     with pytest.raises(BenchmarkError, match=r"training.json.*next step: remove the cell"):
-        read_curves(tmp_path)
+        read_training_log(tmp_path)

@@ -8,7 +8,7 @@ from finished_runs import KINDS, make_run
 
 from loco_tools import files
 from loco_tools.benchmark.cell.record import Cell, read_record, write_failure
-from loco_tools.benchmark.cell.training_log import write_curves
+from loco_tools.benchmark.cell.training_log import write_training_log
 
 LOG = [
     {"epoch": 1.0, "step": 5.0, "loss": 3.0, "loss/good": 1.0, "validation": 2.5},
@@ -27,7 +27,7 @@ def make_kept_run(
     ]
     make_run(out, cells)
     for seed in seeds:
-        write_curves(Cell("trained", "plate", seed).folder(out), log)
+        write_training_log(Cell("trained", "plate", seed).folder(out), log)
     files.write_text(out / "results.csv", "method\n")
     return out
 
