@@ -64,7 +64,7 @@ PURELIB := import sysconfig; path = sysconfig.get_path("purelib")
 anomalib: $(ANOMALIB)/.ready
 
 test-anomalib: anomalib
-	OMP_NUM_THREADS=1 $(ANOMALIB)/bin/python -m pytest -rs tests/methods/anomalib/test_anomalib_adapter.py
+	OMP_NUM_THREADS=1 $(ANOMALIB)/bin/python -m pytest -rs tests/methods/test_anomalib_adapter.py
 
 anomalib-models: anomalib
 	OMP_NUM_THREADS=2 $(ANOMALIB)/bin/python benchmark/speed/anomalib/models.py

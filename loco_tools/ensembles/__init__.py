@@ -8,7 +8,7 @@ Importing this module imports no torch; `ensemble_class` imports the one file it
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -163,20 +163,25 @@ def load_ensemble(
     backbone: "Backbone | Mapping[str, Backbone] | None" = None,
     *,
     device: str = "auto",
+    plugins: Iterable[str] = (),
 ) -> "Ensemble":
-    """Load a saved ensemble of any kind with its members. The files hold data, no code.
+    """Load a saved ensemble of any kind with its members.
+
+    Reads data only. The code of a plug-in is imported only if the caller names it.
 
     Args:
         folder: the folder that it was saved to.
         backbone: one backbone for all members, or one per member name; see `Detector.load`.
         device: "auto", "cpu" or "cuda".
+        plugins: names of plug-ins that may be imported, see `loco_tools.methods.load_detector`.
 
     Raises:
         MethodError: the folder holds no ensemble, a file is damaged, or the backbone is not the one
             that a member was fitted with.
     """
-    from loco_tools.methods import checkpoint
+    from loco_tools.methods import allow_plugins, checkpoint
 
+    allow_plugins(plugins)
     kind = checkpoint.read_record(folder).method
     if kind not in ENSEMBLES:
         raise MethodError(f"{folder}: expected a fitted ensemble, got a fitted {kind}")

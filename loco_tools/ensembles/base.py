@@ -102,7 +102,7 @@ class Ensemble(Detector):
         device: str = "auto",
     ) -> Self:
         """See `Detector.load`; `backbone` is that of all members, or each member's by its name."""
-        record, tensors = checkpoint.read(folder, expected_method=cls.name)
+        record, tensors = checkpoint.read(folder, expected={cls.name})
         config = parse(cls.Config, record.config, origin=str(folder / checkpoint.RECORD))
         members = {
             name: load_detector(

@@ -9,20 +9,34 @@ imports the one file it needs.
 """
 
 import ast
-import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from loco_tools.errors import MethodError, did_you_mean
+from loco_tools.methods.map_detector import MapDetector
+from loco_tools.methods.plugins import import_plugin, named_class, register_plugin
 
 if TYPE_CHECKING:
     from loco_tools.methods.backbones import Backbone
     from loco_tools.methods.detector import SingleDetector
 
+__all__ = [
+    "ANOMALIB",
+    "METHODS",
+    "MapDetector",
+    "Resize",
+    "allow_plugins",
+    "create",
+    "describe_methods",
+    "import_path_of",
+    "load_detector",
+    "method_class",
+]
+
 Resize = Literal["keep", "square", "area"]
-"""How images become a detector's input, see `loco_tools.methods.batch.input_size`."""
+"""How images are resized to a detector's input, see `loco_tools.methods.batch.input_size`."""
 
 METHODS = {
     "ast": "loco_tools.methods.asymmetric:AST",
@@ -32,10 +46,10 @@ METHODS = {
     "rd4ad": "loco_tools.methods.rd4ad:RD4AD",
     "simplenet": "loco_tools.methods.simplenet:SimpleNet",
 }
-"""Method name -> "package.module:Class"; the same spelling names a method of your own."""
+"""Method name -> "package.module:Class"; a plug-in is named by the same spelling."""
 
 ANOMALIB = "anomalib:"
-"""Opens the names of anomalib's models: "anomalib:Padim"."""
+"""Prefix of the names of anomalib's models: "anomalib:Padim"."""
 
 
 def describe_methods() -> list[tuple[str, str]]:
@@ -65,35 +79,35 @@ def import_path_of(name: str) -> str:
 
 
 def method_class(name: str) -> "type[SingleDetector]":
-    """The detector class of a name in `METHODS`, a "package.module:Class", or "anomalib:Model".
+    """The detector class of a name in `METHODS`, a plug-in "module:Class", or "anomalib:Model".
+
+    A plug-in is imported from Python's path or from the current folder. Naming it here allows
+    `load_detector` to load saved detectors of it in this process.
 
     Raises:
-        MethodError: unknown name (with the nearest one), or the class cannot be imported.
+        MethodError: unknown name (with the nearest one), or a plug-in that cannot be imported or
+            is no complete detector.
         MissingExtraError: a model of anomalib, which is not installed.
     """
     if name.startswith(ANOMALIB):
         from loco_tools.methods.anomalib.adapter import adapter
 
         return adapter(name)
-    place = import_path_of(name)
-    if ":" not in place:
+    import_path = import_path_of(name)
+    if ":" not in import_path:
         raise MethodError(
             f'unknown method "{name}"; {did_you_mean(name, METHODS)}; '
-            'a method of your own is named "package.module:Class"'
+            'a plug-in is named "module:Class"'
         )
-    module, _, attribute = place.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise MethodError(f'method "{name}" cannot be imported: {error}') from error
-    from loco_tools.methods.detector import SingleDetector
+    plugin = named_class(name)
+    if plugin is not None:
+        return plugin
+    from loco_tools.methods.map_adapter import as_detector_class
 
-    if not (isinstance(found, type) and issubclass(found, SingleDetector)):
-        raise MethodError(
-            f'method "{name}": expected a subclass of loco_tools.methods.detector.SingleDetector, '
-            f"got {found!r}"
-        )
-    return found
+    detector = as_detector_class(import_plugin(import_path), name)
+    if import_path not in METHODS.values():
+        register_plugin(name, detector)
+    return detector
 
 
 def create(
@@ -122,25 +136,55 @@ def create(
         MethodError: unknown method, preset or device.
         DefinitionError: an unknown field or a value out of range, with the nearest field.
     """
-    found = method_class(name)
+    detector = method_class(name)
     size = {} if input_size_px is None else {"size_px": input_size_px}
-    config = found.configure(preset, {"resize": resize, **size, **(overrides or {})})
-    return found(config, backbone, device=device)
+    config = detector.configure(preset, {"resize": resize, **size, **(overrides or {})})
+    return detector(config, backbone, device=device)
 
 
 def load_detector(
-    folder: Path, backbone: "Backbone | None" = None, *, device: str = "auto"
+    folder: Path,
+    backbone: "Backbone | None" = None,
+    *,
+    device: str = "auto",
+    plugins: Iterable[str] = (),
 ) -> "SingleDetector":
-    """A saved detector of any method in `METHODS` or of anomalib. Reads data, executes nothing.
+    """A saved detector of any method.
+
+    Reads data only. The code of a plug-in is imported only if the caller names it.
+
+    Args:
+        folder: the folder that `save` was given.
+        backbone: see `SingleDetector.load`.
+        device: "auto", "cpu" or "cuda".
+        plugins: names of plug-ins ("module:Class") that may be imported to load the detector,
+            besides those that `method_class` or `create` were given before.
 
     Raises:
-        MethodError: no detector there, or one of a method that is not in `METHODS`; a method of
-            your own is loaded by its class's `load`.
+        MethodError: no detector there, or one of an unknown method or of a plug-in not named.
         MissingExtraError: a model of anomalib, which is not installed.
     """
     from loco_tools.methods import checkpoint
 
+    allow_plugins(plugins)
     method = checkpoint.read_record(folder).method
-    if method not in METHODS and not method.startswith(ANOMALIB):
-        raise MethodError(f'{folder}: unknown method "{method}"; {did_you_mean(method, METHODS)}')
-    return method_class(method).load(folder, backbone, device=device)
+    if method in METHODS or method.startswith(ANOMALIB):
+        return method_class(method).load(folder, backbone, device=device)
+    plugin = named_class(method)
+    if plugin is not None:
+        return plugin.load(folder, backbone, device=device)
+    if ":" in method:
+        raise MethodError(
+            f'{folder}: was fitted with the plug-in "{method}", whose code is not imported unless '
+            f'you name it; next step: load it with plugins=["{method}"]'
+        )
+    raise MethodError(
+        f'{folder}: unknown method "{method}"; {did_you_mean(method, METHODS)}; a plug-in of that '
+        'name is loaded with plugins=["module:Class"]'
+    )
+
+
+def allow_plugins(plugins: Iterable[str]) -> None:
+    """Import plug-ins by name ("module:Class"), so that saved detectors of them can be loaded."""
+    for name in plugins:
+        method_class(name)

@@ -12,7 +12,7 @@ from torch.nn import functional
 AnomalyMap = npt.NDArray[np.float32]
 
 SIGMA_PX = 4.0
-"""Of the smoothing, in pixels of the detector's input, as in the published methods."""
+"""Standard deviation of the smoothing, in pixels of the detector's input, as published."""
 
 
 def anomaly_maps(
@@ -26,16 +26,16 @@ def anomaly_maps(
 
     Args:
         scores: (B, h, w), one score per patch, higher is more anomalous.
-        input_size: (H, W) that the detector saw.
+        input_size: (H, W) of the detector's input.
         image_sizes: (H, W) of each of the B original images.
-        sigma_px: of the smoothing, in pixels of the input; 0: none.
+        sigma_px: standard deviation of the smoothing, in pixels of the input; 0: none.
 
     Returns:
         B maps, (H, W) float32 each. All resizing is bilinear with pixel areas aligned
         (align_corners False); the Gaussian is SciPy's (truncated at 4 sigma, reflected).
     """
     maps = input_maps(scores, input_size, sigma_px=sigma_px)
-    return [_at_size(one, size) for one, size in zip(maps, image_sizes, strict=True)]
+    return [resize_map(one, size) for one, size in zip(maps, image_sizes, strict=True)]
 
 
 def input_maps(
@@ -57,7 +57,8 @@ def smooth(anomaly_map: AnomalyMap, sigma_px: float = SIGMA_PX) -> AnomalyMap:
     return blurred.astype(np.float32, copy=False)
 
 
-def _at_size(anomaly_map: AnomalyMap, size: tuple[int, int]) -> AnomalyMap:
+def resize_map(anomaly_map: AnomalyMap, size: tuple[int, int]) -> AnomalyMap:
+    """Resize (h, w) bilinearly to `size`, with pixel areas aligned."""
     if anomaly_map.shape == size:
         return anomaly_map
     resized = functional.interpolate(

@@ -3,7 +3,7 @@
 Neither format can carry code, so reading one executes nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,11 +24,11 @@ class Record(Schema):
     method: str
     config: dict[str, Any]
     backbone: str | None
-    """Its tag."""
+    """The backbone's tag."""
     input_size: tuple[int, int]
     training_log: list[dict[str, float]]
     members: tuple[str, ...] = ()
-    """Of an ensemble: its members' names; each is saved under `members/<number>`."""
+    """Names of an ensemble's members, which are saved under `members/<number>`."""
 
 
 def write(folder: Path, record: Record, tensors: Mapping[str, Tensor]) -> None:
@@ -46,8 +46,12 @@ def write_into(folder: Path, record: Record, tensors: Mapping[str, Tensor]) -> N
     files.write_json(folder / RECORD, record.model_dump(mode="json"))
 
 
-def read(folder: Path, *, expected_method: str | None = None) -> tuple[Record, dict[str, Tensor]]:
-    """What `write` wrote.
+def read(folder: Path, *, expected: Collection[str]) -> tuple[Record, dict[str, Tensor]]:
+    """The record and the arrays of a saved detector.
+
+    Args:
+        folder: the folder that `write` was given.
+        expected: names that the detector's method may have.
 
     Raises:
         MethodError: nothing there, a damaged file, or a detector of another method.
@@ -56,9 +60,9 @@ def read(folder: Path, *, expected_method: str | None = None) -> tuple[Record, d
     from safetensors.torch import load
 
     record = read_record(folder)
-    if expected_method is not None and record.method != expected_method:
+    if record.method not in expected:
         raise MethodError(
-            f"{folder}: expected a fitted {expected_method}, got a fitted {record.method}"
+            f"{folder}: expected a fitted {min(expected)}, got a fitted {record.method}"
         )
     try:
         return record, load((folder / TENSORS).read_bytes())

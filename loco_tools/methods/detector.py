@@ -26,6 +26,7 @@ from loco_tools.methods.batch import (
     input_size,
 )
 from loco_tools.methods.memory_check import check_memory
+from loco_tools.methods.plugins import name_to_save
 from loco_tools.progress import SILENT, Progress
 from loco_tools.schema import Schema, parse
 
@@ -38,13 +39,15 @@ Category = Literal[
     "teacher-student",
     "flow",
     "one-class",
+    "density",
     "reconstruction",
     "ensemble",
     "other",
 ]
-"""How detectors work: they remember good patches; a student imitates a teacher on good images; a
-flow gives good features a density; a boundary is drawn around good features; good images are
-reconstructed; others are put together."""
+"""How detectors work: a memory bank stores good patches; a student imitates a teacher on good
+images; a flow maps good features to a known density; a one-class boundary encloses good features; a
+density such as a Gaussian is fitted to them; good images are reconstructed; an ensemble combines
+others."""
 
 
 @dataclass(frozen=True)
@@ -382,7 +385,7 @@ class SingleDetector(Detector):
         """
         size = self.input_size
         record = checkpoint.Record(
-            method=self.name,
+            method=name_to_save(type(self)),
             config=self.config.model_dump(mode="json"),
             backbone=self._backbone.tag if self._backbone is not None else None,
             input_size=size,
@@ -395,7 +398,7 @@ class SingleDetector(Detector):
     @classmethod
     def load(cls, folder: Path, backbone: Backbone | None = None, *, device: str = "auto") -> Self:
         """See `Detector.load`."""
-        record, tensors = checkpoint.read(folder, expected_method=cls.name)
+        record, tensors = checkpoint.read(folder, expected={cls.name, name_to_save(cls)})
         config = parse(cls.Config, record.config, origin=str(folder / checkpoint.RECORD))
         found = None
         if cls.needs_backbone:

@@ -263,11 +263,12 @@ def _load(job: Job, cell: Cell, method: str, backbones: Mapping[str, "Backbone"]
     if record is None or record.status != "ok":
         raise BenchmarkError(explain_missing_member(cell, record))
     folder = cell.folder(job.out) / "model"
+    from loco_tools.methods import allow_plugins, method_class
+
     if method in ENSEMBLES:
+        allow_plugins(name for name in job.members.values() if name not in ENSEMBLES)
         members = {name: backbones[name] for name in job.members if name in backbones}
         return ensemble_class(method).load(folder, members, device=job.stamp.device)
-    from loco_tools.methods import method_class
-
     backbone = backbones.get(cell.method)
     return method_class(method).load(folder, backbone, device=job.stamp.device)
 
