@@ -5,7 +5,7 @@ shipped detector.
 """
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -79,7 +79,12 @@ class Subject:
 
 def fit(detector: Detector, seed: int = 0) -> Detector:
     """Fit a detector on the good images of these checks."""
-    return detector.fit(TRAIN, VALIDATION, seed=seed)
+    return detector.fit(copies(TRAIN), copies(VALIDATION), seed=seed)
+
+
+def copies(images: Sequence[Pixels]) -> list[Pixels]:
+    """Images for a detector that may, against the rules, write into them."""
+    return [image.copy() for image in images]
 
 
 def check_detector(
@@ -149,7 +154,7 @@ def the_same_seed_gives_the_same_predictions(subject: Subject) -> None:
 
 def images_are_not_modified(subject: Subject) -> None:
     """Neither fitting nor predicting writes into the images."""
-    images = [image.copy() for image in TRAIN]
+    images = copies(TRAIN)
     detector = subject.make_briefly().fit(images, [], seed=0)
     list(detector.predict(images))
     same = all(np.array_equal(a, b) for a, b in zip(images, TRAIN, strict=True))
@@ -158,11 +163,11 @@ def images_are_not_modified(subject: Subject) -> None:
 
 def scores_are_finite_and_vary(subject: Subject) -> None:
     """Images get different scores, and maps are not flat."""
-    predictions = list(subject.fitted.predict(GOOD))
+    predictions = list(subject.fitted.predict(copies(GOOD)))
     scores = [p.score for p in predictions]
     expect(bool(np.isfinite(scores).all()), f"expected finite scores, got {scores}")
     expect(all(np.isfinite(p.map).all() for p in predictions), "expected finite maps")
-    expect(len(set(scores)) == len(GOOD), f"expected different scores, got {scores}")
+    expect(len(set(scores)) > 1, f"expected different scores, got {scores}")
     expect(all(p.map.std() > 0 for p in predictions), "expected maps that vary, got a constant one")
 
 
@@ -171,9 +176,9 @@ def planted_defects_score_highest_and_their_maps_peak_on_them(subject: Subject) 
     detector = subject.fitted
     corners = [(top, left) for top in (6, 40) for left in (8, 42, 72)]
     bad = [with_defect(GOOD[0], *corner) for corner in corners]
-    best = max(p.score for p in detector.predict(GOOD))
+    best = max(p.score for p in detector.predict(copies(GOOD)))
     with torch.inference_mode():
-        cell_px = SIZE[0] / detector.score_batch(Batch(GOOD[:1])).patches.shape[1]
+        cell_px = SIZE[0] / detector.score_batch(Batch(copies(GOOD[:1]))).patches.shape[1]
     slack = max(4.0, cell_px) * subject.slack
     for (top, left), prediction in zip(corners, detector.predict(bad), strict=True):
         expect(
@@ -216,7 +221,7 @@ def a_defect_keeps_its_position_when_images_have_other_sizes(subject: Subject) -
 def the_batch_size_does_not_change_predictions(subject: Subject) -> None:
     """An image gets the same prediction alone and in a batch."""
     detector = subject.fitted
-    images = [*GOOD, with_defect(GOOD[1], 10, 10)]
+    images = [*copies(GOOD), with_defect(GOOD[1], 10, 10)]
     together = detector.predict_batch(Batch(images))
     alone = [detector.predict_batch(Batch([image]))[0] for image in images]
     np.testing.assert_allclose([p.score for p in together], [p.score for p in alone], rtol=1e-3)
@@ -241,7 +246,7 @@ def using_it_before_fit_is_an_error(subject: Subject) -> None:
     """Predicting and saving raise a MethodError that says to fit first."""
     detector = subject.make()
     expected = f"{detector.name} has not been fitted; next step: call fit"
-    expect_error(lambda: list(detector.predict(GOOD)), expected)
+    expect_error(lambda: list(detector.predict(copies(GOOD))), expected)
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "saved"
         expect_error(lambda: detector.save(saved), "has not been fitted")
@@ -260,7 +265,7 @@ def features_have_the_shape_of_their_cut(subject: Subject) -> None:
     height, width = detector.input_size
     for cut in detector.cuts:
         channels, stride = detector.cut_shape(cut)
-        (features,) = detector.features(GOOD, cut)
+        (features,) = detector.features(copies(GOOD), cut)
         expected = (len(GOOD), channels, height // stride, width // stride)
         shape = tuple(features.shape)
         expect(shape == expected, f'cut "{cut}": expected features {expected}, got {shape}')
@@ -295,7 +300,7 @@ def peak(prediction: Prediction) -> tuple[int, int]:
 
 def assert_equal_predictions(first: Detector, second: Detector) -> None:
     """Raise an AssertionError unless two detectors agree on the good images."""
-    before, after = list(first.predict(GOOD)), list(second.predict(GOOD))
+    before, after = list(first.predict(copies(GOOD))), list(second.predict(copies(GOOD)))
     np.testing.assert_allclose([p.score for p in before], [p.score for p in after], rtol=1e-5)
     for one, other in zip(before, after, strict=True):
         np.testing.assert_allclose(one.map, other.map, rtol=1e-4, atol=1e-5)

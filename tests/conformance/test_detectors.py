@@ -148,6 +148,11 @@ def test_every_detector_conforms(name: str, check: Callable[[Subject], None]) ->
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_every_image_gets_a_score_of_its_own(name: str) -> None:
+    assert len({p.score for p in subject(name).fitted.predict(GOOD)}) == len(GOOD)
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_every_method_counts_its_parameters(name: str) -> None:
     assert subject(name).fitted.parameter_count() > 0
 

@@ -16,7 +16,7 @@ from loco_tools.errors import MethodError
 from loco_tools.methods import MapDetector, create, load_detector, method_class, plugins
 from loco_tools.methods.backbones import named_backbone
 from loco_tools.methods.detector import Detector, SingleDetector
-from loco_tools.testing.detectors import GOOD, TRAIN, VALIDATION, check_detector, with_defect
+from loco_tools.testing.detectors import GOOD, TRAIN, VALIDATION, check_detector, peak, with_defect
 
 COLOUR = """
     import numpy as np
@@ -60,17 +60,21 @@ def test_a_file_in_the_current_folder_is_found_and_conforms() -> None:
 
 
 def test_a_class_in_hand_can_be_checked() -> None:
-    check_detector(Brightest)
+    check_detector(Redness)
 
 
-class Brightest(MapDetector):
-    """Deviation from the mean brightness."""
+class Redness(MapDetector):
+    """How much redder than on average."""
 
     def fit(self, images: Any, *, seed: int) -> None:
-        self.mean = float(np.mean([image.mean() for image in images]))
+        self.mean = float(np.mean([redness(image).mean() for image in images]))
 
     def score(self, image: Any) -> Any:
-        return np.abs(image.mean(axis=2) - self.mean)
+        return redness(image) - self.mean
+
+
+def redness(image: Any) -> Any:
+    return image[..., 0] - image[..., 2].astype(float)
 
 
 def test_the_check_lists_everything_that_fails() -> None:
@@ -272,8 +276,8 @@ def test_features_at_a_cut_of_its_own() -> None:
 
 
 def test_backbone_features_need_a_backbone() -> None:
-    with pytest.raises(MethodError, match="Brightest has no backbone; next step: set needs_back"):
-        Brightest().backbone_features(GOOD[0])
+    with pytest.raises(MethodError, match="Redness has no backbone; next step: set needs_back"):
+        Redness().backbone_features(GOOD[0])
 
 
 def test_members_share_the_pass_of_the_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,7 +315,10 @@ def test_a_map_detector_is_a_member_of_every_ensemble(name: str, tmp_path: Path)
     ensemble = create_ensemble(members, name, overrides=few).fit(TRAIN, VALIDATION, seed=0)
     ensemble.save(tmp_path / "saved")
     predicted = list(ensemble.predict([*GOOD, with_defect(GOOD[0], 24, 40)]))
-    assert predicted[-1].score > max(p.score for p in predicted[:-1])
+    assert predicted[-1].score >= max(p.score for p in predicted[:-1])
+    y, x = peak(predicted[-1])
+    assert 20 <= y < 42
+    assert 36 <= x < 58
     loaded = load_ensemble(tmp_path / "saved", device="cpu")
     assert [p.score for p in loaded.predict(GOOD)] == [p.score for p in predicted[:-1]]
 
