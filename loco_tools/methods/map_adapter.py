@@ -106,28 +106,9 @@ class MapAdapter(SingleDetector):
                 f"{self.name}.score_images: expected {len(batch)} maps, got {len(maps)}"
             )
         return [
-            self._check(one, f"{self.name}.score", "(H, W) array", image.shape[:2])
+            _finite_array(one, f"{self.name}.score", image)
             for one, image in zip(maps, batch.images, strict=True)
         ]
-
-    def _check(
-        self, given: npt.ArrayLike, origin: str, expected: str, largest: Size
-    ) -> npt.NDArray[np.float32]:
-        """An author's array as float32; MethodError when it is no finite array of that form."""
-        array = np.asarray(given)
-        fits = (
-            array.ndim == expected.count(",") + 1 and array.size > 0 and array.dtype.kind in "fiub"
-        )
-        if fits:
-            fits = array.shape[0] <= largest[0] and array.shape[1] <= largest[1]
-        finite = fits and bool(np.isfinite(array).all())
-        if not finite:
-            got = f"shape {array.shape} {array.dtype}" + (" with NaN or infinity" if fits else "")
-            raise MethodError(
-                f"{origin}: expected an {expected} of finite numbers, H and W at most "
-                f"{largest[0]} x {largest[1]} as in the image, got {got}"
-            )
-        return np.ascontiguousarray(array, np.float32)
 
     @memo
     def _image_scores(self, batch: Batch) -> list[float]:
@@ -175,13 +156,11 @@ class MapAdapter(SingleDetector):
         self.check_cut(cut)
         if cut == SCORE_MAP:
             return self.score_batch(batch).patches[:, None]
-        form = f"(H, W, {self.author_class.cuts[cut]}) array"
+        origin, channels = f"{self.name}.features", self.author_class.cuts[cut]
         self._batch = batch
         try:
             features = [
-                self._check(
-                    self.author.features(image, cut), f"{self.name}.features", form, image.shape[:2]
-                )
+                _finite_array(self.author.features(image, cut), origin, image, channels)
                 for image in batch.images
             ]
         finally:
@@ -264,19 +243,40 @@ def adapter(author: type[MapDetector]) -> type[MapAdapter]:
     return type(author.__name__, (MapAdapter,), attributes)
 
 
+def _finite_array(
+    given: npt.ArrayLike, origin: str, image: Pixels, channels: int | None = None
+) -> npt.NDArray[np.float32]:
+    """An author's (H, W) or (H, W, channels) as float32; MethodError when it is not that."""
+    array = np.asarray(given)
+    height, width = image.shape[:2]
+    numeric = array.ndim >= 2 and array.size > 0 and array.dtype.kind in "fiub"
+    fits = numeric and array.shape[2:] == (() if channels is None else (channels,))
+    fits = fits and array.shape[0] <= height and array.shape[1] <= width
+    if not (fits and np.isfinite(array).all()):
+        form = "(H, W)" if channels is None else f"(H, W, {channels})"
+        raise MethodError(
+            f"{origin}: expected an {form} array of finite numbers, H and W at most "
+            f"{height} x {width} as in the image, got shape {array.shape} {array.dtype}"
+            f"{' with NaN or infinity' if fits else ''}"
+        )
+    return np.ascontiguousarray(array, np.float32)
+
+
 def _encode(value: Any, key: str, arrays: dict[str, Tensor]) -> Any:
     """A value as JSON, its arrays set apart under names; TypeError names a type without a form."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if isinstance(value, (np.ndarray, Tensor)):
+    if isinstance(value, Tensor):
+        arrays[key] = value.detach().clone()
+        return {"tensor": key}
+    if isinstance(value, np.ndarray):
         try:
-            is_array = isinstance(value, np.ndarray)
-            arrays[key] = torch.from_numpy(value.copy()) if is_array else value.detach().clone()
+            arrays[key] = torch.from_numpy(value.copy())
         except TypeError:
             raise TypeError(f"numpy array of {value.dtype}") from None
-        return {"array" if is_array else "tensor": key}
+        return {"array": key}
     if isinstance(value, (list, tuple)):
         items = [_encode(item, f"{key}.{n}", arrays) for n, item in enumerate(value)]
         return {"list" if isinstance(value, list) else "tuple": items}

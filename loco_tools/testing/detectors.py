@@ -35,7 +35,8 @@ def make_image(seed: int, size: tuple[int, int] = SIZE) -> Pixels:
     noise = np.random.default_rng(seed).normal(0, 4, (*size, 3))
     y, x = np.mgrid[: size[0], : size[1]]
     texture = 120 + 20 * np.sin(x / 3) + 0.3 * y
-    return np.clip(texture[..., None] + noise, 0, 255).astype(np.uint8)
+    image: Pixels = np.clip(texture[..., None] + noise, 0, 255).astype(np.uint8)
+    return image
 
 
 def with_defect(image: Pixels, top: int, left: int, side: int = DEFECT_PX) -> Pixels:
