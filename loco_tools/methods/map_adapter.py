@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from loco_tools.datasets.images import Pixels, Size
+from loco_tools.datasets.images import Pixels
 from loco_tools.errors import MethodError, did_you_mean
 from loco_tools.methods.anomaly_maps import AnomalyMap, resize_map
 from loco_tools.methods.backbones import STRIDES, Backbone
