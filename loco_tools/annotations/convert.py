@@ -27,7 +27,6 @@ from loco_tools.annotations.taxonomy import Taxonomy, defects_config, load_taxon
 from loco_tools.datasets.sidecar import sidecar_path
 from loco_tools.progress import SILENT, Progress
 
-_SAME_SCALE = 0.02
 _NOTES_SHOWN = 20
 
 
@@ -166,13 +165,13 @@ def convert(
     if folder.exists() and not overwrite:
         check_unedited(folder)
     plan = images.records[0][1].plan
-    config = defects_config(taxonomy, px_per_mm=_scales(images)[0], plan=plan)
+    config = defects_config(taxonomy, px_per_mm=images.scales[0], plan=plan)
     with (
         _staged_files(folder) as (sidecar, audit, page),
         files.folder_swapped_in(folder) as fresh,
         progress.task(f"convert {images.class_name}", len(images.all)) as advance,
     ):
-        built = ClassFolder(fresh, config, _session_notes(images), AuditPage(taxonomy))
+        built = ClassFolder(fresh, config, images.notes(), AuditPage(taxonomy))
         for image in images.all:
             annotations = counted.get(image)
             instances = make_instances(
@@ -217,31 +216,6 @@ def _staged_files(folder: Path) -> Iterator[tuple[Path, ...]]:
     finally:
         for source in staged:
             source.unlink(missing_ok=True)
-
-
-def _scales(images: SessionImages) -> list[float | None]:
-    """Pixels per mm in the first view of the plan, by session."""
-    return [record.px_per_mm.get(record.plan.views[0].name) for _, record in images.records]
-
-
-def _session_notes(images: SessionImages) -> list[str]:
-    """Notes on planned shots that were not taken, and on sessions with different scales."""
-    notes = []
-    for _, record in images.records:
-        planned = {planned.shot for planned in record.plan.planned_shots()}
-        taken = {image.shot.shot for image in images.all if image.record is record}
-        if planned - taken:
-            notes.append(
-                f"session {record.session}: {len(planned - taken)} of {len(planned)} planned shots "
-                "were not taken"
-            )
-    known = [scale for scale in _scales(images) if scale is not None]
-    if known and max(known) > min(known) * (1 + _SAME_SCALE):
-        notes.append(
-            f"the sessions' scales differ ({min(known):.3g} to {max(known):.3g} px per mm); "
-            f"saturation thresholds use {known[0]:.3g}"
-        )
-    return notes
 
 
 def _report(folder: Path, images: SessionImages, built: ClassFolder) -> ConversionReport:

@@ -22,6 +22,7 @@ CAPTURES = Path("captures")
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _LISTED = 10
+_SAME_SCALE = 0.02
 _LONGEST_SHOWN = 80
 
 
@@ -145,6 +146,30 @@ class SessionImages:
     def class_name(self) -> str:
         """Name of the class that was photographed."""
         return self.records[0][1].name
+
+    @property
+    def scales(self) -> list[float | None]:
+        """Pixels per mm in the first view of the plan, by session; None without a calibration."""
+        return [record.px_per_mm.get(record.plan.views[0].name) for _, record in self.records]
+
+    def notes(self) -> list[str]:
+        """Notes on planned shots that were not taken, and on sessions with different scales."""
+        notes = []
+        for _, record in self.records:
+            planned = {planned.shot for planned in record.plan.planned_shots()}
+            taken = {image.shot.shot for image in self.all if image.record is record}
+            if planned - taken:
+                notes.append(
+                    f"session {record.session}: {len(planned - taken)} of {len(planned)} planned "
+                    "shots were not taken"
+                )
+        known = [scale for scale in self.scales if scale is not None]
+        if known and max(known) > min(known) * (1 + _SAME_SCALE):
+            notes.append(
+                f"the sessions' scales differ ({min(known):.3g} to {max(known):.3g} px per mm); "
+                f"saturation thresholds use {known[0]:.3g}"
+            )
+        return notes
 
     def shown_by(self, export: Export) -> dict[int, dict[str | None, SessionImage]]:
         """The images that each task shows: task number (from 0) -> image reference -> image.

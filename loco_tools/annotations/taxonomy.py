@@ -124,40 +124,40 @@ def defects_config(
         AnnotationError: a threshold in mm2 or by feature lacks the scale or the plan.
         DefinitionError: the plan has no such feature.
     """
-    return [
-        {
-            "defect_name": defect.name,
-            "pixel_value": defect.pixel_value,
-            "saturation_threshold": _threshold(defect, px_per_mm, plan),
-            "relative_saturation": isinstance(defect.saturation, Relative),
-        }
-        for defect in taxonomy.defects
-    ]
-
-
-def _threshold(defect: DefectType, px_per_mm: float | None, plan: Plan | None) -> float | int:
-    saturation = defect.saturation
-    if isinstance(saturation, Relative):
-        return float(saturation.relative)
-    if isinstance(saturation, AreaPx):
-        return saturation.area_px
-    if px_per_mm is None:
-        raise AnnotationError(
-            f'defect "{defect.name}" saturates at an area on the part, but the session has no '
-            "scale; expected px_per_mm in its session.json; next step: loco-tools calibrate "
-            "camera, then loco-tools capture --session NAME --calibration FILE, or give the "
-            "saturation in pixels"
-        )
-    if isinstance(saturation, Feature):
-        if plan is None:
+    entries = []
+    for defect in taxonomy.defects:
+        saturation = defect.saturation
+        threshold: float | int
+        if isinstance(saturation, Relative):
+            threshold = float(saturation.relative)
+        elif isinstance(saturation, AreaPx):
+            threshold = saturation.area_px
+        elif px_per_mm is None:
+            raise AnnotationError(
+                f'defect "{defect.name}" saturates at an area on the part, but the session has no '
+                "scale; expected px_per_mm in its session.json; next step: loco-tools calibrate "
+                "camera, then loco-tools capture --session NAME --calibration FILE, or give the "
+                "saturation in pixels"
+            )
+        elif isinstance(saturation, AreaMm2):
+            threshold = max(1, round(saturation.area_mm2 * px_per_mm**2))
+        elif plan is None:
             raise AnnotationError(
                 f'defect "{defect.name}" saturates at the area of feature '
                 f'"{saturation.feature}", but there is no plan; next step: give --session'
             )
-        area_mm2 = plan.part.feature_area_mm2(saturation.feature) * saturation.count
-    else:
-        area_mm2 = saturation.area_mm2
-    return max(1, round(area_mm2 * px_per_mm**2))
+        else:
+            area_mm2 = plan.part.feature_area_mm2(saturation.feature) * saturation.count
+            threshold = max(1, round(area_mm2 * px_per_mm**2))
+        entries.append(
+            {
+                "defect_name": defect.name,
+                "pixel_value": defect.pixel_value,
+                "saturation_threshold": threshold,
+                "relative_saturation": isinstance(saturation, Relative),
+            }
+        )
+    return entries
 
 
 def check_against_plan(taxonomy: Taxonomy, plan: Plan) -> None:

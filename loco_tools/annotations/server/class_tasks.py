@@ -7,10 +7,8 @@ is one group of regions.
 from pathlib import Path
 from typing import Any
 
-from loco_tools.annotations.formats import mask_to_shape
-from loco_tools.annotations.formats.label_studio import GROUP_CONTROL
+from loco_tools.annotations.server.labelling_config import IMAGE, brush_items
 from loco_tools.datasets import load
-from loco_tools.datasets.sample import Defect, Sample
 from loco_tools.datasets.sidecar import read_records, sidecar_path
 from loco_tools.errors import AnnotationError
 
@@ -50,7 +48,7 @@ def class_tasks(class_dir: Path, *, as_predictions: bool = True) -> list[dict[st
                 "next step: only classes made by loco-tools convert can go back"
             )
         data = {
-            "image": f"{shot}.png",
+            IMAGE: f"{shot}.png",
             "loco_class": class_dir.name,
             "loco_session": session,
             "loco_shot": shot,
@@ -58,7 +56,9 @@ def class_tasks(class_dir: Path, *, as_predictions: bool = True) -> list[dict[st
         result = [
             item
             for number, defect in enumerate(sample.defects, start=1)
-            for item in _result_items(sample, defect, number)
+            for item in brush_items(
+                defect.mask, region=f"mask-{number}", label=defect.name, group=number
+            )
         ]
         if as_predictions:
             prediction = {"model_version": MODEL_VERSION, "result": result}
@@ -67,25 +67,3 @@ def class_tasks(class_dir: Path, *, as_predictions: bool = True) -> list[dict[st
             annotation = {"result": result, "was_cancelled": False}
             tasks.append({"data": data, "annotations": [annotation]})
     return tasks
-
-
-def _result_items(sample: Sample, defect: Defect, number: int) -> list[dict[str, Any]]:
-    """A defect as three result items of one region: its brush, label and group number."""
-    height, width = sample.size
-    common = {
-        "id": f"mask-{number}",
-        "to_name": "image",
-        "original_width": width,
-        "original_height": height,
-        "image_rotation": 0,
-    }
-    drawn = mask_to_shape.brush(defect.mask)
-    extra_values: tuple[tuple[str, str, dict[str, Any]], ...] = (
-        ("brush", "brush", {}),
-        ("labels", "label", {"labels": [defect.name]}),
-        ("number", GROUP_CONTROL, {"number": number}),
-    )
-    return [
-        {**common, "type": kind, "from_name": control, "value": {**drawn, **value}}
-        for kind, control, value in extra_values
-    ]

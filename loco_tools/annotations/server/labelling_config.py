@@ -7,9 +7,12 @@ verdict. When the plan has several views, one task shows all views of a part, pa
 images are a list, and the `item_index` of regions and verdicts gives their page.
 """
 
+from typing import Any
 from xml.etree import ElementTree
 
+from loco_tools.annotations.formats import mask_to_shape
 from loco_tools.annotations.formats.label_studio import GROUP_CONTROL
+from loco_tools.annotations.formats.shapes import Mask
 from loco_tools.annotations.taxonomy import Taxonomy
 from loco_tools.plan import Plan
 
@@ -83,6 +86,42 @@ def labelling_config(taxonomy: Taxonomy, plan: Plan) -> str:
         _add_text(_add_column(panel, style), guide)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def brush_items(
+    mask: Mask, *, region: str, label: str, group: int, item_index: int | None = None
+) -> list[dict[str, Any]]:
+    """A brush region as the result items that this configuration exports.
+
+    Args:
+        mask: its pixels, (H, W) bool.
+        region: its id.
+        label: the defect.
+        group: its group number.
+        item_index: the page of the task that shows the image, None in a task with one image.
+
+    Returns:
+        Its brush, its label and its group number, each with the geometry.
+    """
+    height, width = mask.shape
+    common: dict[str, Any] = {
+        "id": region,
+        "to_name": IMAGE,
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+    }
+    if item_index is not None:
+        common["item_index"] = item_index
+    drawn = mask_to_shape.brush(mask)
+    return [
+        {**common, "type": kind, "from_name": control, "value": {**drawn, **value}}
+        for kind, control, value in (
+            ("brush", "brush", {}),
+            ("labels", LABEL_CONTROL, {"labels": [label]}),
+            ("number", GROUP_CONTROL, {"number": group}),
+        )
+    ]
 
 
 def _add_column(parent: ElementTree.Element, style: str) -> ElementTree.Element:

@@ -16,9 +16,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from loco_tools.annotations.formats import mask_to_shape
-from loco_tools.annotations.formats.label_studio import GROUP_CONTROL
 from loco_tools.annotations.formats.shapes import Mask
-from loco_tools.annotations.server.labelling_config import IMAGE, LABEL_CONTROL
+from loco_tools.annotations.server.labelling_config import brush_items
 from loco_tools.capture.session import Session, Shot
 from loco_tools.datasets.maps import read_map
 from loco_tools.datasets.sidecar import read_records, sidecar_path
@@ -120,26 +119,17 @@ def results_of(proposal: Proposal, shot: Shot, item_index: int | None) -> list[d
     """
     if shot.defect is None:
         return []
-    items = []
-    for number, mask in enumerate(proposal.regions):
-        height, width = mask.shape
-        common: dict[str, Any] = {
-            "id": hashlib.sha256(f"{shot.shot}/{number}".encode()).hexdigest()[:10],
-            "to_name": IMAGE,
-            "original_width": width,
-            "original_height": height,
-            "image_rotation": 0,
-        }
-        if item_index is not None:
-            common["item_index"] = item_index
-        drawn = mask_to_shape.brush(mask)
-        for kind, control, value in (
-            ("brush", "brush", drawn),
-            ("labels", LABEL_CONTROL, {**drawn, "labels": [shot.defect]}),
-            ("number", GROUP_CONTROL, {**drawn, "number": 1}),
-        ):
-            items.append({**common, "type": kind, "from_name": control, "value": value})
-    return items
+    return [
+        item
+        for number, mask in enumerate(proposal.regions)
+        for item in brush_items(
+            mask,
+            region=hashlib.sha256(f"{shot.shot}/{number}".encode()).hexdigest()[:10],
+            label=shot.defect,
+            group=1,
+            item_index=item_index,
+        )
+    ]
 
 
 def _maps_folder(run: Path, class_name: str, method: str | None, seed: int | None) -> Path:
