@@ -67,7 +67,7 @@ def test_each_defect_is_compared_pair_by_pair(make_session: MakeSession) -> None
     assert json.loads(json.dumps(report.as_record()))["look_again"][0]["kinds"]["1"] == "logical"
 
 
-def test_pieces_of_one_defect_are_compared_as_one(make_session: MakeSession) -> None:
+def test_all_regions_of_one_defect_are_compared_as_one_mask(make_session: MakeSession) -> None:
     left, right = box(0, 0, 10, 10), box(0, 10, 10, 20)
     marks = [by(1, (A, "dent")), by(2, (left, "dent"), (right, "dent"))]
     report = agreement(export_of(make_session(), p0004=marks))
@@ -84,7 +84,7 @@ def test_only_the_last_word_of_people_counts(make_session: MakeSession) -> None:
     assert "kappa undefined" in report.describe()
 
 
-def test_one_annotator_agrees_with_nobody(make_session: MakeSession) -> None:
+def test_a_single_annotator_gives_no_agreement(make_session: MakeSession) -> None:
     report = agreement(export_of(make_session(), p0004=[by(1, (A, "dent"))]))
     assert report.describe() == "agreement: no image was annotated by two people"
 
@@ -103,7 +103,7 @@ def test_kappa_by_hand() -> None:
 
 
 @given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=20))
-def test_kappa_is_symmetric_at_most_one_and_one_for_equals(pairs: list[tuple[str, str]]) -> None:
+def test_kappa_is_symmetric_at_most_1_and_1_for_equal_raters(pairs: list[tuple[str, str]]) -> None:
     one, other = [a for a, _ in pairs], [b for _, b in pairs]
     kappa = cohen_kappa(one, other)
     assert kappa == cohen_kappa(other, one)

@@ -86,7 +86,7 @@ def test_a_session_and_its_export_become_a_loco_class(
     assert "(SIMULATED images)" in report.describe()
 
 
-def test_two_places_of_one_group_are_one_mask_with_the_defects_pixel_value(
+def test_two_regions_of_one_group_are_one_mask_with_the_defects_pixel_value(
     make_session: MakeSession, taxonomy: Taxonomy, tmp_path: Path
 ) -> None:
     convert(annotate_session(make_session(), taxonomy), out_root=tmp_path)
@@ -147,7 +147,7 @@ def test_converting_again_gives_the_same_bytes(
     assert everything(tmp_path / "elsewhere") == first
 
 
-def test_the_made_class_is_loaded_as_it_was_marked(
+def test_the_converted_class_is_loaded_as_it_was_annotated(
     make_session: MakeSession, taxonomy: Taxonomy, tmp_path: Path
 ) -> None:
     datasets = pytest.importorskip("loco_tools.datasets")
@@ -308,7 +308,7 @@ def test_anomalous_photographs_without_an_annotation_are_named(
         ([make_region(item_index=3)], "lies on image number 3 of the task, which shows 1"),
     ],
 )
-def test_a_mark_that_cannot_be_used_is_an_error_and_nothing_is_written(
+def test_an_unusable_region_is_an_error_and_nothing_is_written(
     make_session: MakeSession, tmp_path: Path, result: list[Any], message: str
 ) -> None:
     export = export_of(make_session(), {"p0004-top": result})
@@ -333,7 +333,7 @@ def test_json_min_is_converted_too(make_session: MakeSession, tmp_path: Path) ->
     assert report.defects == {"scratch": 4}
 
 
-def test_a_keypoint_beside_a_mask_is_reported(make_session: MakeSession, tmp_path: Path) -> None:
+def test_a_keypoint_next_to_a_mask_is_reported(make_session: MakeSession, tmp_path: Path) -> None:
     keypoint = make_region("keypoint", id="k", value={"x": 1, "y": 1, "width": 1})
     marked = [brush_region(box(5, 5, 20, 20)), keypoint]
     report = convert(export_of(make_session(), {"p0004-top": marked}), out_root=tmp_path)

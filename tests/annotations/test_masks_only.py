@@ -148,7 +148,7 @@ def test_a_brush_that_claims_a_billion_pixels_is_skipped(tmp_path: Path) -> None
     assert "expected an image of 1 to 200000000 pixels" in report.skipped[1].reason
 
 
-def test_running_again_replaces_the_output_whole(tmp_path: Path) -> None:
+def test_running_again_replaces_the_whole_output(tmp_path: Path) -> None:
     export = write_export(tmp_path / "export.json", make_task(make_region()))
     export_masks(export, tmp_path / "out")
     first = files_in(tmp_path / "out")

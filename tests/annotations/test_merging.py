@@ -65,7 +65,7 @@ def test_latest_takes_the_annotation_that_was_changed_last(
     assert equal(found, [A])
 
 
-def test_reviewed_takes_the_last_one_that_was_reviewed(
+def test_reviewed_takes_the_last_reviewed_annotation(
     make_session: MakeSession, tmp_path: Path
 ) -> None:
     session = make_session()
@@ -137,7 +137,7 @@ def test_overlaps_are_those_of_every_two_masks(masks: list[Mask]) -> None:
 
 
 @pytest.mark.parametrize("merge", ["union", "majority"])
-def test_everybody_has_one_voice_however_often_they_submit(
+def test_each_annotator_has_one_vote_however_often_they_submit(
     make_session: MakeSession, tmp_path: Path, merge: str
 ) -> None:
     found = merged(
@@ -168,7 +168,7 @@ def test_predictions_count_only_when_asked_for_and_below_people(
     assert [a.annotator for a in annotations] == ["1", "prediction v1"]
 
 
-def test_everything_that_did_not_count_is_told_with_its_reason(
+def test_everything_that_did_not_count_is_listed_with_its_reason(
     make_session: MakeSession, tmp_path: Path
 ) -> None:
     export = export_of(

@@ -49,13 +49,15 @@ def test_our_ids_win_over_content_and_content_over_the_name(make_session: MakeSe
     ]
 
 
-def test_an_image_inside_of_the_task_is_found_by_its_content(make_session: MakeSession) -> None:
+def test_an_image_inside_of_the_task_is_identified_by_its_content(
+    make_session: MakeSession,
+) -> None:
     session = make_session()
     content = base64.b64encode((session / "images" / "p0005-top.png").read_bytes()).decode()
     assert found_in(session, {"image": f"data:image/png;base64,{content}"}) == ["p0005-top"]
 
 
-def test_an_image_in_a_storage_is_found_by_its_content(
+def test_an_image_in_a_storage_is_identified_by_its_content(
     make_session: MakeSession, tmp_path: Path
 ) -> None:
     session, storage = make_session(), tmp_path / "bucket"
@@ -77,7 +79,7 @@ def test_references_that_leave_the_session_are_refused(
         found_in(make_session(), {"image": reference})
 
 
-def test_two_photographs_of_one_content_are_both_named(make_session: MakeSession) -> None:
+def test_two_photographs_with_equal_content_are_both_named(make_session: MakeSession) -> None:
     session = make_session()
     shutil.copy(session / "images" / "p0004-top.png", session / "images" / "p0005-top.png")
     sha256 = next(shot.sha256 for shot in read_shots(session) if shot.shot == "p0004-top")
@@ -86,7 +88,9 @@ def test_two_photographs_of_one_content_are_both_named(make_session: MakeSession
         found_in(session, {"image": "a.png", "loco_sha256": sha256})
 
 
-def test_marks_on_a_photograph_that_was_taken_again_are_refused(make_session: MakeSession) -> None:
+def test_regions_on_a_photograph_that_was_taken_again_are_refused(
+    make_session: MakeSession,
+) -> None:
     data = {"image": "a.png", "loco_shot": "p0004-top", "loco_sha256": "0" * 64}
     with pytest.raises(AnnotationError, match=r"p0004-top\.png, which has been taken again since"):
         found_in(make_session(), data)
@@ -122,14 +126,14 @@ def by_part(found: dict[str, list[int]]) -> dict[str, list[int]]:
     return dict(sorted(found.items()))
 
 
-def test_one_task_with_several_images_marks_each_of_them(
+def test_a_task_with_several_images_has_regions_on_each(
     make_session: MakeSession, tmp_path: Path
 ) -> None:
     task = pages({"loco_shot": list(SHOTS)})
     assert by_part(areas_of(make_session(), tmp_path, task)) == EXPECTED
 
 
-def test_several_image_tags_named_like_their_data_mark_each_image(
+def test_image_tags_named_like_their_data_have_regions_on_each_image(
     make_session: MakeSession, tmp_path: Path
 ) -> None:
     keys = ("top", "left", "right", "back")
@@ -143,7 +147,7 @@ def test_several_image_tags_named_like_their_data_mark_each_image(
     assert by_part(areas_of(make_session(), tmp_path, task)) == EXPECTED
 
 
-def test_tags_that_could_be_any_image_are_told_not_guessed(tmp_path: Path) -> None:
+def test_ambiguous_image_tags_are_reported(tmp_path: Path) -> None:
     data = {"image": "a.png", "image2": "b.png"}
     task = make_task(make_region(to_name="img1"), make_region(id="b", to_name="img2"), data=data)
     export = read_export(write_export(tmp_path / "export.json", task))

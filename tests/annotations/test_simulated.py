@@ -105,7 +105,7 @@ def test_a_scattered_defect_is_one_brush(make_session: MakeSession, taxonomy: Ta
     assert np.array_equal(region.mask((HEIGHT, WIDTH)), specks)
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_one_others(
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_gives_others(
     make_session: MakeSession, taxonomy: Taxonomy, tmp_path: Path
 ) -> None:
     session = make_session()

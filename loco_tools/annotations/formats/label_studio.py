@@ -23,9 +23,15 @@ from loco_tools.errors import AnnotationError
 GROUP_CONTROL = "group"
 """Name of the per-region number that ties the regions of one defect instance together."""
 
-_TYPES_WITHOUT_REGION = (
-    *("relation", "choices", "rating", "textarea", "number", "datetime", "taxonomy"),
-)
+_TYPES_WITHOUT_REGION = {
+    "relation",
+    "choices",
+    "rating",
+    "textarea",
+    "number",
+    "datetime",
+    "taxonomy",
+}
 _SHAPE_BY_KEY = (
     ("rle", "brush"),
     ("imageDataURL", "bitmask"),
@@ -63,24 +69,24 @@ def read(path: Path, *, predictions: bool = False) -> Export:
     return read_tasks(path, entries(path), predictions=predictions)
 
 
-def read_tasks(path: Path, tasks: Iterable[Any], *, predictions: bool) -> Export:
+def read_tasks(path: Path, raw_tasks: Iterable[Any], *, predictions: bool) -> Export:
     """Read the tasks of an export as they come; a task without a usable id gets its number.
 
     Args:
         path: the file that the tasks come from.
-        tasks: each as an object of the full export; anything else is skipped.
+        raw_tasks: each as an object of the full export; anything else is skipped.
         predictions: read predictions as annotations too.
     """
-    read_so_far, skipped = [], []
-    for number, entry in enumerate(tasks, start=1):
+    tasks, skipped = [], []
+    for number, entry in enumerate(raw_tasks, start=1):
         if isinstance(entry, dict):
             task, faults = _read_task(entry, number, predictions)
-            read_so_far.append(task)
+            tasks.append(task)
             skipped += faults
         else:
             reason = f"expected a task as an object, got {describe(entry)}"
             skipped.append(Skipped(number, None, None, reason))
-    return Export(path, tuple(read_so_far), tuple(skipped))
+    return Export(path, tuple(tasks), tuple(skipped))
 
 
 def _read_task(entry: dict[str, Any], number: int, predictions: bool) -> tuple[Task, list[Skipped]]:

@@ -92,7 +92,7 @@ def test_a_refusal_names_the_reference_and_the_way_out() -> None:
         check_trusted("https://h/a.png")
 
 
-def test_the_name_in_a_url_is_looked_for_only_where_somebody_said_so(tmp_path: Path) -> None:
+def test_the_name_in_a_url_is_searched_only_on_request(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     with pytest.raises(AnnotationError, match="is a URL"):
         ImageFiles([tmp_path / "a.png"]).find("https://host/a.png")
@@ -138,7 +138,7 @@ def test_what_a_storage_does_not_hold_is_refused(tmp_path: Path, rest: str, mess
         stored_file(f"s3://parts/{rest}", {"s3://parts/": storage})
 
 
-def test_an_image_inside_of_its_reference_is_known_by_its_content() -> None:
+def test_an_image_inside_of_its_reference_is_identified_by_its_content() -> None:
     assert embedded_sha256("data:image/png;base64,AAAA") == hashlib.sha256(b"\0\0\0").hexdigest()
     for reference in ("a.png", "data:image/png,AAAA", "data:image/png;base64,*"):
         assert embedded_sha256(reference) is None

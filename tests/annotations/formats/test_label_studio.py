@@ -28,7 +28,7 @@ def only_region(export: Export) -> Region:
     return region
 
 
-def test_a_task_alone_is_read_like_a_list_of_one(tmp_path: Path) -> None:
+def test_a_single_task_is_read_like_a_list_of_one(tmp_path: Path) -> None:
     path = tmp_path / "1.json"
     path.write_text(json.dumps(make_task(make_region())), encoding="utf-8")
     region = only_region(read_export(path))
@@ -45,7 +45,7 @@ def test_tool_and_label_with_one_id_are_one_region(tmp_path: Path) -> None:
         assert (region.type, region.labels) == ("rectangle", ("Moon",))
 
 
-def test_a_label_item_alone_tells_its_shape_by_its_geometry(tmp_path: Path) -> None:
+def test_a_single_label_item_gets_its_shape_from_its_geometry(tmp_path: Path) -> None:
     value = {"points": [[1, 1], [5, 1], [5, 5]], "labels": ["Moon"]}
     region = only_region(read(tmp_path, make_task(make_region("labels", value=value))))
     assert (region.type, region.shape) == ("labels", "polygon")
@@ -90,7 +90,7 @@ def test_with_several_image_tags_the_tag_tells_the_image(tmp_path: Path) -> None
     assert export.tasks[0].images == ("/data/upload/1/a.png", "/data/upload/1/b.png")
 
 
-def test_an_older_brush_keeps_its_code_beside_its_value(tmp_path: Path) -> None:
+def test_an_older_brush_has_its_code_next_to_its_value(tmp_path: Path) -> None:
     item = make_region("brush", value={"format": "rle"}, rle=[1, 2, 3])
     assert only_region(read(tmp_path, make_task(item))).value["rle"] == b"\x01\x02\x03"
 
@@ -132,7 +132,7 @@ def test_json_min_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("given_id", "read_as"), [(None, 1), ("x7", "x7"), (True, 1), ({}, 1)])
-def test_a_task_without_a_usable_id_goes_by_its_place(
+def test_a_task_without_a_usable_id_gets_its_number(
     tmp_path: Path, given_id: Any, read_as: Any
 ) -> None:
     assert read(tmp_path, make_task(task=given_id)).tasks[0].id == read_as

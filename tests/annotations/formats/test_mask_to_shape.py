@@ -47,7 +47,7 @@ def test_a_polygon_saves_points_where_little_is_lost() -> None:
 
 
 @pytest.mark.parametrize("angle", [0, 30, 90, 160])
-def test_an_ellipse_is_found_again(angle: float) -> None:
+def test_an_ellipse_is_recovered_from_its_mask(angle: float) -> None:
     drawn = mask_to_shape.ellipse(disc(30, 24, 18, 10, angle))
     assert drawn["x"] * WIDTH / 100 == pytest.approx(30, abs=0.1)
     assert drawn["y"] * HEIGHT / 100 == pytest.approx(24, abs=0.1)

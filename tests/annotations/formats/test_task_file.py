@@ -97,7 +97,7 @@ def test_what_is_no_list_of_entries_is_explained(
         ("", False),
     ],
 )
-def test_only_a_list_with_its_end_is_whole(tmp_path: Path, content: str, whole: bool) -> None:
+def test_only_a_list_with_its_end_is_complete(tmp_path: Path, content: str, whole: bool) -> None:
     assert is_whole_list(file_with(tmp_path, content)) == whole
 
 
@@ -113,7 +113,7 @@ def test_brackets_and_quotes_inside_of_texts_are_no_structure(tmp_path: Path) ->
     assert list(entries(file_with(tmp_path, json.dumps(found)))) == found
 
 
-def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     assert list(entries(file_with(tmp_path, b"\xef\xbb\xbf [1]\n"))) == [1]
 
 

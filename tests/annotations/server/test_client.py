@@ -213,7 +213,7 @@ def test_what_two_people_drew_with_every_tool_arrives_in_the_class(
     assert sorted(people["p0004-top"]) == ["1", str(second)]
 
 
-def test_views_are_pages_of_one_task_and_marks_stay_on_their_page(
+def test_views_are_pages_of_one_task_and_regions_stay_on_their_page(
     real: Real, make_session: Callable[..., Path], tmp_path: Path
 ) -> None:
     session = angle_session(make_session)
@@ -312,7 +312,7 @@ def test_local_files_are_shown_from_the_servers_own_disk(
         push(session, url=real.url, project="local", token=real.legacy, local_files=tmp_path / "x")
 
 
-def test_a_benchmark_runs_maps_become_marks_to_correct(
+def test_the_maps_of_a_benchmark_run_become_pre_annotations(
     real: Real, make_session: Callable[..., Path], tmp_path: Path
 ) -> None:
     session = make_session()

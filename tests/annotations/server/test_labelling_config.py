@@ -68,7 +68,7 @@ def test_regions_can_be_grouped_and_images_judged(name: str) -> None:
     assert tuple(choices) == VERDICTS
 
 
-def test_several_views_are_pages_of_one_image_and_judged_one_by_one() -> None:
+def test_several_views_are_pages_of_one_image_with_a_verdict_each() -> None:
     several, one = config_of("angle"), config_of("flat_connector")
     assert several.find(".//Image").get("valueList") == "$image"
     assert several.find(".//Choices").get("perItem") == "true"

@@ -36,7 +36,7 @@ def command_that(path: Path, script: str) -> Path:
     return path
 
 
-def test_a_server_that_ends_is_reported_with_what_it_said(tmp_path: Path) -> None:
+def test_a_server_that_ends_is_reported_with_its_log(tmp_path: Path) -> None:
     command = command_that(tmp_path / "label-studio", "echo no such module; exit 3")
     with (
         pytest.raises(LabelStudioError, match=r"Label Studio ended; .* says: no such module"),

@@ -50,7 +50,7 @@ def read(run: Path, record: Session, **settings: object) -> Proposals:
     return proposals_of(run, record, data=run.parent / "data", **settings)  # type: ignore[arg-type]
 
 
-def test_pixels_above_the_quantile_of_good_images_are_marked_piece_by_piece(
+def test_pixels_above_the_quantile_of_good_images_become_connected_regions(
     session: Path, tmp_path: Path
 ) -> None:
     large, small, speck = box(2, 2, 20, 30), box(30, 30, 40, 40), box(45, 60, 46, 61)
@@ -107,9 +107,7 @@ def test_several_cells_have_to_be_chosen_from(session: Path, tmp_path: Path) -> 
     assert read(run, record, method="patchcore", seed=1).version.startswith("patchcore, seed 1")
 
 
-def test_a_run_that_says_nothing_about_the_session_is_refused(
-    session: Path, tmp_path: Path
-) -> None:
+def test_a_run_without_maps_of_the_session_is_refused(session: Path, tmp_path: Path) -> None:
     record = read_session(session)
     with pytest.raises(AnnotationError, match="expected a benchmark run with anomaly maps"):
         proposals_of(tmp_path / "none", record, data=tmp_path / "data")

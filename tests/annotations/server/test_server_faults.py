@@ -80,7 +80,7 @@ def test_no_message_and_no_log_contains_the_token(
         ("ftp://127.0.0.1", "expected the address of a Label Studio server"),
     ],
 )
-def test_an_address_that_is_none_is_refused(url: str, message: str) -> None:
+def test_an_invalid_address_is_refused(url: str, message: str) -> None:
     with pytest.raises(LabelStudioError, match=message) as caught:
         Server(url, SecretStr(LEGACY))
     assert "secret@" not in str(caught.value)
