@@ -1,4 +1,4 @@
-"""Calibration: calibrate board, calibrate camera."""
+"""The commands `calibrate board` and `calibrate camera`."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ BOARD = click.option(
     default="11x17-15-11-4X4_100",
     show_default=True,
     metavar="ID",
-    help="As printed on the sheet: squares, their mm, markers' mm, dictionary.",
+    help="Id of the board, as printed on the sheet.",
 )
 
 
@@ -22,34 +22,42 @@ BOARD = click.option(
 def calibrate() -> None:
     """Measure a camera's lens and its scale at the part, with a printed board.
 
-    Print the board, then show it to the camera. The scale turns areas in mm2 into pixels.
+    Print the board with `calibrate board`, then show it to the camera with `calibrate camera`. The
+    scale is used to turn areas in mm2 into pixels.
+
+    Example: loco-tools calibrate board --out board.pdf
     """
 
 
 @calibrate.command("board")
 @click.option(
-    "--out", type=PATH, default=Path("board.pdf"), show_default=True, help="A .pdf or a .png."
+    "--out",
+    type=PATH,
+    default=Path("board.pdf"),
+    show_default=True,
+    help="File to write: .pdf or .png.",
 )
 @click.option(
     "--paper",
     type=click.Choice(["A4", "A3", "letter"]),
     default="A4",
     show_default=True,
-    help="The sheet to print on.",
+    help="Paper size.",
 )
 @BOARD
 @AS_JSON
 def calibrate_board(out: Path, paper: str, board_id: str, as_json: bool) -> None:
-    """Draw the board at true scale, to be printed at 100 % and laid or glued on something flat.
+    """Draw the calibration board at true scale.
 
-    Measure the sheet's line of 100 mm: if it is longer or shorter, tell `calibrate camera`.
+    Print it at 100 % and fix it on something flat. Then measure the line of 100 mm on the sheet: if
+    it has another length, give that length to `calibrate camera --line-mm`.
 
     Example: loco-tools calibrate board --out board.pdf
     """
-    from loco_tools.capture.calibration.board import board_of
+    from loco_tools.capture.calibration.board import parse_board_id
     from loco_tools.capture.calibration.board_sheet import write_sheet
 
-    board = board_of(board_id)
+    board = parse_board_id(board_id)
     write_sheet(out, board, paper)
     if as_json:
         print_json({"sheet": str(out), "board": board_id, "paper": paper})
@@ -58,49 +66,59 @@ def calibrate_board(out: Path, paper: str, board_id: str, as_json: bool) -> None
 
 
 @calibrate.command("camera")
-@click.option("--class", "class_name", required=True, metavar="NAME", help="Plan, by name or path.")
+@click.option(
+    "--class", "class_name", required=True, metavar="NAME", help="Name or path of a plan."
+)
 @click.option(
     "--camera",
     default="twin",
     show_default=True,
     envvar="LOCO_TOOLS_CAMERA",
     show_envvar=True,
-    help="As for loco-tools capture.",
+    help="Camera to calibrate; see `loco-tools cameras`.",
 )
-@click.option("--images", type=PATH, help="Use these photographs of the board; take none.")
+@click.option(
+    "--images", type=PATH, help="Use the photographs in this folder instead of taking new ones."
+)
 @BOARD
 @click.option(
     "--line-mm",
     type=click.FloatRange(50, 200),
     default=100.0,
     show_default=True,
-    help="Measured length of the sheet's line of 100 mm.",
+    help="Measured length of the line of 100 mm on the sheet.",
 )
 @click.option(
     "--plane-offset-mm",
     type=float,
     default=0.0,
     show_default=True,
-    help="Height of the part's plane above the sheet; negative below.",
+    help="Height of the part's plane above the sheet; negative if it is below.",
 )
 @click.option(
     "--frames",
     type=click.IntRange(5, 200),
     default=12,
     show_default=True,
-    help="How many photographs of the tilted board to take.",
+    help="Number of photographs of the tilted board.",
 )
 @click.option(
     "--max-error-px",
     type=click.FloatRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
-    help="The largest reprojection error to accept.",
+    help="Largest reprojection error that is accepted.",
 )
-@click.option("--keep", type=PATH, help="Keep the photographs in this folder, for --images.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the simulated light.")
-@click.option("--demo", "small", is_flag=True, help="For the plan's small version.")
-@click.option("--out", type=PATH, help="Default: captures/<class>/calibration.json")
+@click.option(
+    "--keep", type=PATH, help="Keep the photographs in this folder, to be used with --images."
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Random seed of the simulated light."
+)
+@click.option("--demo", "small", is_flag=True, help="Calibrate for the small version of the plan.")
+@click.option(
+    "--out", type=PATH, help="File to write.  [default: captures/<class>/calibration.json]"
+)
 @AS_JSON
 @click.pass_obj
 def calibrate_camera(
@@ -121,19 +139,20 @@ def calibrate_camera(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Photograph the board, flat in every view of a plan and tilted, and write the calibration.
+    """Measure lens and scale from photographs of the calibration board.
 
-    In a terminal, any key takes a photograph; those that are of no use are asked for again. A
-    `folder:DIR` or --images DIR is used as it is: <view>.png shows the board flat where the part
-    lies, its middle where the part's middle lies; all other images show it tilted. Without
-    --camera the digital twin shows a simulated board.
+    One photograph of each view shows the board lying flat where the part lies; further ones show it
+    tilted. In a terminal, any key takes a photograph; one that cannot be used is taken again. With
+    --images DIR or --camera folder:DIR, existing images are used: <view>.png shows the board flat,
+    its middle where the part's middle lies; all other images show it tilted. Without --camera the
+    digital twin renders a simulated board.
 
-    The scale holds in the plane of the sheet that lay flat. If the part's plane is another one,
-    because the board is thick or the part is, say so with --plane-offset-mm.
+    The scale is that of the plane of the flat sheet. If the part's plane is higher or lower,
+    because the board or the part is thick, give the distance with --plane-offset-mm.
 
     Example: loco-tools calibrate camera --class angle --camera opencv:0
     """
-    from loco_tools.capture.calibration.board import board_of
+    from loco_tools.capture.calibration.board import parse_board_id
     from loco_tools.capture.calibration.calibrate import calibrate as measure
     from loco_tools.capture.calibration.record import Sheet, write_calibration
     from loco_tools.plan import load_plan
@@ -144,7 +163,9 @@ def calibrate_camera(
         plan,
         camera=camera,
         sheet=Sheet(
-            board=board_of(board_id), printed_scale=line_mm / 100, plane_offset_mm=plane_offset_mm
+            board=parse_board_id(board_id),
+            printed_scale=line_mm / 100,
+            plane_offset_mm=plane_offset_mm,
         ),
         images=images,
         tilted=frames,
@@ -163,6 +184,6 @@ def calibrate_camera(
 
 
 def wait_for_a_key(words: str) -> bool:
-    """Say what to do and wait: any key takes the photograph, Q gives up."""
-    click.echo(f"{words} [any key: take it, Q: give up]", err=True)
+    """Print an instruction and wait: any key takes the photograph, Q cancels."""
+    click.echo(f"{words} [any key: take it, Q: cancel]", err=True)
     return click.getchar().lower() != "q"

@@ -1,4 +1,4 @@
-"""Looking at cameras: cameras."""
+"""The command `cameras`."""
 
 import click
 
@@ -12,15 +12,15 @@ from loco_tools.progress import Progress
     "asked",
     multiple=True,
     metavar="CAMERA",
-    help="Look at this one too, e.g. rtsp://HOST/PATH, folder:DIR; repeatable.",
+    help="Also test this camera, e.g. rtsp://HOST/PATH or folder:DIR; can be repeated.",
 )
 @AS_JSON
 @click.pass_obj
 def cameras(progress: Progress, asked: tuple[str, ...], as_json: bool) -> int:
-    """List the cameras that are connected, grab a frame from each, and say what works.
+    """List the connected cameras and take a test frame from each.
 
-    The name in front of each line is what `loco-tools capture --camera` takes. Ends with 1 when a
-    camera that was asked for by --camera gives no picture.
+    Each line begins with the name that `loco-tools capture --camera` takes. The exit code is 1 if a
+    camera that was given with --camera yields no frame.
 
     Example: loco-tools cameras --camera rtsp://192.0.2.7/live
     """

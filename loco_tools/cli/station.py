@@ -1,4 +1,4 @@
-"""Photographing: demo, capture."""
+"""The commands `demo` and `capture`."""
 
 import os
 import sys
@@ -25,14 +25,18 @@ CAPTURES = Path("captures")
 
 
 @click.command()
-@click.option("--out", type=PATH, default=Path("demo"), show_default=True, help="Its workspace.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the simulated parts.")
+@click.option(
+    "--out", type=PATH, default=Path("demo"), show_default=True, help="Folder of the demo."
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Random seed of the simulated parts."
+)
 @AS_JSON
 @click.pass_obj
 def demo(progress: Progress, out: Path, seed: int, as_json: bool) -> None:
-    """Walk the whole path on the simulated station: capture, annotate, convert, benchmark, report.
+    """Run all steps on simulated parts: capture, annotate, convert, benchmark and report.
 
-    Run again, it goes on where it stopped.
+    If it is interrupted, run it again: it continues where it stopped.
 
     Example: loco-tools demo --out demo
     """
@@ -44,35 +48,51 @@ def demo(progress: Progress, out: Path, seed: int, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--class", "class_name", required=True, metavar="NAME", help="Plan, by name or path.")
+@click.option(
+    "--class", "class_name", required=True, metavar="NAME", help="Name or path of a plan."
+)
 @click.option(
     "--camera",
     default="twin",
     show_default=True,
     envvar="LOCO_TOOLS_CAMERA",
     show_envvar=True,
-    help="As `loco-tools cameras` lists.",
+    help="Camera, as listed by `loco-tools cameras`, or module:Class for one of your own.",
 )
-@click.option("--out", type=PATH, default=CAPTURES, show_default=True, help="Folder of sessions.")
-@click.option("--session", help="Begin this session, or go on with it.")
+@click.option(
+    "--out", type=PATH, default=CAPTURES, show_default=True, help="Folder of all sessions."
+)
+@click.option("--session", help="Name of the session to begin or to continue.")
 @click.option("--new", is_flag=True, help="Begin a new session even if one is unfinished.")
-@click.option("--skipped", is_flag=True, help="Take up the shots again that were skipped.")
-@click.option("--calibration", type=PATH, metavar="FILE", help="What `calibrate camera` wrote.")
-@click.option("--station", is_flag=True, help="Serve a page for a tablet at the rig.")
+@click.option("--skipped", is_flag=True, help="Reopen the shots that were skipped.")
+@click.option(
+    "--calibration", type=PATH, metavar="FILE", help="Calibration that `calibrate camera` wrote."
+)
+@click.option("--station", is_flag=True, help="Serve the station page, for a tablet at the rig.")
 @click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Of the station page. Any but loopback wants a token: the one in LOCO_TOOLS_STATION_TOKEN,"
-    " or one that is made up and printed.",
+    help="Address of the station page. Any address but loopback requires a token: that in "
+    "LOCO_TOOLS_STATION_TOKEN, or a random one that is printed.",
 )
-@click.option("--port", type=int, default=8000, show_default=True, help="Of the station page.")
-@click.option("--unattended", is_flag=True, help="Ask nothing, even at a terminal.")
-@click.option("--keep-failing", is_flag=True, help="Unattended, keep shots that fail a gate.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the simulated parts.")
-@click.option("--demo", "small", is_flag=True, help="The plan's small version: fewer, smaller.")
-@click.option("--full", is_flag=True, help="The plan's full-size version, as published classes.")
-@click.option("--limit", type=click.IntRange(min=1), help="Unattended, stop after so many shots.")
+@click.option("--port", type=int, default=8000, show_default=True, help="Port of the station page.")
+@click.option(
+    "--unattended", is_flag=True, help="Take all shots without an operator, even at a terminal."
+)
+@click.option(
+    "--keep-failing", is_flag=True, help="Without an operator, keep shots that fail a gate."
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Random seed of the simulated parts."
+)
+@click.option(
+    "--demo", "small", is_flag=True, help="Small version of the plan: fewer and smaller pictures."
+)
+@click.option("--full", is_flag=True, help="Full-size version of the plan, like a published class.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="Without an operator, stop after this many shots."
+)
 @click.option("--dry-run", is_flag=True, help="Only list the shots of the plan.")
 @AS_JSON
 @click.pass_obj
@@ -99,12 +119,13 @@ def capture(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Photograph a class as its plan says; run again, it goes on where it stopped.
+    """Photograph a class according to its plan.
 
-    Without --camera the digital twin renders the parts, and every record says so. With a real
-    camera and a terminal, keys shoot, accept, retake, skip and undo. Without a terminal, or with
-    --unattended, every shot is taken in turn; a real one that fails a quality gate ends the run.
-    A full-size class takes hours to render: with --limit it is done in pieces, one per run.
+    If it is interrupted, run it again: it continues where it stopped. Without --camera the digital
+    twin renders the parts, and every record says so. With a real camera and a terminal, keys shoot,
+    accept, retake, skip and undo. Without a terminal, or with --unattended, all shots are taken in
+    turn, and a real one that fails a quality gate ends the run. A full-size class takes hours to
+    render; with --limit, each run renders a part of it.
 
     Example: loco-tools capture --class angle
     """
@@ -117,12 +138,14 @@ def capture(
     if small and full:
         raise click.UsageError("--demo and --full exclude each other")
     if station and limit:
-        raise click.UsageError("--limit is for runs without an operator, --station has one")
+        raise click.UsageError("--limit is for runs without an operator, but --station has one")
     plan = load_plan(class_name)
     plan = plan.for_demo() if small else plan.for_full() if full else plan
     if dry_run:
         print_plan(plan, as_json=as_json)
         return
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    has_operator = is_terminal and not (unattended or limit or keep_failing or as_json)
     request = SessionRequest(
         plan,
         camera=camera,
@@ -137,7 +160,7 @@ def capture(
         announce(guide, progress)
         if station:
             _serve(guide, host, port, progress)
-        elif _someone_is_there(guide, asked=not (unattended or limit or keep_failing or as_json)):
+        elif has_operator and not guide.record.simulated:
             operate(guide)
         else:
             take_missing_shots(guide, keep_failing=keep_failing, limit=limit, progress=progress)
@@ -152,11 +175,6 @@ def _serve(guide: "Guide", host: str, port: int, progress: Progress) -> None:
     # also with --quiet: without the address nobody gets in
     told = RichProgress() if click.get_current_context().find_root().obj.quiet else progress
     serve(guide, host=host, port=port, token=token, progress=told)
-
-
-def _someone_is_there(guide: "Guide", *, asked: bool) -> bool:
-    """Whether an operator can be guided: a real camera, and a terminal to see and to press keys."""
-    return asked and not guide.record.simulated and sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _print_progress(guide: "Guide", *, as_json: bool) -> None:

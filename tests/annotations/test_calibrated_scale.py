@@ -154,8 +154,8 @@ def test_a_session_without_a_scale_can_be_calibrated_afterwards(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"camera": "basler:0815"}, "is of camera 'basler:0815', the session's is 'folder:"),
-        ({"width_px": 640}, "is of 640 x 48 px, the plan's pictures have 64 x 48 px"),
+        ({"camera": "basler:0815"}, "is for camera 'basler:0815', the session uses 'folder:"),
+        ({"width_px": 640}, "is for 640 x 48 px, the plan's pictures have 64 x 48 px"),
     ],
 )
 def test_a_calibration_of_something_else_is_refused_and_nothing_is_written(

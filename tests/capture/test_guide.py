@@ -185,9 +185,7 @@ def test_a_failed_gate_needs_an_override_which_is_recorded(
         take(guide, 2)
         candidate = guide.shoot()
         assert [verdict.gate for verdict in candidate.failed] == ["sharpness"]
-        with pytest.raises(
-            CaptureError, match="of the reference's, at least 85% are wanted; refoc"
-        ):
+        with pytest.raises(CaptureError, match="of the reference's, expected at least 85%; refoc"):
             guide.accept()
         assert guide.candidate is candidate
         shot = guide.accept(override=True)
@@ -229,7 +227,7 @@ def test_the_reference_is_the_first_good_photograph_that_counts(guide: Guide) ->
 def test_an_earlier_photograph_that_is_gone_is_named(guide: Guide) -> None:
     take(guide, 2)
     (guide.folder / "images" / "p0000-top.png").unlink()
-    with pytest.raises(CaptureError, match=r"p0000-top\.png: no such image; it is needed to judge"):
+    with pytest.raises(CaptureError, match=r"p0000-top\.png: no such image; it is needed to check"):
         guide.shoot()
 
 

@@ -1,7 +1,7 @@
 """The calibration board: a chessboard with a marker in every white square (ChArUco).
 
-Each marker says which square it is, so a picture may show any part of the board. The board's id,
-"11x17-15-11-4X4_100", is printed on the sheet and is what `--board` takes: squares across and down,
+Each marker identifies its square, so a picture may show any part of the board. The id of a board,
+"11x17-15-11-4X4_100", is printed on the sheet and given to `--board`: squares across and down,
 length of a square and of a marker in mm, dictionary of the markers.
 """
 
@@ -24,7 +24,7 @@ _BITS = (4, 5, 6, 7)
 DICTIONARIES = tuple(f"{bits}X{bits}_{count}" for bits in _BITS for count in (50, 100, 250, 1000))
 """Dictionaries of markers by their names in OpenCV: bits along a side, number of markers.
 
-The smaller ones of a kind begin the larger ones.
+A dictionary begins with the markers of the smaller ones with the same bits.
 """
 
 _ID = re.compile(r"(\d+)x(\d+)-([\d.]+)-([\d.]+)-(\w+)")
@@ -33,13 +33,12 @@ _LEAST_CORNERS = 12
 _LEAST_SPREAD = 3
 """Corners have to lie on this many rows and columns of the board."""
 
-
 _SURE_MARKERS = 6
-"""So many markers are no chance find in a picture of something else."""
+"""This many markers are not found by chance in a picture of something else."""
 
 
 class BoardError(CaptureError):
-    """A photograph of the board is of no use; another one may be."""
+    """A photograph of the board cannot be used; another one may be usable."""
 
 
 class Board(Schema):
@@ -70,7 +69,7 @@ class Board(Schema):
 
     @property
     def id(self) -> str:
-        """The board in one word, as `--board` takes it."""
+        """The id of the board, in the form that `--board` takes."""
         return (
             f"{self.squares_across}x{self.squares_down}-{self.square_mm:g}-{self.marker_mm:g}-"
             f"{self.dictionary}"
@@ -82,20 +81,20 @@ class Board(Schema):
         return self.squares_across * self.square_mm, self.squares_down * self.square_mm
 
     def describe(self) -> str:
-        """The board in words, as the sheet has them."""
+        """A description of the board, as printed on the sheet."""
         return (
             f"{self.squares_across} x {self.squares_down} squares of {self.square_mm:g} mm, "
             f"markers of {self.marker_mm:g} mm, dictionary {self.dictionary}"
         )
 
 
-def board_of(identifier: str) -> Board:
-    """The board of an id.
+def parse_board_id(identifier: str) -> Board:
+    """Make the board of an id.
 
     Raises:
-        CaptureError: no board can have that id.
+        CaptureError: the id is not valid.
 
-    >>> board_of("11x17-15-11-4X4_100").size_mm
+    >>> parse_board_id("11x17-15-11-4X4_100").size_mm
     (165.0, 255.0)
     """
     found = _ID.fullmatch(identifier)
@@ -132,7 +131,7 @@ class Corners:
         return len(self.ids)
 
 
-def draw(board: Board) -> Pixels:
+def draw_board(board: Board) -> Pixels:
     """The pattern (H, W) uint8 at 20 pixels per mm, black 0 and white 255."""
     across, down = (round(side * _DRAWN_PX_PER_MM) for side in board.size_mm)
     return np.asarray(_opencv(board).generateImage((across, down)), dtype=np.uint8)
@@ -143,31 +142,31 @@ def corners_mm(board: Board, ids: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.asarray(_opencv(board).getChessboardCorners(), dtype=np.float64)[ids]
 
 
-def find(board: Board, image: Pixels) -> Corners:
-    """Every corner of the board that a picture (H, W, 3) uint8 RGB shows, perhaps none.
+def find_corners(board: Board, image: Pixels) -> Corners:
+    """Find the corners of the board in a picture (H, W, 3) uint8 RGB; there may be none.
 
-    Corners too near the picture's edge to be measured well are left out.
+    Corners that are too close to the edge of the picture to be measured well are left out.
     """
     import cv2
 
     grey = _grey(image)
     settings = cv2.aruco.CharucoParameters()
-    settings.minMarkers = 1  # at the picture's edge, one of a corner's two markers is often cut off
+    settings.minMarkers = 1  # At the edge of a picture, one of two markers is often cut off.
     detector = cv2.aruco.CharucoDetector(_opencv(board), settings)
     rough, ids, _, _ = detector.detectBoard(grey)
     if ids is None or len(ids) < 4:
-        return _none(*grey.shape)
+        return _no_corners(*grey.shape)
     numbers = np.asarray(ids, dtype=np.int64).ravel()
-    return _refined(board, grey, numbers, np.asarray(rough, dtype=np.float32).reshape(-1, 2))
+    return _refine_corners(board, grey, numbers, np.asarray(rough, dtype=np.float32).reshape(-1, 2))
 
 
 def check_enough(board: Board, image: Pixels, corners: Corners) -> None:
-    """Refuse a picture that shows too little of the board to place it.
+    """Check that a picture shows enough of the board to determine its pose.
 
     Raises:
-        BoardError: the message says what is seen instead.
+        BoardError: it does not; the message says what was found instead.
     """
-    if len(corners) == 0 and (other := _other_board(board, image)):
+    if len(corners) == 0 and (other := _identify_other_board(board, image)):
         raise BoardError(
             f"this is not the board {board.id}: {other}; next step: give --board as it is printed "
             "on the sheet"
@@ -182,23 +181,27 @@ def check_enough(board: Board, image: Pixels, corners: Corners) -> None:
         )
 
 
-def _refined(
+def _refine_corners(
     board: Board, grey: Pixels, ids: NDArray[np.int64], rough: NDArray[np.float32]
 ) -> Corners:
-    """Corners to a hundredth of a pixel.
+    """Refine corners to about a hundredth of a pixel.
 
-    OpenCV's own refinement leaves them half a pixel off (seen in 4.12). The window must not reach
-    into the markers, so its half width is a fraction of the gap about them.
+    OpenCV's own refinement leaves errors of half a pixel (seen in version 4.12). The window must
+    not reach into the markers, so its half width is a fraction of the gap around them.
     """
     import cv2
 
     height, width = grey.shape
-    gap = (board.square_mm - board.marker_mm) / 2 * _least_scale(board, ids, rough)
+    places = corners_mm(board, ids)[:, :2]
+    deviations, shown = places - places.mean(axis=0), rough - rough.mean(axis=0)
+    affine = np.linalg.lstsq(deviations, shown, rcond=None)[0]
+    least_px_per_mm = float(np.linalg.svd(affine, compute_uv=False)[-1])
+    gap = (board.square_mm - board.marker_mm) / 2 * least_px_per_mm
     half = int(np.clip(round(0.9 * gap), 2, 9))
     limit = np.array([width, height]) - half - 2
     inside = ((rough > half) & (rough < limit)).all(axis=1)
     if not inside.any():
-        return _none(height, width)
+        return _no_corners(height, width)
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 60, 1e-4)
     fine = cv2.cornerSubPix(grey, rough[inside][:, None].copy(), (half, half), (-1, -1), stop)
     return Corners(ids[inside], np.asarray(fine, dtype=np.float64)[:, 0], (height, width))
@@ -210,34 +213,26 @@ def _grey(image: Pixels) -> Pixels:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 
-def _none(height: int, width: int) -> Corners:
+def _no_corners(height: int, width: int) -> Corners:
     return Corners(np.empty(0, np.int64), np.empty((0, 2)), (height, width))
 
 
-def _least_scale(board: Board, ids: NDArray[np.int64], pixels: NDArray[np.float32]) -> float:
-    """Pixels per mm in the direction in which the board looks shortest, roughly."""
-    places = corners_mm(board, ids)[:, :2]
-    spread, shown = places - places.mean(axis=0), pixels - pixels.mean(axis=0)
-    affine = np.linalg.lstsq(spread, shown, rcond=None)[0]
-    return float(np.linalg.svd(affine, compute_uv=False)[-1])
-
-
-def _other_board(board: Board, image: Pixels) -> str | None:
-    """What board a picture shows instead, as far as its markers tell; None without a board."""
+def _identify_other_board(board: Board, image: Pixels) -> str | None:
+    """Describe the markers of another board in a picture; None if there are too few."""
     import cv2
 
     grey = _grey(image)
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for bits in _BITS:
         detector = cv2.aruco.ArucoDetector(_dictionary(f"{bits}X{bits}_1000"))
         _, ids, _ = detector.detectMarkers(grey)
-        seen[f"{bits}X{bits}"] = 0 if ids is None else len(ids)
-    most = max(seen, key=lambda bits: seen[bits])
-    if seen[most] < _SURE_MARKERS:
+        counts[f"{bits}X{bits}"] = 0 if ids is None else len(ids)
+    most = max(counts, key=lambda bits: counts[bits])
+    if counts[most] < _SURE_MARKERS:
         return None
     own = board.dictionary.split("_")[0]
-    if seen[own] == seen[most]:
-        return f"its markers are of a dictionary {own}, but arranged otherwise"
+    if counts[own] == counts[most]:
+        return f"its markers are of a dictionary {own}, but arranged differently"
     return f"its markers are of a dictionary {most}"
 
 

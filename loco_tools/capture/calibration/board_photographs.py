@@ -1,63 +1,83 @@
-"""Where photographs of the board come from: an operator at a camera, a folder, or the twin.
+"""Sources of photographs of the board: an operator with a camera, a folder, or the twin.
 
-Of each view one photograph shows the board lying where the part lies; further ones show it tilted
-to all sides, in any place.
+One photograph of each view shows the board lying flat where the part lies. Further photographs show
+it tilted to all sides, at any position.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from loco_tools.capture.calibration.board import Board, BoardError, draw
+from loco_tools.capture.calibration.board import Board, BoardError, draw_board
 from loco_tools.capture.cameras import Camera
 from loco_tools.capture.cameras.folder import SUFFIXES
 from loco_tools.datasets.images import Pixels, read_image
 from loco_tools.errors import CaptureError, DatasetError
 from loco_tools.plan import Plan, PlannedShot
 
-Ask = Callable[[str], bool]
-"""Tells the operator what to do and waits until it is done; False when the operator gives up."""
+AskOperator = Callable[[str], bool]
+"""Tells the operator what to do and waits until it is done; False if the operator gives up."""
 
 _TILTS_DEG = (30.0, 42.0)
 _SHIFT = 0.1
 _GOLDEN_DEG = 137.5
-"""Directions of tilt that are this far apart never gather on one side."""
+"""Steps of this angle spread the directions of tilt evenly."""
 
 
 @dataclass(frozen=True)
-class Photograph:
-    """A photograph (H, W, 3) uint8 RGB of the board; `view` when it lies in the part's plane."""
+class BoardPhotograph:
+    """A photograph (H, W, 3) uint8 RGB; `view` is set if the board lies in the part's plane."""
 
     name: str
     view: str | None
     image: Pixels
 
 
-Accept = Callable[[Photograph], None]
-"""Takes a photograph in, or raises CaptureError when it is of no use."""
+Accept = Callable[[BoardPhotograph], None]
+"""Accepts a photograph, or raises CaptureError if it cannot be used."""
 
 
-def take(camera: Camera, plan: Plan, tilted: int, accept: Accept, ask: Ask) -> None:
-    """Have an operator show the board to a connected camera until every photograph is accepted.
+def photograph_board(
+    camera: Camera, plan: Plan, tilted: int, accept: Accept, ask: AskOperator
+) -> None:
+    """Ask an operator to show the board to a connected camera until all photographs are accepted.
 
     Raises:
         CaptureError: the operator gave up, or the camera fails.
     """
-    for name, view, words in _wanted(plan, tilted):
+    flat = [
+        (
+            view.name,
+            view.name,
+            f"View {number} of {len(plan.views)}, {view.name}: lay the board flat where the part "
+            "lies, its middle where the part's middle lies.",
+        )
+        for number, view in enumerate(plan.views, start=1)
+    ]
+    others = [
+        (
+            f"{number:02d}",
+            None,
+            f"Tilted board {number} of {tilted}: tilt it by 20 to 40 degrees, to another side than "
+            "before, and fill the picture with it.",
+        )
+        for number in range(1, tilted + 1)
+    ]
+    for name, view, instruction in [*flat, *others]:
         shot = PlannedShot(f"board-{name}", "board", view or name, "train", "good", None)
-        saying, taken = words, False
-        while not taken:
-            if not ask(saying):
-                raise CaptureError("the calibration was given up; nothing is written")
+        message, accepted = instruction, False
+        while not accepted:
+            if not ask(message):
+                raise CaptureError("the calibration was cancelled; nothing is written")
             try:
-                accept(Photograph(name, view, camera.frame(shot).image))
-                taken = True
+                accept(BoardPhotograph(name, view, camera.frame(shot).image))
+                accepted = True
             except BoardError as error:
-                saying = f"Not taken: {error}. {words}"
+                message = f"Not taken: {error}. {instruction}"
 
 
-def in_folder(folder: Path, plan: Plan) -> Iterator[Photograph]:
-    """Every image of a folder: `<view>.png` shows the board flat in that view, others tilted.
+def read_photographs(folder: Path, plan: Plan) -> Iterator[BoardPhotograph]:
+    """Read every image of a folder: `<view>.png` shows the board flat, other images show it tilted.
 
     Raises:
         CaptureError: a view has no image, or an image is damaged.
@@ -82,11 +102,13 @@ def in_folder(folder: Path, plan: Plan) -> Iterator[Photograph]:
             image = read_image(path)
         except DatasetError as error:
             raise CaptureError(str(error)) from error
-        yield Photograph(path.name, path.stem if path.stem in views else None, image)
+        yield BoardPhotograph(path.name, path.stem if path.stem in views else None, image)
 
 
-def rendered(plan: Plan, board: Board, tilted: int, seed: int) -> Iterator[Photograph]:
-    """The board as the digital twin sees it.
+def render_photographs(
+    plan: Plan, board: Board, tilted: int, seed: int
+) -> Iterator[BoardPhotograph]:
+    """Render photographs of the board with the digital twin.
 
     Raises:
         MissingExtraError: the extra "twin" is not installed.
@@ -99,27 +121,9 @@ def rendered(plan: Plan, board: Board, tilted: int, seed: int) -> Iterator[Photo
         shift = (_SHIFT * (number % 3 - 1), _SHIFT * (number // 3 % 3 - 1))
         pose = SheetPose(turn / 2, _TILTS_DEG[number % len(_TILTS_DEG)], turn, shift)
         poses.append((f"{number + 1:02d}", plan.views[0].name, pose))
-    pattern = draw(board)
+    pattern = draw_board(board)
     for number, (name, view, pose) in enumerate(poses):
         picture = photograph(
             plan, view, pattern, board.size_mm, pose=pose, seed=seed * len(poses) + number
         )
-        yield Photograph(name, view if name == view else None, picture.image)
-
-
-def _wanted(plan: Plan, tilted: int) -> Iterator[tuple[str, str | None, str]]:
-    """Name, view and words of every photograph to take."""
-    for number, view in enumerate(plan.views, start=1):
-        yield (
-            view.name,
-            view.name,
-            f"View {number} of {len(plan.views)}, {view.name}: lay the board flat where the part "
-            "lies, its middle where the part's middle lies.",
-        )
-    for number in range(1, tilted + 1):
-        yield (
-            f"{number:02d}",
-            None,
-            f"Tilted board {number} of {tilted}: tilt it by 20 to 40 degrees, to another side than "
-            "before, and fill the picture with it.",
-        )
+        yield BoardPhotograph(name, view if name == view else None, picture.image)

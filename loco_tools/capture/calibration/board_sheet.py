@@ -1,7 +1,7 @@
 """The calibration board on paper, at true scale.
 
-The sheet is drawn at 508 dots per inch, which is exactly 20 per mm. A line of 100 mm on it tells
-whether the printer kept to that.
+The sheet is drawn at 508 dots per inch, which is exactly 20 per mm. A line of 100 mm on it shows
+whether the printer kept the scale.
 """
 
 import io
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from loco_tools import files
-from loco_tools.capture.calibration.board import Board, draw
+from loco_tools.capture.calibration.board import Board, draw_board
 from loco_tools.datasets.images import Pixels
 from loco_tools.errors import CaptureError
 
@@ -30,10 +30,10 @@ _TEXT_MM = 3.2
 
 
 def write_sheet(path: Path, board: Board, paper: str = "A4") -> None:
-    """Write the sheet as PDF or PNG, by the file's suffix; it prints at true scale.
+    """Write the sheet as PDF or PNG, depending on the file's suffix; it prints at true scale.
 
     Raises:
-        CaptureError: the board does not fit the paper, or the suffix is another one.
+        CaptureError: the board does not fit the paper, or the suffix is neither .pdf nor .png.
     """
     kinds = {".pdf": "PDF", ".png": "PNG"}
     kind = kinds.get(path.suffix.lower())
@@ -63,43 +63,39 @@ def _page(board: Board, paper: str) -> "Image.Image":
     from PIL import Image, ImageDraw
 
     width, height = PAPERS_MM[paper]
-    left, top = _corner(board, paper)
+    left, top = _find_corner(board, paper)
     page = Image.new("1", (_px(width), _px(height)), 1)
-    page.paste(Image.fromarray(draw(board)).convert("1"), (_px(left), _px(top)))
+    page.paste(Image.fromarray(draw_board(board)).convert("1"), (_px(left), _px(top)))
     pen = ImageDraw.Draw(page)
     _mark_middle(pen, board, left, top)
     _write_foot(pen, board, width / 2, top + board.size_mm[1])
     return page
 
 
-def _fitting(board: Board, room: tuple[float, float]) -> str:
-    """What to do about a board that has no room."""
-    across, down = (int(length / board.square_mm) for length in room)
-    if min(across, down) < _FEWEST_SQUARES:
-        return "smaller squares, or larger paper"
-    fewer = {
-        "squares_across": min(across, board.squares_across),
-        "squares_down": min(down, board.squares_down),
-    }
-    return f"--board {board.model_copy(update=fewer).id}, or larger paper"
-
-
-def _corner(board: Board, paper: str) -> tuple[float, float]:
-    """Where the pattern begins on the paper, in mm from its left and upper edge."""
+def _find_corner(board: Board, paper: str) -> tuple[float, float]:
+    """The position of the pattern on the paper, in mm from its left and upper edge."""
     across, down = board.size_mm
     width, height = PAPERS_MM[paper]
     free_across, free_down = width - across, height - down - _TOP_MM - _FOOT_MM
     if free_across < 2 * _SIDE_MM or free_down < 0:
-        room = (width - 2 * _SIDE_MM, height - _TOP_MM - _FOOT_MM)
+        most_across, most_down = width - 2 * _SIDE_MM, height - _TOP_MM - _FOOT_MM
+        columns, rows = (int(length / board.square_mm) for length in (most_across, most_down))
+        next_step = "smaller squares, or larger paper"
+        if min(columns, rows) >= _FEWEST_SQUARES:
+            fewer = {
+                "squares_across": min(columns, board.squares_across),
+                "squares_down": min(rows, board.squares_down),
+            }
+            next_step = f"--board {board.model_copy(update=fewer).id}, or larger paper"
         raise CaptureError(
-            f"board {board.id} is {across:g} x {down:g} mm, {paper} has room for {room[0]:g} x "
-            f"{room[1]:g} mm; next step: {_fitting(board, room)}"
+            f"board {board.id}: expected at most {most_across:g} x {most_down:g} mm on {paper}, "
+            f"got {across:g} x {down:g} mm; next step: {next_step}"
         )
     return free_across / 2, _TOP_MM + free_down / 2
 
 
 def _mark_middle(pen: "ImageDraw.ImageDraw", board: Board, left: float, top: float) -> None:
-    """Ticks about the pattern: lines through opposite ones cross in the board's middle."""
+    """Draw ticks around the pattern; the lines between opposite ones cross in its middle."""
     across, down = board.size_mm
     middle_x, middle_y = left + across / 2, top + down / 2
     for x, y, dx, dy in (
@@ -112,6 +108,10 @@ def _mark_middle(pen: "ImageDraw.ImageDraw", board: Board, left: float, top: flo
 
 
 def _write_foot(pen: "ImageDraw.ImageDraw", board: Board, middle: float, bottom: float) -> None:
+    """Draw the line of 100 mm and the description of the board below the pattern."""
+    from PIL import ImageFont
+
+    font = ImageFont.load_default(size=_px(_TEXT_MM))
     y = bottom + 9.0
     start, end = middle - LINE_MM / 2, middle + LINE_MM / 2
     _line(pen, (start, y), (end, y))
@@ -122,18 +122,12 @@ def _write_foot(pen: "ImageDraw.ImageDraw", board: Board, middle: float, bottom:
         f"Board {board.id}: {board.describe()}",
     )
     for number, text in enumerate(lines):
-        _write(pen, text, middle, y + 3.2 + number * 1.5 * _TEXT_MM)
-
-
-def _write(pen: "ImageDraw.ImageDraw", text: str, middle: float, top: float) -> None:
-    from PIL import ImageFont
-
-    font = ImageFont.load_default(size=_px(_TEXT_MM))
-    pen.text((_px(middle), _px(top)), text, fill=0, font=font, anchor="ma")
+        position = (_px(middle), _px(y + 3.2 + number * 1.5 * _TEXT_MM))
+        pen.text(position, text, fill=0, font=font, anchor="ma")
 
 
 def _line(pen: "ImageDraw.ImageDraw", start: tuple[float, float], end: tuple[float, float]) -> None:
-    """A line 0.2 mm wide whose ends are where they are said to be."""
+    """Draw a line of 0.2 mm width that ends exactly at the given points."""
     half = _px(0.1)
     (x0, x1), (y0, y1) = (sorted((_px(a), _px(b))) for a, b in zip(start, end, strict=True))
     wide, high = (half, 0) if x0 == x1 else (0, half)

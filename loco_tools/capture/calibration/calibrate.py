@@ -1,4 +1,4 @@
-"""Calibrating a camera at its rig with photographs of the board."""
+"""Calibrating a camera at its rig, with photographs of the board."""
 
 import datetime
 from collections.abc import Iterator
@@ -8,9 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from loco_tools.capture.calibration import board_photographs
-from loco_tools.capture.calibration.board import Board, BoardError, check_enough, find
-from loco_tools.capture.calibration.board_photographs import Ask, Photograph
-from loco_tools.capture.calibration.lens_fit import Fit, Pose, Seen, fit_lens, plane_scale
+from loco_tools.capture.calibration.board import Board, BoardError, check_enough, find_corners
+from loco_tools.capture.calibration.board_photographs import AskOperator, BoardPhotograph
+from loco_tools.capture.calibration.lens_fit import (
+    DetectedBoard,
+    LensFit,
+    Pose,
+    fit_lens,
+    plane_scale,
+)
 from loco_tools.capture.calibration.record import (
     CameraCalibration,
     Lens,
@@ -25,11 +31,10 @@ from loco_tools.plan import Plan, View
 from loco_tools.progress import SILENT, Progress
 
 _LEAST_SHIFT = 0.02
-"""Corners have to move by this share of the picture's width from one photograph to another."""
-
+"""Corners have to move by this share of the picture's width between two photographs."""
 
 DEFAULT_SHEET = Sheet()
-"""The default board, printed at true scale, and the part's plane where the sheet lay."""
+"""The default board, printed at true scale, with the part's plane at the sheet."""
 
 
 def calibrate(
@@ -41,112 +46,112 @@ def calibrate(
     tilted: int = 12,
     max_error_px: float = 1.0,
     keep: Path | None = None,
-    ask: Ask | None = None,
+    ask: AskOperator | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> CameraCalibration:
-    """Find a camera's lens, and the scale in the part's plane of every view.
+    """Measure a camera's lens, and the scale in the part's plane for every view.
 
-    The camera is connected in any case, to know which one it is. Nothing is written but `keep`.
+    The camera is always connected, to record its identity. Only the folder `keep` is written.
 
     Args:
-        plan: gives the views and the camera's settings.
-        camera: as `--camera` takes it; a `folder:` of images needs nothing else.
+        plan: has the views and the camera's settings.
+        camera: the camera, in the form that `--camera` takes; a `folder:` is used as `images`.
         sheet: the board as it is printed.
-        images: photographs that the camera has taken before; `<view>.png` shows the board flat.
-        tilted: how many photographs of the tilted board to take.
+        images: a folder of photographs that the camera has taken before; `<view>.png` shows the
+            board flat.
+        tilted: number of photographs of the tilted board to take.
         max_error_px: the largest reprojection error that is accepted.
-        keep: an empty or new folder for the photographs, to be given as `images` another time.
-        ask: the operator; needed to take photographs.
-        seed: of light and noise, for the twin.
-        progress: where to report to.
+        keep: an empty or new folder for the photographs, to be used as `images` later.
+        ask: asks the operator; required to take photographs.
+        seed: random seed of light and noise, for the twin.
+        progress: receives progress and notes.
 
     Raises:
-        CaptureError: the camera cannot be used, no operator is there, or the photographs show
-            another board, too few corners, too few poses, or do not fit together.
+        CaptureError: the camera cannot be used, there is no operator, or the photographs show
+            another board, too few corners or too similar poses, or do not fit together.
     """
     with open_camera(camera, plan, seed=seed) as device:
-        gathered = _Gathered(plan, sheet.board, keep)
+        photographs = _UsablePhotographs(plan, sheet.board, keep)
         if images is None and device.identity.startswith("folder:"):
             images = Path(device.identity.removeprefix("folder:").rpartition("#")[0])
         if images is not None:
-            _use_all(board_photographs.in_folder(images, plan), gathered, progress)
+            _use_all(board_photographs.read_photographs(images, plan), photographs, progress)
         elif device.simulated:
             _use_all(
-                board_photographs.rendered(plan, sheet.board, tilted, seed), gathered, progress
+                board_photographs.render_photographs(plan, sheet.board, tilted, seed),
+                photographs,
+                progress,
             )
         elif ask is not None:
-            board_photographs.take(device, plan, tilted, gathered.add, ask)
+            board_photographs.photograph_board(device, plan, tilted, photographs.add, ask)
         else:
             raise CaptureError(
-                f"camera {device.identity}: somebody has to show it the board; next step: run this "
-                "in a terminal, or give photographs of the board with --images"
+                f"camera {device.identity}: expected an operator who shows it the board, got no "
+                "terminal; next step: run this in a terminal, or give photographs of the board "
+                "with --images"
             )
         fit = fit_lens(
-            sheet.board, gathered.seen, printed_scale=sheet.printed_scale, max_error_px=max_error_px
+            sheet.board,
+            photographs.detected,
+            printed_scale=sheet.printed_scale,
+            max_error_px=max_error_px,
         )
-        return _calibration(plan, device, sheet, gathered.seen, fit)
+        return _make_record(plan, device, sheet, photographs.detected, fit)
 
 
-class _Gathered:
-    """The usable photographs so far."""
+class _UsablePhotographs:
+    """Collects the photographs that can be used."""
 
     def __init__(self, plan: Plan, board: Board, keep: Path | None) -> None:
         if keep is not None and keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
             raise CaptureError(
                 f"{keep}: expected an empty or new folder; next step: another --keep"
             )
-        self.seen: list[Seen] = []
+        self.detected: list[DetectedBoard] = []
         self._plan = plan
         self._board = board
         self._keep = keep
 
-    def add(self, photograph: Photograph) -> None:
-        """Take a photograph in.
+    def add(self, photograph: BoardPhotograph) -> None:
+        """Find the board in a photograph and add it.
 
         Raises:
-            BoardError: it is of no use.
-            CaptureError: it has another size than the plan's.
+            BoardError: it cannot be used.
+            CaptureError: its size is not that of the plan.
         """
         camera = self._plan.camera
         height, width = photograph.image.shape[:2]
         if (height, width) != (camera.height_px, camera.width_px):
             raise CaptureError(
                 f"{photograph.name}: expected a picture of {camera.width_px} x {camera.height_px} "
-                f"px, as the plan has it, got {width} x {height}; next step: set the camera's size"
+                f"px as in the plan, got {width} x {height}; next step: set the camera's picture "
+                "size"
             )
-        corners = find(self._board, photograph.image)
+        corners = find_corners(self._board, photograph.image)
         check_enough(self._board, photograph.image, corners)
-        seen = Seen(photograph.name, corners, photograph.view)
-        self._refuse_same_pose(seen)
+        # Flat boards may have the same pose: two views may differ by a turn of the part alone.
+        for earlier in self.detected if photograph.view is None else ():
+            _, here, there = np.intersect1d(earlier.corners.ids, corners.ids, return_indices=True)
+            moved = earlier.corners.pixels[here] - corners.pixels[there]
+            shift_px = np.median(np.linalg.norm(moved, axis=1)) if len(here) else np.inf
+            if shift_px < _LEAST_SHIFT * width:
+                raise BoardError(
+                    f"the board is held as in {earlier.name}; next step: tilt it to another side"
+                )
         if self._keep is not None:
             write_png(self._keep / f"{Path(photograph.name).stem}.png", photograph.image)
-        self.seen.append(seen)
-
-    def _refuse_same_pose(self, new: Seen) -> None:
-        """Flat boards may lie alike: two views may differ by a turn of the part alone."""
-        for old in self.seen:
-            if new.view is None and _shift(old, new) < _LEAST_SHIFT * new.corners.size[1]:
-                raise BoardError(
-                    f"the board is held as in {old.name}; next step: tilt it to another side"
-                )
+        self.detected.append(DetectedBoard(photograph.name, corners, photograph.view))
 
 
-def _shift(old: Seen, new: Seen) -> float:
-    """Median distance in pixels between the corners that two photographs share."""
-    _, here, there = np.intersect1d(old.corners.ids, new.corners.ids, return_indices=True)
-    if len(here) == 0:
-        return float("inf")
-    moved = old.corners.pixels[here] - new.corners.pixels[there]
-    return float(np.median(np.linalg.norm(moved, axis=1)))
-
-
-def _use_all(found: Iterator[Photograph], gathered: _Gathered, progress: Progress) -> None:
-    """Leave out what is of no use, but insist on the flat boards."""
+def _use_all(
+    candidates: Iterator[BoardPhotograph], photographs: _UsablePhotographs, progress: Progress
+) -> None:
+    """Add the photographs that can be used; those of flat boards have to be usable."""
     with progress.task("photographs of the board") as advance:
-        for photograph in found:
+        for photograph in candidates:
             try:
-                gathered.add(photograph)
+                photographs.add(photograph)
             except BoardError as error:
                 if photograph.view is not None:
                     raise CaptureError(f"{photograph.name}: {error}") from error
@@ -154,11 +159,11 @@ def _use_all(found: Iterator[Photograph], gathered: _Gathered, progress: Progres
             advance(1)
 
 
-def _calibration(
-    plan: Plan, device: Camera, sheet: Sheet, seen: list[Seen], fit: Fit
+def _make_record(
+    plan: Plan, device: Camera, sheet: Sheet, detected: list[DetectedBoard], fit: LensFit
 ) -> CameraCalibration:
     matrix = fit.matrix
-    flat = {frame.view: pose for frame, pose in zip(seen, fit.poses, strict=True) if frame.view}
+    flat = {frame.view: pose for frame, pose in zip(detected, fit.poses, strict=True) if frame.view}
     return CameraCalibration(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         loco_tools=version("loco-tools"),
@@ -178,13 +183,13 @@ def _calibration(
         reprojection_error_px=fit.error_px,
         frames=tuple(
             UsedFrame(frame=frame.name, corners=len(frame.corners), error_px=error)
-            for frame, error in zip(seen, fit.errors_px, strict=True)
+            for frame, error in zip(detected, fit.errors_px, strict=True)
         ),
         views=tuple(_view_scale(plan, view, flat[view.name], sheet, fit) for view in plan.views),
     )
 
 
-def _view_scale(plan: Plan, view: View, pose: Pose, sheet: Sheet, fit: Fit) -> ViewScale:
+def _view_scale(plan: Plan, view: View, pose: Pose, sheet: Sheet, fit: LensFit) -> ViewScale:
     scale = plane_scale(
         sheet.board,
         fit,
@@ -195,7 +200,7 @@ def _view_scale(plan: Plan, view: View, pose: Pose, sheet: Sheet, fit: Fit) -> V
     x, y = scale.pixel
     if not (0 <= x < plan.camera.width_px and 0 <= y < plan.camera.height_px):
         raise CaptureError(
-            f"view {view.name}: the middle of the board is outside the picture, at x {x:.0f}, "
+            f"view {view.name}: expected the middle of the board in the picture, got x {x:.0f}, "
             f"y {y:.0f}; next step: lay the middle of the board where the part lies"
         )
     return ViewScale(

@@ -1,7 +1,7 @@
-"""From photographs of the board to the lens and the pose of each board.
+"""Fitting the lens, and the pose of each board, to photographs of the board.
 
-After Zhang, "A flexible new technique for camera calibration" (2000), as OpenCV has it, with radial
-distortion k1, k2 and tangential p1, p2.
+The method is that of Zhang, "A flexible new technique for camera calibration" (2000), in OpenCV's
+implementation, with radial distortion k1, k2 and tangential distortion p1, p2.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from loco_tools.errors import CaptureError
 LEAST_FRAMES = 6
 _LEAST_TURN_DEG = 10.0
 _FOCAL_SHARE = 0.02
-"""The focal length has to be known to this share of itself (one standard deviation)."""
+"""Largest relative standard deviation of the focal length."""
 
 _WORST_NAMED = 3
 
@@ -24,8 +24,8 @@ Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """The corners of the board in one photograph; `view` when it lay in the part's plane."""
+class DetectedBoard:
+    """The corners of the board in one photograph; `view` is set if it lay in the part's plane."""
 
     name: str
     corners: Corners
@@ -34,28 +34,29 @@ class Seen:
 
 @dataclass(frozen=True)
 class Pose:
-    """From the board's coordinates to those of the camera: rotation vector and translation, mm."""
+    """The pose of a board in camera coordinates: rotation vector, and translation in mm."""
 
     rotation: Numbers
     translation_mm: Numbers
 
     def matrix(self) -> Numbers:
-        """The rotation (3, 3)."""
+        """The rotation matrix (3, 3)."""
         import cv2
 
         return np.asarray(cv2.Rodrigues(self.rotation)[0], dtype=np.float64)
 
 
 @dataclass(frozen=True)
-class Fit:
-    """What the photographs say.
+class LensFit:
+    """The lens and the poses that fit the photographs best.
 
     Attributes:
-        matrix: (3, 3) of the camera.
-        distortion: (5,) k1, k2, p1, p2, k3; k3 is kept at 0.
+        matrix: camera matrix (3, 3).
+        distortion: (5,) k1, k2, p1, p2, k3; k3 is fixed at 0.
         focal_std_px: standard deviation of the focal length.
-        error_px: root mean square distance of all corners from where the fit has them.
-        poses, errors_px: by photograph.
+        error_px: reprojection error, root mean square over all corners.
+        poses: one for each photograph.
+        errors_px: reprojection error of each photograph.
     """
 
     matrix: Numbers
@@ -68,7 +69,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class PlaneScale:
-    """Scale at one place of a plane: see `loco_tools.capture.calibration.record`."""
+    """Scale at one position in a plane: see `loco_tools.capture.calibration.record`."""
 
     px_per_mm: float
     area_px2_per_mm2: float
@@ -76,42 +77,68 @@ class PlaneScale:
 
 
 def fit_lens(
-    board: Board, frames: Sequence[Seen], *, printed_scale: float = 1.0, max_error_px: float = 1.0
-) -> Fit:
-    """Find the lens with which all photographs fit together.
+    board: Board,
+    frames: Sequence[DetectedBoard],
+    *,
+    printed_scale: float = 1.0,
+    max_error_px: float = 1.0,
+) -> LensFit:
+    """Fit the lens to photographs of the board.
 
     Args:
-        board: the one they show.
+        board: the board in the photographs.
         frames: at least `LEAST_FRAMES`, tilted differently.
-        printed_scale: true length of the sheet's millimetre.
+        printed_scale: true length of a millimetre on the sheet.
         max_error_px: the largest reprojection error that is accepted.
 
     Raises:
-        CaptureError: too few photographs, poses too much alike, or they do not fit together.
+        CaptureError: there are too few photographs, their poses are too similar, or they do not
+            fit together.
     """
     if len(frames) < LEAST_FRAMES:
         raise CaptureError(
             f"expected at least {LEAST_FRAMES} usable photographs of the board, got {len(frames)}; "
             "next step: take more, tilted to different sides"
         )
-    fit = _fitted(board, frames, printed_scale)
+    fit = _calibrate(board, frames, printed_scale)
     if fit.error_px > max_error_px:
-        raise _too_far_off(fit, frames, max_error_px)
-    _refuse_alike(fit)
+        worst = sorted(zip(fit.errors_px, frames, strict=True), key=lambda pair: -pair[0])
+        named = ", ".join(f"{frame.name} {error:.2f}" for error, frame in worst[:_WORST_NAMED])
+        raise CaptureError(
+            "the photographs do not fit together: expected a reprojection error of at most "
+            f"{max_error_px:g} px, got {fit.error_px:.2f} px (worst: {named}); next step: lay the "
+            "board on something flat, do not change focus, zoom and camera, and leave out blurred "
+            "photographs"
+        )
+    normals = np.stack([pose.matrix()[:, 2] for pose in fit.poses])
+    turn = float(np.degrees(np.arccos(np.clip(normals @ normals.T, -1.0, 1.0).min())))
+    share = fit.focal_std_px / float(fit.matrix[0, 0])
+    if turn < _LEAST_TURN_DEG or not share <= _FOCAL_SHARE:
+        raise CaptureError(
+            f"the poses of the board are too similar: expected differences of at least "
+            f"{_LEAST_TURN_DEG:g} degrees and a focal length known to {_FOCAL_SHARE:.0%}, got "
+            f"{turn:.0f} degrees and {share:.1%}; next step: tilt the board by 20 to 40 degrees, "
+            "to different sides"
+        )
     return fit
 
 
 def plane_scale(
-    board: Board, fit: Fit, pose: Pose, *, plane_offset_mm: float = 0.0, printed_scale: float = 1.0
+    board: Board,
+    fit: LensFit,
+    pose: Pose,
+    *,
+    plane_offset_mm: float = 0.0,
+    printed_scale: float = 1.0,
 ) -> PlaneScale:
     """The scale above the middle of a board, in a plane parallel to it.
 
     Args:
-        board: that was seen.
+        board: in the photograph.
         fit: the lens.
         pose: of the board.
-        plane_offset_mm: how far the plane lies above the printed face, towards the camera.
-        printed_scale: true length of the sheet's millimetre.
+        plane_offset_mm: height of the plane above the printed face, towards the camera.
+        printed_scale: true length of a millimetre on the sheet.
     """
     import cv2
 
@@ -120,16 +147,14 @@ def plane_scale(
     pixels, slopes = cv2.projectPoints(
         place[None], pose.rotation, pose.translation_mm, fit.matrix, fit.distortion
     )
-    per_mm = np.asarray(slopes, dtype=np.float64)[
-        :, 3:6
-    ]  # (2, 3): pixels per mm of motion in camera coordinates
+    per_mm = np.asarray(slopes, dtype=np.float64)[:, 3:6]  # (2, 3): pixels per mm, camera axes
     in_plane = per_mm @ pose.matrix()[:, :2]
     square_on = abs(float(np.linalg.det(per_mm[:, :2])))
     x, y = np.asarray(pixels).ravel().tolist()
     return PlaneScale(float(np.sqrt(square_on)), abs(float(np.linalg.det(in_plane))), (x, y))
 
 
-def _fitted(board: Board, frames: Sequence[Seen], printed_scale: float) -> Fit:
+def _calibrate(board: Board, frames: Sequence[DetectedBoard], printed_scale: float) -> LensFit:
     import cv2
 
     places = [corners_mm(board, seen.corners.ids) * printed_scale for seen in frames]
@@ -142,7 +167,7 @@ def _fitted(board: Board, frames: Sequence[Seen], printed_scale: float) -> Fit:
         np.zeros(5),
         flags=cv2.CALIB_FIX_K3,
     )
-    return Fit(
+    return LensFit(
         matrix=np.asarray(matrix, dtype=np.float64),
         distortion=np.asarray(distortion, dtype=np.float64).ravel()[:5],
         focal_std_px=float(np.asarray(deviations).ravel()[:2].max()),
@@ -156,26 +181,3 @@ def _fitted(board: Board, frames: Sequence[Seen], printed_scale: float) -> Fit:
         ),
         errors_px=tuple(np.asarray(errors).ravel().tolist()),
     )
-
-
-def _too_far_off(fit: Fit, frames: Sequence[Seen], limit: float) -> CaptureError:
-    worst = sorted(zip(fit.errors_px, frames, strict=True), key=lambda pair: -pair[0])
-    named = ", ".join(f"{seen.name} {error:.2f}" for error, seen in worst[:_WORST_NAMED])
-    return CaptureError(
-        f"the photographs do not fit together: expected a reprojection error of at most {limit:g} "
-        f"px, got {fit.error_px:.2f} px (worst: {named}); next step: lay the board on something "
-        "flat, keep focus, zoom and camera as they are, and leave blurred photographs out"
-    )
-
-
-def _refuse_alike(fit: Fit) -> None:
-    normals = np.stack([pose.matrix()[:, 2] for pose in fit.poses])
-    turn = float(np.degrees(np.arccos(np.clip(normals @ normals.T, -1.0, 1.0).min())))
-    share = fit.focal_std_px / float(fit.matrix[0, 0])
-    if turn < _LEAST_TURN_DEG or not share <= _FOCAL_SHARE:
-        raise CaptureError(
-            f"the board's poses are too much alike: they differ by {turn:.0f} degrees and leave "
-            f"the focal length open by {share:.1%}, expected at least {_LEAST_TURN_DEG:g} degrees "
-            f"and at most {_FOCAL_SHARE:.0%}; next step: tilt the board by 20 to 40 degrees, to "
-            "different sides"
-        )

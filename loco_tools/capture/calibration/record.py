@@ -1,13 +1,12 @@
-"""What is known about a camera at its rig: its lens, and the scale of each view.
+"""The calibration of a camera at its rig: its lens, and the scale of each view.
 
-`loco-tools calibrate camera` writes it as one JSON file, `loco-tools capture --calibration FILE`
-puts it into the session, and the conversion turns areas in mm2 into pixels with it.
+`loco-tools calibrate camera` writes it as a JSON file, `loco-tools capture --calibration FILE` adds
+it to the session, and the conversion uses it to turn areas in mm2 into pixels.
 
-Scale: `px_per_mm` is that of a small ruler which lies in the part's plane, where the part lies, and
-is seen square on: parallel to the sensor. In an oblique view a ruler that leans away looks shorter;
-`area_px2_per_mm2` says how many pixels one mm2 of the plane itself covers. The lens's distortion at
-that place is part of both, since photographs are kept as they were taken. The digital twin means
-the same by its scale.
+Scale: `px_per_mm` is the scale at the part's position, for lengths parallel to the sensor. In an
+oblique view, lengths in the part's plane look shorter; `area_px2_per_mm2` is the number of pixels
+that one mm2 of that plane covers. Both include the distortion of the lens at that position, since
+photographs are not undistorted. The scale of the digital twin has the same meaning.
 """
 
 from pathlib import Path
@@ -26,12 +25,12 @@ Vector = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
 
 
 class Sheet(Schema):
-    """The board as it is printed and lies in the views.
+    """The board as it is printed and as it lies in the views.
 
     Attributes:
-        printed_scale: how long the sheet's millimetre really is, by its line of 100 mm.
-        plane_offset_mm: how far the part's plane lies above the sheet when that lies flat; negative
-            when it lies below, as the table under a thick board does.
+        printed_scale: true length of a millimetre on the sheet, from its line of 100 mm.
+        plane_offset_mm: height of the part's plane above the flat sheet; negative if the plane is
+            below the sheet, such as the table under a thick board.
     """
 
     board: Board = Board()
@@ -40,9 +39,9 @@ class Sheet(Schema):
 
 
 class Lens(Schema):
-    """The camera matrix and the distortion, as OpenCV means them: pixel (0, 0) is a centre.
+    """Camera matrix and distortion in OpenCV's convention: (0, 0) is the centre of a pixel.
 
-    `focal_std_px` is the standard deviation of the focal length that the frames leave open.
+    `focal_std_px` is the standard deviation of the fitted focal length.
     """
 
     focal_px: tuple[PositiveFloat, PositiveFloat]
@@ -54,10 +53,10 @@ class Lens(Schema):
 
 
 class ViewScale(Schema):
-    """The part's plane as one view sees it.
+    """The part's plane in one view.
 
-    The pose takes points of the board (x right and y down the sheet from its first square's corner,
-    z into it, in mm) to the camera's coordinates.
+    The pose maps points of the board (x right and y down the sheet from the corner of its first
+    square, z into it, in mm) to the coordinates of the camera.
     """
 
     view: View
@@ -67,14 +66,14 @@ class ViewScale(Schema):
     area_px2_per_mm2: PositiveFloat
 
     def describe(self) -> str:
-        """The scale in one line, with what tells that the board lay as the plan has it."""
+        """The scale in one line, with the measured and the planned elevation of the view."""
         return (
             f"{self.view.name}: {self.px_per_mm:.4f} px per mm, the board seen from an elevation "
             f"of {self.elevation_deg():.0f} degrees (plan: {self.view.elevation_deg:.0f})"
         )
 
     def elevation_deg(self) -> float:
-        """From how high above its plane the camera looks at the board: 90 is straight down."""
+        """Elevation of the camera above the plane of the board; 90 is straight down."""
         import cv2
 
         rotation = cv2.Rodrigues(np.array(self.rotation_vector))[0]
@@ -82,7 +81,7 @@ class ViewScale(Schema):
 
 
 class UsedFrame(Schema):
-    """A photograph of the board: how many of its corners were found, and how far off they fit."""
+    """A photograph of the board: the number of corners found, and its reprojection error."""
 
     frame: str
     corners: PositiveInt
@@ -90,11 +89,11 @@ class UsedFrame(Schema):
 
 
 class CameraCalibration(Schema):
-    """What `calibration.json` holds.
+    """The content of `calibration.json`.
 
     Attributes:
-        camera: identity, as `--camera` takes it.
-        settings: those in effect, read back from the camera; empty when it was not connected.
+        camera: identity, in the form that `--camera` takes.
+        settings: read back from the camera; empty if it was not connected.
         reprojection_error_px: root mean square over all corners of all frames.
     """
 
@@ -118,7 +117,7 @@ class CameraCalibration(Schema):
         return {scale.view.name: scale.px_per_mm for scale in self.views}
 
     def describe(self) -> str:
-        """A few lines for a person."""
+        """The calibration in a few lines of text."""
         simulated = " (SIMULATED)" if self.simulated else ""
         focal = " x ".join(f"{focal:.1f}" for focal in self.lens.focal_px)
         return "\n".join(
@@ -131,33 +130,33 @@ class CameraCalibration(Schema):
         )
 
     def as_record(self) -> dict[str, Any]:
-        """The same as plain data for JSON."""
+        """The calibration as plain data for JSON."""
         return self.model_dump(mode="json")
 
     def check_fits(self, plan: Plan, camera: str) -> None:
-        """Refuse to use it for another camera, another picture size or other views.
+        """Check that it is for this camera, this picture size and these views.
 
         Args:
             plan: what is to be photographed.
-            camera: identity of the camera that will do it.
+            camera: identity of the camera.
 
         Raises:
-            CaptureError: it does not fit.
+            CaptureError: it is not.
         """
         size = (self.width_px, self.height_px)
         wanted = (plan.camera.width_px, plan.camera.height_px)
         if self.camera != camera:
-            raise _unfit(f"is of camera {self.camera!r}, the session's is {camera!r}")
+            raise _unfit(f"is for camera {self.camera!r}, the session uses {camera!r}")
         if size != wanted:
-            raise _unfit(f"is of {_by(size)} px, the plan's pictures have {_by(wanted)} px")
+            raise _unfit(f"is for {_by(size)} px, the plan's pictures have {_by(wanted)} px")
         known = {scale.view.name: scale.view for scale in self.views}
         changed = [view.name for view in plan.views if known.get(view.name) != view]
         if changed:
-            raise _unfit(f"does not know the plan's view {', '.join(changed)} as it is now")
+            raise _unfit(f"lacks the plan's view {', '.join(changed)} in its present form")
 
 
 def read_calibration(path: Path) -> CameraCalibration:
-    """Read what `loco-tools calibrate camera` wrote.
+    """Read a file that `loco-tools calibrate camera` wrote.
 
     Raises:
         CaptureError: there is no such file.

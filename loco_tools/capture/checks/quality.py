@@ -1,6 +1,6 @@
-"""Measurements of one frame: where its part is, how sharp and how well exposed.
+"""Measurements of one frame: the region of its part, its sharpness and its exposure.
 
-The part is what stands out brightly from a dark cloth.
+The part is the largest bright region on a dark cloth.
 """
 
 import math
@@ -13,25 +13,28 @@ import numpy.typing as npt
 from loco_tools.datasets.images import Pixels
 
 SMALL_PX = 320
-"""Widest picture in which the part is looked for and compared."""
+"""Largest width of the reduced picture in which the part is searched for and compared."""
 
 _LIGHTER = 1.25
-"""A part is lighter than the cloth by this factor: a lens's vignetting explains less."""
+"""A part is lighter than the cloth by at least this factor; vignetting of a lens causes less."""
 
 _BLURS_PX = (1.0, 3.0)
+_MARGIN_PX = 4
+"""Margin around the part, in the reduced picture, in which its edges are searched for."""
+
 _EDGE_SHARE = 0.02
-"""Share of the part's pixels that is taken for its edges."""
+"""Share of the part's pixels that count as its edges."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """Where the part is in a frame.
+class PartRegion:
+    """The region of the part in a frame.
 
     Attributes:
         silhouette: (h, w) uint8, 255 inside the part's outline, holes included.
         grey: (h, w) uint8, the frame at that size.
-        scale: size of that picture over that of the frame.
-        contrast: by how many grey levels the part is lighter than what surrounds it.
+        scale: width of that picture divided by the width of the frame.
+        contrast: by how many grey levels the part is lighter than its surroundings.
     """
 
     silhouette: Pixels
@@ -57,7 +60,7 @@ def to_grey(image: Pixels) -> Pixels:
 
 
 def measure(image: Pixels) -> dict[str, float]:
-    """Figures of one frame alone.
+    """Measure one frame.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -69,11 +72,11 @@ def measure(image: Pixels) -> dict[str, float]:
         saturated_share, black_share: see `clipped_shares`.
     """
     grey = to_grey(image)
-    return figures(image, grey, find_part(grey))
+    return measure_part(image, grey, find_part(grey))
 
 
-def figures(image: Pixels, grey: Pixels, part: Part | None) -> dict[str, float]:
-    """What `measure` returns, for a frame whose part has been looked for."""
+def measure_part(image: Pixels, grey: Pixels, part: PartRegion | None) -> dict[str, float]:
+    """The measurements of `measure`, for a frame whose part was searched for already."""
     saturated, black = clipped_shares(image, part)
     return {
         "mean_level": float(grey.mean()),
@@ -84,24 +87,30 @@ def figures(image: Pixels, grey: Pixels, part: Part | None) -> dict[str, float]:
     }
 
 
-def find_part(grey: Pixels) -> Part | None:
-    """The largest thing that is lighter than the cloth; None when nothing is.
+def find_part(grey: Pixels) -> PartRegion | None:
+    """Find the largest region that is lighter than the cloth; None if there is none.
 
-    The border of the frame tells what the cloth looks like; a part may reach into less than half
-    of it.
+    The brightness of the cloth is estimated at the border of the frame, so the part may cover less
+    than half of the border.
     """
     scale = min(1.0, SMALL_PX / grey.shape[1])
     size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
     small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    silhouette = _largest_outline(_lighter_than_cloth(cv2.medianBlur(small, 5)))
+    bright = _segment_bright(cv2.medianBlur(small, 5))
+    outlines, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    silhouette = np.zeros_like(bright)
+    if outlines:
+        largest = max(outlines, key=cv2.contourArea)
+        cv2.drawContours(silhouette, [largest], -1, 255, cv2.FILLED)
     inside = silhouette > 0
     if not inside.any() or inside.all():
         return None
     contrast = float(small[inside].mean()) - float(np.median(small[~inside]))
-    return Part(silhouette, small, scale, contrast)
+    return PartRegion(silhouette, small, scale, contrast)
 
 
-def _lighter_than_cloth(small: npt.NDArray[np.generic]) -> Pixels:
+def _segment_bright(small: npt.NDArray[np.generic]) -> Pixels:
+    """The pixels that are lighter than the cloth as 255, else 0."""
     rows, columns = (max(1, round(0.04 * length)) for length in small.shape)
     border = np.concatenate(
         [
@@ -110,32 +119,32 @@ def _lighter_than_cloth(small: npt.NDArray[np.generic]) -> Pixels:
         ]
     ).astype(np.float64)
     level = float(np.median(border))
-    spread = 1.4826 * float(np.median(np.abs(border - level)))  # as of a normal distribution
+    spread = 1.4826 * float(np.median(np.abs(border - level)))  # of a normal distribution
     surely, perhaps = (max(level + by * spread, _LIGHTER * level) + 2 for by in (6, 3))
     grey = small.astype(np.float64)
-    # a face that the lamps hardly reach counts where it hangs together with one that they do
+    # A face that the lamps hardly reach counts if it is connected with one that they reach.
     _, pieces = cv2.connectedComponents((grey > perhaps).astype(np.uint8))
     bright = np.unique(pieces[grey > surely])
     light = np.isin(pieces, bright[bright > 0]).astype(np.uint8) * 255
     return np.asarray(cv2.morphologyEx(light, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)), np.uint8)
 
 
-def _largest_outline(light: Pixels) -> Pixels:
-    outlines, _ = cv2.findContours(light, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    filled = np.zeros_like(light)
-    if outlines:
-        cv2.drawContours(filled, [max(outlines, key=cv2.contourArea)], -1, 255, cv2.FILLED)
-    return filled
+def sharpness(grey: Pixels, part: PartRegion) -> float:
+    """Steepness of the part's edges: 1 for wide ramps, about 2.5 for a camera in focus.
 
-
-def sharpness(grey: Pixels, part: Part) -> float:
-    """How steep the part's edges are: 1 is a wide ramp; a camera in focus gives about 2.5.
-
-    Steepness of the strongest edges after a light blur, which takes the sensor's noise, over that
-    after a strong one. The quotient is free of contrast and exposure: it depends on the width of
-    the edges alone, so that parts can be compared.
+    It is the gradient of the steepest edges after a light blur, which removes the sensor's noise,
+    divided by that after a strong blur. The quotient does not depend on contrast and exposure, but
+    only on the width of the edges, so that parts can be compared.
     """
-    window = _bounds(part, grey.shape)
+    x, y, width, height = cv2.boundingRect(part.silhouette)
+    rows, columns = (
+        slice(
+            max(0, math.floor((start - _MARGIN_PX) / part.scale)),
+            min(math.ceil((end + _MARGIN_PX) / part.scale), length),
+        )
+        for start, end, length in ((y, y + height, grey.shape[0]), (x, x + width, grey.shape[1]))
+    )
+    window = rows, columns
     near = cv2.dilate(part.silhouette, np.ones((5, 5), np.uint8))
     inside = replace(part, silhouette=np.asarray(near, np.uint8)).mask(grey.shape)[window]
     picture = grey[window].astype(np.float32)
@@ -155,23 +164,10 @@ def _edge_steepness(
     return float(np.partition(steepness, steepness.size - count)[-count:].mean())
 
 
-def _bounds(part: Part, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """The rectangle of the frame (rows, columns) that holds the part and some cloth about it."""
-    x, y, width, height = cv2.boundingRect(part.silhouette)
-    margin = 4
-    rows, columns = (
-        slice(max(0, math.floor((start - margin) / part.scale)), math.ceil(end / part.scale))
-        for start, end in ((y, y + height + margin), (x, x + width + margin))
-    )
-    return slice(rows.start, min(rows.stop, shape[0])), slice(
-        columns.start, min(columns.stop, shape[1])
-    )
+def clipped_shares(image: Pixels, part: PartRegion | None) -> tuple[float, float]:
+    """Shares of the part's pixels at 255 and at 0 in any channel; of all pixels without a part.
 
-
-def clipped_shares(image: Pixels, part: Part | None) -> tuple[float, float]:
-    """Shares of the part's pixels at 255, and at 0, in any channel; of all without a part.
-
-    The cloth does not count: it is meant to be black.
+    The cloth does not count, since it should be black.
     """
     red, green, blue = cv2.split(image)
     lightest, darkest = (extreme(extreme(red, green), blue) for extreme in (cv2.max, cv2.min))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from loco_tools.capture.calibration.board import Board, board_of, corners_mm, find
+from loco_tools.capture.calibration.board import Board, corners_mm, find_corners, parse_board_id
 from loco_tools.capture.calibration.board_sheet import PAPERS_MM, sheet, write_sheet
 from loco_tools.errors import CaptureError
 
@@ -39,7 +39,7 @@ def pdf_image(content: bytes) -> np.ndarray:
 def test_the_pdf_has_the_size_of_the_paper_and_its_image_fills_it(
     tmp_path: Path, paper: str
 ) -> None:
-    board = board_of("10x12-15-12-4X4_100")
+    board = parse_board_id("10x12-15-12-4X4_100")
     write_sheet(tmp_path / "board.pdf", board, paper)
     content = (tmp_path / "board.pdf").read_bytes()
     wanted = [side * POINTS_PER_MM for side in PAPERS_MM[paper]]
@@ -58,7 +58,7 @@ def test_the_png_says_its_resolution_and_shows_the_board_at_true_scale(tmp_path:
     assert pixels.shape == (297 * 20, 210 * 20)
 
     small = cv2.resize(pixels, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-    corners = find(Board(), np.repeat(small[..., None], 3, axis=2))
+    corners = find_corners(Board(), np.repeat(small[..., None], 3, axis=2))
     assert len(corners) == 160
     steps = corners.pixels - corners.pixels[0]
     wanted = corners_mm(Board(), corners.ids)[:, :2] * 5
@@ -84,7 +84,11 @@ def test_the_same_board_gives_the_same_png(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "board", "message"),
     [
-        ("b.pdf", "11x17-20-15-4X4_100", r"is 220 x 340 mm, A4 has room for 198 x 261 mm.*larger"),
+        (
+            "b.pdf",
+            "11x17-20-15-4X4_100",
+            r"expected at most 198 x 261 mm on A4, got 220 x 340 mm.*larger",
+        ),
         ("b.jpg", "11x17-15-11-4X4_100", r"expected a name that ends in \.pdf or \.png"),
     ],
 )
@@ -92,7 +96,7 @@ def test_a_sheet_that_cannot_be_is_refused(
     tmp_path: Path, name: str, board: str, message: str
 ) -> None:
     with pytest.raises(CaptureError, match=message):
-        write_sheet(tmp_path / name, board_of(board))
+        write_sheet(tmp_path / name, parse_board_id(board))
     assert not list(tmp_path.iterdir())
 
 
@@ -102,5 +106,5 @@ def test_a_board_that_is_too_large_for_the_paper_is_answered_with_one_that_fits(
     with pytest.raises(CaptureError, match=r"next step: --board (\S+), or larger paper") as caught:
         write_sheet(tmp_path / "l.pdf", Board(), paper="letter")
     fitting = str(caught.value).split("--board ")[1].split(",")[0]
-    write_sheet(tmp_path / "l.pdf", board_of(fitting), paper="letter")
+    write_sheet(tmp_path / "l.pdf", parse_board_id(fitting), paper="letter")
     assert (tmp_path / "l.pdf").is_file()

@@ -17,7 +17,7 @@ import pytest
 
 from loco_tools import cli
 from loco_tools.capture.calibration import calibrate as calibrate_module
-from loco_tools.capture.calibration.board import Board, board_of, draw
+from loco_tools.capture.calibration.board import Board, draw_board, parse_board_id
 from loco_tools.capture.calibration.calibrate import calibrate
 from loco_tools.capture.calibration.record import (
     CameraCalibration,
@@ -207,7 +207,7 @@ def test_an_operator_who_gives_up_leaves_nothing_but_the_photographs(
 ) -> None:
     use_camera([read_image(boards / "top.png")])
     answers: Iterator[bool] = iter([True, False])
-    with pytest.raises(CaptureError, match="given up; nothing is written"):
+    with pytest.raises(CaptureError, match="cancelled; nothing is written"):
         calibrate(plan, camera="x", keep=tmp_path / "kept", ask=lambda _: next(answers))
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["top.png"]
 
@@ -218,14 +218,16 @@ def test_any_key_but_q_takes_a_photograph(
     keys = iter(" \rqQ")
     monkeypatch.setattr(click, "getchar", lambda: next(keys))
     assert [wait_for_a_key("Lay the board flat.") for _ in range(4)] == [True, True, False, False]
-    assert "Lay the board flat. [any key: take it, Q: give up]" in capsys.readouterr().err
+    assert "Lay the board flat. [any key: take it, Q: cancel]" in capsys.readouterr().err
 
 
 def test_a_real_camera_without_an_operator_is_refused(
     plan: Plan, use_camera: Callable[[list[Pixels]], None]
 ) -> None:
     use_camera([])
-    with pytest.raises(CaptureError, match=r"somebody has to show it the board.*--images"):
+    with pytest.raises(
+        CaptureError, match=r"expected an operator who shows it the board.*--images"
+    ):
         calibrate(plan, camera="test:1234")
 
 
@@ -258,19 +260,21 @@ def test_another_size_than_the_plans_is_refused(plan: Plan, boards: Path) -> Non
 
 
 def test_another_board_is_refused(plan: Plan, boards: Path) -> None:
-    sheet = Sheet(board=board_of("11x17-15-11-5X5_100"))
+    sheet = Sheet(board=parse_board_id("11x17-15-11-5X5_100"))
     with pytest.raises(CaptureError, match=r"not the board .*of a dictionary 4X4"):
         calibrate(plan, images=boards, sheet=sheet)
 
 
 def test_a_board_whose_middle_is_not_in_the_picture_is_refused(plan: Plan, boards: Path) -> None:
     board = Board()
-    corner = draw(board)[: 4 * 1700, :]  # the upper part of the board, laid in the middle
+    corner = draw_board(board)[: 4 * 1700, :]  # the upper part of the board, laid in the middle
     size = (board.size_mm[0], corner.shape[0] / 20)
     large = corner[:1700]
     picture = photograph(plan, "top", large, (size[0], 85.0))
     write_png(boards / "top.png", picture.image)
-    with pytest.raises(CaptureError, match="view top: the middle of the board is outside"):
+    with pytest.raises(
+        CaptureError, match="view top: expected the middle of the board in the picture, got x"
+    ):
         calibrate(plan, images=boards)
 
 
@@ -302,13 +306,13 @@ def test_a_calibration_does_not_fit_another_camera_size_or_view(
     calibration: CameraCalibration, plan: Plan
 ) -> None:
     calibration.check_fits(plan, "twin")
-    with pytest.raises(CaptureError, match="is of camera 'twin', the session's is 'basler:1'"):
+    with pytest.raises(CaptureError, match="is for camera 'twin', the session uses 'basler:1'"):
         calibration.check_fits(plan, "basler:1")
-    with pytest.raises(CaptureError, match="of 320 x 240 px, the plan's pictures have 640 x 480"):
+    with pytest.raises(CaptureError, match="for 320 x 240 px, the plan's pictures have 640 x 480"):
         calibration.check_fits(load_plan("angle"), "twin")
     steeper = plan.views[1].model_copy(update={"elevation_deg": 60.0})
     changed = plan.model_copy(update={"views": (plan.views[0], steeper)})
-    with pytest.raises(CaptureError, match="does not know the plan's view inside as it is now"):
+    with pytest.raises(CaptureError, match="lacks the plan's view inside in its present form"):
         calibration.check_fits(changed, "twin")
 
 

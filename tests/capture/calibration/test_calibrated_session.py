@@ -108,7 +108,7 @@ def test_a_calibration_that_does_not_belong_is_refused(opened: Opened, tmp_path:
     with opened() as guide:
         identity = guide.record.camera.identity
     of_another = write(tmp_path, "basler:1", created="another")
-    with pytest.raises(CaptureError, match="of camera 'basler:1', the session's is"):
+    with pytest.raises(CaptureError, match="for camera 'basler:1', the session uses"):
         opened(of_another).__enter__()
     with opened(write(tmp_path, identity, created="first")):
         pass

@@ -3,7 +3,13 @@ import numpy as np
 import pytest
 
 from loco_tools.capture.calibration.board import Board, Corners, corners_mm
-from loco_tools.capture.calibration.lens_fit import Fit, Pose, Seen, fit_lens, plane_scale
+from loco_tools.capture.calibration.lens_fit import (
+    DetectedBoard,
+    LensFit,
+    Pose,
+    fit_lens,
+    plane_scale,
+)
 from loco_tools.errors import CaptureError
 
 WIDTH, HEIGHT = 640, 480
@@ -22,7 +28,7 @@ def pose_of(tilt_x_deg: float, tilt_y_deg: float, distance_mm: float = DISTANCE_
     return Pose(cv2.Rodrigues(turn)[0].ravel(), shift)
 
 
-def seen(pose: Pose, name: str, *, noise_px: float = 0.05, stretch: float = 1.0) -> Seen:
+def seen(pose: Pose, name: str, *, noise_px: float = 0.05, stretch: float = 1.0) -> DetectedBoard:
     """What a camera sees of the default board whose sheet is printed `stretch` times as large."""
     places = corners_mm(Board(), np.arange(160)) * stretch
     pixels = cv2.projectPoints(places, pose.rotation, pose.translation_mm, MATRIX, DISTORTION)[0][
@@ -30,15 +36,15 @@ def seen(pose: Pose, name: str, *, noise_px: float = 0.05, stretch: float = 1.0)
     ]
     pixels += np.random.default_rng(len(name)).normal(0, noise_px, pixels.shape)
     inside = ((pixels > 8) & (pixels < [WIDTH - 8, HEIGHT - 8])).all(axis=1)
-    return Seen(name, Corners(np.arange(160)[inside], pixels[inside], (HEIGHT, WIDTH)))
+    return DetectedBoard(name, Corners(np.arange(160)[inside], pixels[inside], (HEIGHT, WIDTH)))
 
 
-def frames(**changes: float) -> list[Seen]:
+def frames(**changes: float) -> list[DetectedBoard]:
     return [seen(pose_of(*tilt), "x" * (n + 1), **changes) for n, tilt in enumerate(TILTS)]
 
 
-def true_lens() -> Fit:
-    return Fit(MATRIX, DISTORTION, 1.0, 0.0, (), ())
+def true_lens() -> LensFit:
+    return LensFit(MATRIX, DISTORTION, 1.0, 0.0, (), ())
 
 
 def test_lens_and_distortion_are_recovered() -> None:
@@ -83,7 +89,9 @@ def test_too_few_photographs_are_refused() -> None:
 
 def test_boards_that_are_all_held_alike_are_refused() -> None:
     alike = [seen(pose_of(n, 0, 400 + 5 * n), "x" * (n + 1)) for n in range(8)]
-    with pytest.raises(CaptureError, match=r"too much alike.*next step: tilt the board by 20"):
+    with pytest.raises(
+        CaptureError, match=r"poses of the board are too similar.*next step: tilt the board by 20"
+    ):
         fit_lens(Board(), alike)
 
 
@@ -91,6 +99,6 @@ def test_photographs_that_do_not_fit_together_are_refused_with_the_worst() -> No
     bent = frames()
     corners = bent[3].corners
     moved = corners.pixels + 6 * np.sin(corners.pixels / 40)
-    bent[3] = Seen("bent", Corners(corners.ids, moved, corners.size))
+    bent[3] = DetectedBoard("bent", Corners(corners.ids, moved, corners.size))
     with pytest.raises(CaptureError, match=r"at most 1 px, got \d\.\d+ px \(worst: bent \d"):
         fit_lens(Board(), bent)

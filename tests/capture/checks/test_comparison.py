@@ -4,10 +4,10 @@ import pytest
 from session_builders import draw_part
 
 from loco_tools.capture.checks import comparison
-from loco_tools.capture.checks.quality import Part, find_part, to_grey
+from loco_tools.capture.checks.quality import PartRegion, find_part, to_grey
 
 
-def part_in(image: np.ndarray) -> Part:
+def part_in(image: np.ndarray) -> PartRegion:
     part = find_part(to_grey(image))
     assert part is not None
     return part

@@ -30,10 +30,10 @@ def test_a_good_frame_passes_every_gate_and_each_says_what_was_measured() -> Non
     assert [verdict.gate for verdict in verdicts] == ALL
     assert all(verdict.passed for verdict in verdicts)
     assert [verdict.words for verdict in verdicts] == [
-        "the part is seen",
+        "a part is in the picture",
         "0.1% of the part is saturated",
         "0.0% of the part is black",
-        "the part lies 1.4 mm from the reference's place",
+        "the part lies 1.4 mm from its position in the reference",
         "the part is turned by 3.0 degrees",
         "the sharpness is 98% of the reference's",
         "nothing moves",
@@ -47,26 +47,26 @@ def test_a_good_frame_passes_every_gate_and_each_says_what_was_measured() -> Non
         (
             "saturated",
             {"saturated_share": 0.071},
-            "7.1% of the part is saturated, at most 2.0% may be; lower the light, or the plan's "
+            "7.1% of the part is saturated, at most 2.0% may be; reduce the light, or the plan's "
             "exposure",
         ),
         (
             "black",
             {"black_share": 0.25},
-            "25.0% of the part is black, at most 10.0% may be; raise the light, or the plan's "
+            "25.0% of the part is black, at most 10.0% may be; increase the light, or the plan's "
             "exposure",
         ),
         (
             "position",
             {"offset_mm": 12.6, "right_mm": 12.0, "down_mm": -4.0},
-            "the part lies 12.6 mm from the reference's place, at most 10 mm are allowed; move it "
-            "12 mm to the left and 4 mm down in the picture",
+            "the part lies 12.6 mm from its position in the reference, at most 10 mm are allowed; "
+            "move it 12 mm to the left and 4 mm down in the picture",
         ),
         (
             "position",
             {"offset_mm": 11.0, "right_mm": -0.1, "down_mm": 11.0},
-            "the part lies 11.0 mm from the reference's place, at most 10 mm are allowed; move it "
-            "11 mm up in the picture",
+            "the part lies 11.0 mm from its position in the reference, at most 10 mm are allowed; "
+            "move it 11 mm up in the picture",
         ),
         (
             "angle",
@@ -88,7 +88,7 @@ def test_a_good_frame_passes_every_gate_and_each_says_what_was_measured() -> Non
         (
             "sharpness",
             {"sharpness_ratio": 0.62},
-            "the sharpness is 62% of the reference's, at least 85% are wanted; refocus, and clean "
+            "the sharpness is 62% of the reference's, expected at least 85%; refocus, and clean "
             "the lens",
         ),
         (
@@ -101,7 +101,7 @@ def test_a_good_frame_passes_every_gate_and_each_says_what_was_measured() -> Non
             "duplicate",
             {"duplicate_difference": 0.8},
             "it is the same picture as p0003-top, which is of another part (they differ by 0.8 "
-            "times the noise, at least 2 are wanted); mount the next part",
+            "times the noise, expected at least 2); mount the next part",
         ),
     ],
 )
@@ -117,8 +117,9 @@ def test_without_a_part_nothing_else_is_judged() -> None:
     (verdict,) = judge(Gates(), FINE | {"contrast": 3.0})
     assert not verdict.passed
     assert verdict.words == (
-        "no part is seen: the lightest thing is 3 grey levels lighter than the cloth, at least 20 "
-        "are wanted; put the part under the camera, take off the lens cap, or give more light"
+        "there is no part in the picture: the brightest region is 3 grey levels lighter than the "
+        "cloth, expected at least 20; put the part under the camera, take off the lens cap, or add "
+        "light"
     )
 
 

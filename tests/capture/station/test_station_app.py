@@ -115,7 +115,7 @@ def test_a_failed_gate_gives_its_figures_and_is_kept_only_by_an_override(one: Ri
 
     refused = one.page.send("accept")
     assert words(refused)[:2] == (422, "failed_gates")
-    assert "at least 85% are wanted" in words(refused)[2]
+    assert "expected at least 85%" in words(refused)[2]
     assert refused.json()["next_step"] == "retake it, or keep it anyway"
     # a question to the operator, no fault: nothing has changed, and the answer can follow
     assert one.page.see()["fault"] is None

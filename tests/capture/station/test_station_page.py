@@ -228,7 +228,7 @@ def test_a_failed_gate_says_what_to_do_and_is_kept_only_in_a_second_step(
         page.do(page.press, "shoot")
         assert page.words("verdict") == "One gate fails"
         failed = page.ask("document.querySelector('#verdicts .failed').innerText")
-        assert "of the reference's, at least 85% are wanted" in failed
+        assert "of the reference's, expected at least 85%" in failed
         assert "Refocus, and clean the lens" in failed
         passed = page.ask("document.querySelector('[data-gate=position]').innerText")
         assert "mm" in passed
