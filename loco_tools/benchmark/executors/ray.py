@@ -6,6 +6,7 @@ its node has died, and fails when only its own process has died.
 """
 
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -100,11 +101,8 @@ class RayCluster(Executor):
         }
         if settings.memory_mb is not None:
             options["memory"] = settings.memory_mb * 2**20
-        if settings.data == "path":
-            ref = ray.remote(run_cell).options(**options).remote(task.job)
-        else:
-            inputs = self._packer.inputs_of(task.job)
-            ref = ray.remote(_run_with_inputs).options(**options).remote(task.job, inputs)
+        inputs = None if settings.data == "path" else self._packer.inputs_of(task.job)
+        ref = ray.remote(_run_cell).options(**options).remote(task.job, inputs, sys.path)
         self._tasks[ref] = task
 
     def _end(self, ref: Any) -> CellRecord | None:
@@ -179,8 +177,12 @@ class RayCluster(Executor):
         )
 
 
-def _run_with_inputs(job: Job, inputs: CellInputs[Any]) -> CellOutputs:
-    return run_with_inputs(job, inputs, ray.get)
+def _run_cell(
+    job: Job, inputs: CellInputs[Any] | None, search_path: Sequence[str]
+) -> CellRecord | CellOutputs:
+    """What a Ray task does; a plug-in is found in the folder where the run finds it."""
+    sys.path += [folder for folder in search_path if folder not in sys.path]
+    return run_cell(job) if inputs is None else run_with_inputs(job, inputs, ray.get)
 
 
 def _connect(settings: RaySettings) -> None:

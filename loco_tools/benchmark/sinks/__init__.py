@@ -1,7 +1,7 @@
-"""Other tools that a run's results can be passed on to: MLflow and TensorBoard.
+"""Sinks: other tools to which the results of a run are exported (MLflow and TensorBoard).
 
-A sink reads the run's folder alone, so it works for finished, unfinished and crashed runs of any
-executor, and again at any time: what it has passed on before is left as it is.
+A sink reads nothing but the run's folder. So it works for finished, unfinished and crashed runs of
+every executor, and it can be repeated: results that it exported before are left as they are.
 """
 
 from dataclasses import dataclass
@@ -11,26 +11,27 @@ from loco_tools import extras
 from loco_tools.progress import SILENT, Progress
 
 TENSORBOARD_FOLDER = "tensorboard"
-"""In the run's folder, where no other one is named."""
+"""Folder for event files in the run's folder, unless another one is named."""
 
 
 @dataclass(frozen=True)
 class Sinks:
-    """Where results go beside the run's folder; None: not there.
+    """The sinks of a run; None means that a sink is not used.
 
-    `mlflow` is a tracking URI, such as "sqlite:///runs.db" or "http://127.0.0.1:5000".
-    `tensorboard` is a folder; Path() stands for one in the run's folder.
+    Attributes:
+        mlflow: a tracking URI, such as "sqlite:///runs.db" or "http://127.0.0.1:5000".
+        tensorboard: a folder for event files; Path() stands for `TENSORBOARD_FOLDER`.
     """
 
     mlflow: str | None = None
     tensorboard: Path | None = None
 
     def check(self) -> None:
-        """Find what stands in the way before anything is run.
+        """Check the sinks before anything is run.
 
         Raises:
             MissingExtraError: an extra is missing.
-            BenchmarkError: the tracking URI is none.
+            BenchmarkError: the tracking URI is malformed.
         """
         if self.mlflow is not None:
             from loco_tools.benchmark.sinks.tracking import check_uri
@@ -41,10 +42,10 @@ class Sinks:
             extras.require("--tensorboard", "tensorboard")
 
     def fill(self, out: Path, progress: Progress = SILENT) -> list[str]:
-        """Pass on what the cells of a run have kept so far; a line per sink says what was done.
+        """Export the cells that have ended so far; the result is a line for a person per sink.
 
         Raises:
-            BenchmarkError: no run there, or a sink cannot take it. The run's folder is as it was.
+            BenchmarkError: `out` holds no run, or a sink fails. The run's folder is unchanged.
         """
         self.check()
         done = []

@@ -1,4 +1,4 @@
-"""TensorBoard: one event file per finished cell, with training curves and figures."""
+"""TensorBoard: one event file per finished cell, with training curves and metrics."""
 
 import importlib
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from loco_tools import files
 from loco_tools.benchmark.run.runner import read_run
-from loco_tools.benchmark.sinks.kept_cells import KeptCell, kept_cells, safe, told
+from loco_tools.benchmark.sinks.ended_cells import EndedCell, ended_cells, sanitize, summarize
 from loco_tools.benchmark.suite import folder_name
 from loco_tools.errors import BenchmarkError
 from loco_tools.progress import SILENT, Progress
@@ -15,56 +15,54 @@ from loco_tools.progress import SILENT, Progress
 def write_events(out: Path, folder: Path, progress: Progress = SILENT) -> str:
     """Write `folder/<method>/<class>/<seed>/events.out.tfevents.*` for every finished cell.
 
-    Curves are under "training/", at their steps; figures and cost under "figures/", at the last
-    step. A cell that is there as it is in the run's folder is left alone, an older one is replaced.
+    Training curves are scalars under "training/" at their steps; metrics and costs are scalars
+    under "figures/" at the last step. Files that are up to date are left alone, older ones are
+    replaced.
 
     Args:
         out: the run's folder.
-        folder: where the event files go; made when needed.
+        folder: for the event files; created when needed.
         progress: advances by one per cell.
 
     Returns:
-        what was done, in words.
+        What was done, for a person.
 
     Raises:
-        BenchmarkError: no run there, or the folder cannot be written.
+        BenchmarkError: `out` holds no run, or `folder` cannot be written.
     """
-    cells = [cell for cell in kept_cells(out, read_run(out)) if cell.record.status == "ok"]
+    cells = [cell for cell in ended_cells(out, read_run(out)) if cell.record.status == "ok"]
     written = 0
     with progress.task("TensorBoard", len(cells)) as advance:
         for cell in cells:
-            written += _write(cell, folder)
+            written += _write_cell(cell, folder)
             advance(1)
-    return told(written, len(cells))
+    return summarize(written, len(cells))
 
 
-def _write(cell: KeptCell, folder: Path) -> bool:
-    """Whether the cell had to be written."""
+def _write_cell(cell: EndedCell, folder: Path) -> bool:
+    """Write the event file of a cell; False if it was up to date."""
+    tensorboard: Any = importlib.import_module("torch.utils.tensorboard")
     stamp = cell.record.stamp
-    place = folder / folder_name(stamp.method) / stamp.class_name / str(stamp.seed)
-    name = f"events.out.tfevents.{int(cell.ended_s)}.{cell.mark}"
-    if (place / name).is_file():
+    target = folder / folder_name(stamp.method) / stamp.class_name / str(stamp.seed)
+    name = f"events.out.tfevents.{int(cell.ended_s)}.{cell.digest}"
+    if (target / name).is_file():
         return False
+    last_step = max((int(curve.x[-1]) for curve in cell.curves if curve.x), default=0)
     try:
-        with files.folder_swapped_in(place) as fresh:
-            _write_scalars(cell, fresh)
+        with files.folder_swapped_in(target) as fresh:
+            with tensorboard.SummaryWriter(str(fresh)) as writer:
+                for curve in cell.curves:
+                    tag = f"training/{sanitize(curve.name)}"
+                    for x, y in zip(curve.x, curve.y, strict=True):
+                        writer.add_scalar(tag, y, int(x), cell.ended_s)
+                for metric, value in cell.metrics.items():
+                    tag = f"figures/{sanitize(metric)}"
+                    writer.add_scalar(tag, value, last_step, cell.ended_s)
             (written,) = fresh.iterdir()
-            written.rename(fresh / name)  # torch's own name has the machine's in it
+            written.rename(fresh / name)  # torch's own name contains the name of the machine
     except OSError as error:
         raise BenchmarkError(
-            f"TensorBoard, {place}: cannot be written ({error.strerror or error}); the results are "
-            "complete in the run's folder; next step: name another folder with --tensorboard"
+            f"TensorBoard, {target}: cannot be written ({error.strerror or error}); the results "
+            "are complete in the run's folder; next step: name another folder with --tensorboard"
         ) from error
     return True
-
-
-def _write_scalars(cell: KeptCell, folder: Path) -> None:
-    tensorboard: Any = importlib.import_module("torch.utils.tensorboard")
-    curves = cell.curves
-    last = max((int(curve.x[-1]) for curve in curves if curve.x), default=0)
-    with tensorboard.SummaryWriter(str(folder)) as writer:
-        for curve in curves:
-            for x, y in zip(curve.x, curve.y, strict=True):
-                writer.add_scalar(f"training/{safe(curve.name)}", y, int(x), cell.ended_s)
-        for name, value in cell.figures.items():
-            writer.add_scalar(f"figures/{safe(name)}", value, last, cell.ended_s)

@@ -2,7 +2,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from kept_runs import change, fail, make_kept_run
+from trained_runs import change, fail, make_trained_run
 
 from loco_tools import extras
 from loco_tools.benchmark.cell.record import Cell
@@ -28,8 +28,8 @@ def event_files(folder: Path) -> list[Path]:
 
 
 def test_tensorboard_reads_the_curves_and_the_figures_of_every_cell(tmp_path: Path) -> None:
-    out = make_kept_run(tmp_path / "out")
-    assert write_events(out, tmp_path / "events") == "4 cells written, 0 were there"
+    out = make_trained_run(tmp_path / "out")
+    assert write_events(out, tmp_path / "events") == "4 cells written, 0 were up to date"
     trained = scalars(tmp_path / "events" / "trained" / "plate" / "1")
     assert trained["training/loss"] == [(5, 3.0), (10, 1.5)]
     assert trained["training/loss/good"] == [(5, 1.0), (10, 0.5)]
@@ -41,41 +41,41 @@ def test_tensorboard_reads_the_curves_and_the_figures_of_every_cell(tmp_path: Pa
 
 
 def test_writing_again_doubles_nothing_and_a_changed_cell_is_replaced(tmp_path: Path) -> None:
-    out, folder = make_kept_run(tmp_path / "out"), tmp_path / "events"
+    out, folder = make_trained_run(tmp_path / "out"), tmp_path / "events"
     write_events(out, folder)
     before = event_files(folder)
-    assert write_events(out, folder) == "0 cells written, 4 were there"
+    assert write_events(out, folder) == "0 cells written, 4 were up to date"
     assert event_files(folder) == before
     change(out, Cell("trained", "plate", 0), au_spro=0.75)
-    assert write_events(out, folder) == "1 cells written, 3 were there"
+    assert write_events(out, folder) == "1 cell written, 3 were up to date"
     assert len(event_files(folder)) == 4
     again = scalars(folder / "trained" / "plate" / "0")
     assert again["figures/au_spro_0.05"] == [(10, 0.75)]
 
 
 def test_a_failed_cell_has_nothing_to_show(tmp_path: Path) -> None:
-    out = make_kept_run(tmp_path / "out", seeds=[0])
+    out = make_trained_run(tmp_path / "out", seeds=[0])
     fail(out, Cell("bank", "plate", 0), "boom")
-    assert write_events(out, tmp_path / "events") == "1 cells written, 0 were there"
+    assert write_events(out, tmp_path / "events") == "1 cell written, 0 were up to date"
 
 
 def test_without_a_folder_the_files_lie_in_the_run(tmp_path: Path) -> None:
-    out = make_kept_run(tmp_path / "out", seeds=[0])
+    out = make_trained_run(tmp_path / "out", seeds=[0])
     (line,) = Sinks(tensorboard=Path()).fill(out)
-    assert line == f"TensorBoard: 2 cells written, 0 were there in {out / 'tensorboard'}"
+    assert line == f"TensorBoard: 2 cells written, 0 were up to date in {out / 'tensorboard'}"
     assert len(event_files(out / "tensorboard")) == 2
 
 
 def test_no_file_names_the_machine(tmp_path: Path) -> None:
     import socket
 
-    out = make_kept_run(tmp_path / "out", seeds=[0])
+    out = make_trained_run(tmp_path / "out", seeds=[0])
     write_events(out, tmp_path / "events")
     assert not [path for path in event_files(tmp_path) if socket.gethostname() in path.name]
 
 
 def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
-    out = make_kept_run(tmp_path / "out", seeds=[0])
+    out = make_trained_run(tmp_path / "out", seeds=[0])
     (tmp_path / "file").write_text("")
     with pytest.raises(BenchmarkError, match=r"results are complete .*name another folder with"):
         write_events(out, tmp_path / "file" / "events")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kept_runs import change, fail, make_kept_run
+from trained_runs import change, fail, make_trained_run
 
 from loco_tools import cli, extras, files
 from loco_tools.benchmark.cell.record import Cell
@@ -60,8 +60,8 @@ def parents(path: Path) -> list[Any]:
 def test_every_cell_is_a_nested_run_with_stamp_figures_curves_and_artefacts(
     tmp_path: Path, store: Path
 ) -> None:
-    out = make_kept_run(tmp_path / "out")
-    assert track(out, f"sqlite:///{store}") == "4 cells written, 0 were there"
+    out = make_trained_run(tmp_path / "out")
+    assert track(out, f"sqlite:///{store}") == "4 cells written, 0 were up to date"
     (parent,) = parents(store)
     experiment = client_of(store).get_experiment(parent.info.experiment_id)
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
@@ -96,12 +96,12 @@ def test_every_cell_is_a_nested_run_with_stamp_figures_curves_and_artefacts(
 
 
 def test_running_again_doubles_nothing_even_from_another_place(tmp_path: Path, store: Path) -> None:
-    out = make_kept_run(tmp_path / "out")
+    out = make_trained_run(tmp_path / "out")
     track(out, f"sqlite:///{store}")
     before = {name: run.info.run_id for name, run in nested(store).items()}
     out.rename(tmp_path / "moved")
     done = track(tmp_path / "moved", f"sqlite:///{store}")
-    assert done == "0 cells written, 4 were there"
+    assert done == "0 cells written, 4 were up to date"
     assert {name: run.info.run_id for name, run in nested(store).items()} == before
     assert len(parents(store)) == 1
 
@@ -109,16 +109,16 @@ def test_running_again_doubles_nothing_even_from_another_place(tmp_path: Path, s
 def test_cells_that_come_later_or_are_worked_on_again_are_brought_up_to_date(
     tmp_path: Path, store: Path
 ) -> None:
-    out = make_kept_run(tmp_path / "out", seeds=[0])
+    out = make_trained_run(tmp_path / "out", seeds=[0])
     fail(out, Cell("bank", "plate", 0), "too little memory")
     track(out, f"sqlite:///{store}")
     failed = nested(store)["bank plate 0"]
     assert (failed.info.status, failed.data.tags["error"]) == ("FAILED", "too little memory")
     assert failed.data.metrics == {}
     assert parents(store)[0].data.tags["cells"] == "1 of 2 finished, 1 failed"
-    make_kept_run(out, seeds=[0, 1])
+    make_trained_run(out, seeds=[0, 1])
     change(out, Cell("trained", "plate", 0), au_spro=0.75)
-    assert track(out, f"sqlite:///{store}") == "4 cells written, 0 were there"
+    assert track(out, f"sqlite:///{store}") == "4 cells written, 0 were up to date"
     cells = nested(store)
     assert len(cells) == 4
     assert cells["bank plate 0"].info.status == "FINISHED"
@@ -128,7 +128,7 @@ def test_cells_that_come_later_or_are_worked_on_again_are_brought_up_to_date(
 def test_a_nested_run_that_was_interrupted_is_replaced(
     tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = make_kept_run(tmp_path / "out", seeds=[0])
+    out = make_trained_run(tmp_path / "out", seeds=[0])
     from mlflow.tracking import MlflowClient
 
     with monkeypatch.context() as broken:
@@ -137,7 +137,7 @@ def test_a_nested_run_that_was_interrupted_is_replaced(
             track(out, f"sqlite:///{store}")
     (left,) = nested(store).values()
     assert left.data.metrics, "it stopped after the figures"
-    assert track(out, f"sqlite:///{store}") == "2 cells written, 0 were there"
+    assert track(out, f"sqlite:///{store}") == "2 cells written, 0 were up to date"
     assert left.info.run_id not in {run.info.run_id for run in nested(store).values()}
     assert len(nested(store)) == 2
 
@@ -148,7 +148,7 @@ def interrupt(*_: object, **__: object) -> None:
 
 def test_two_runs_of_one_suite_are_two_parents(tmp_path: Path, store: Path) -> None:
     for name in ("first", "second"):
-        track(make_kept_run(tmp_path / name, seeds=[0]), f"sqlite:///{store}")
+        track(make_trained_run(tmp_path / name, seeds=[0]), f"sqlite:///{store}")
     assert {run.info.run_name for run in parents(store)} == {"first", "second"}
     children = [run for run in runs(store) if "mlflow.parentRunId" in run.data.tags]
     assert len(children) == 4
@@ -164,7 +164,7 @@ def locked(path: Path) -> Iterator[None]:
 def test_a_locked_store_costs_one_clear_error_and_no_result(
     tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = make_kept_run(tmp_path / "out")
+    out = make_trained_run(tmp_path / "out")
     with locked(store):
         assert cli.run(["-q", "report", str(out), "--mlflow", f"sqlite:///{store}"]) == 1
     printed = capsys.readouterr()
@@ -177,7 +177,7 @@ def test_a_locked_store_costs_one_clear_error_and_no_result(
 
 
 def test_a_server_that_is_not_there_is_a_clear_error_within_seconds(tmp_path: Path) -> None:
-    out = make_kept_run(tmp_path / "out", seeds=[0])
+    out = make_trained_run(tmp_path / "out", seeds=[0])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -227,9 +227,9 @@ def traffic(program: str, out: Path, store: Path) -> str:
 
 
 def test_nothing_is_sent_to_anybody(tmp_path: Path, store: Path) -> None:
-    out = make_kept_run(tmp_path / "out", seeds=[0])
+    out = make_trained_run(tmp_path / "out", seeds=[0])
     assert "NETWORK" in traffic(UNASKED, out, store), "left alone, MLflow reports its use"
-    assert traffic(TRACKED, out, store) == "2 cells written, 0 were there\n"
+    assert traffic(TRACKED, out, store) == "2 cells written, 0 were up to date\n"
 
 
 def test_a_missing_extra_is_named_before_anything_is_run(

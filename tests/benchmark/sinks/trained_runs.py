@@ -16,7 +16,7 @@ LOG = [
 ]
 
 
-def make_kept_run(
+def make_trained_run(
     out: Path, *, seeds: Sequence[int] = (0, 1), log: Sequence[Mapping[str, float]] = LOG
 ) -> Path:
     """A run of "bank", which is not trained, and "trained", on one class."""
