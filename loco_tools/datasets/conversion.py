@@ -19,6 +19,7 @@ from loco_tools.datasets.sample import DatasetClass, Defect, Sample
 from loco_tools.datasets.sidecar import read_records, sidecar_path
 from loco_tools.errors import DatasetError
 from loco_tools.progress import Progress
+from loco_tools.wording import plural
 
 COMBINED = "combined"
 """Folder of images with several defect types, as in MVTec AD's cable, pill, wood and zipper."""
@@ -32,7 +33,15 @@ _KIND_FOLDERS = {
 
 @dataclass
 class Conversion:
-    """A class while it is written: how many images went where, and what was lost on the way."""
+    """A class while it is written in another layout.
+
+    Attributes:
+        dataset: the class.
+        folder: the folder that is written.
+        counts: number of images by folder.
+        lost: what the layout cannot represent.
+        records: one record per image, for the sidecar.
+    """
 
     dataset: DatasetClass
     folder: Path
@@ -41,14 +50,14 @@ class Conversion:
     records: list[dict[str, Any]] = field(default_factory=list)
 
     def add_image(self, sample: Sample, kind_folder: str, content: bytes) -> str:
-        """Write the PNG of an image under the next number of its folder; returns that number."""
-        place = f"{sample.split}/{kind_folder}"
-        number = f"{self.counts[place]:03d}"
-        self.counts[place] += 1
-        files.write_bytes(self.folder / place / f"{number}.png", content)
+        """Write the PNG file of an image under the next number of its folder; returns it."""
+        path = f"{sample.split}/{kind_folder}"
+        number = f"{self.counts[path]:03d}"
+        self.counts[path] += 1
+        files.write_bytes(self.folder / path / f"{number}.png", content)
         self.records.append(
             {
-                "image": f"{place}/{number}.png",
+                "image": f"{path}/{number}.png",
                 "source": sample.image_path.relative_to(self.dataset.path).as_posix(),
                 "split": sample.split,
                 "kind": sample.kind,
@@ -59,7 +68,7 @@ class Conversion:
         return number
 
     def sidecar(self) -> str:
-        """The lines of `<class>.jsonl`; what the class's own sidecar knew of an image stays."""
+        """The lines of `<class>.jsonl`; other properties in the class's own sidecar are kept."""
         known = read_records(sidecar_path(self.dataset.path))
         moved = ("image", "source", "split", "kind", "defects", "sha256")
         lines = []
@@ -70,58 +79,58 @@ class Conversion:
 
 
 def to_mvtec_ad(dataset: DatasetClass, folder: Path, progress: Progress) -> Conversion:
-    """Write a class as MVTec AD, with a validation folder if it has one.
+    """Write a class in MVTec AD layout, with a validation folder if it has one.
 
     Every defect type becomes a folder; the masks of an image are merged into one of 0 and 255.
     """
-    made = Conversion(dataset, folder)
+    conversion = Conversion(dataset, folder)
     merged = 0
-    for sample, content in _each(dataset, progress, in_rgb=False):
+    for sample, content in _with_png(dataset, progress, in_rgb=False):
         names = sorted({defect.name for defect in sample.defects})
         kind_folder = "good" if not names else names[0] if len(names) == 1 else COMBINED
-        number = made.add_image(sample, kind_folder, content)
+        number = conversion.add_image(sample, kind_folder, content)
         if names:
             mask = sample.ground_truth().astype(np.uint8) * np.uint8(255)
             write_png(folder / "ground_truth" / kind_folder / f"{number}_mask.png", mask)
         merged += len(sample.defects) > 1
-    made.lost += _lost_in_ad(dataset, made.counts, merged)
-    return made
+    conversion.lost += _list_losses_in_ad(dataset, conversion.counts, merged)
+    return conversion
 
 
 def to_mvtec_loco(dataset: DatasetClass, folder: Path, progress: Progress) -> Conversion:
-    """Write a class as MVTec LOCO AD: one mask per defect, RGB images.
+    """Write a class in MVTec LOCO AD layout: one mask per defect, RGB images.
 
-    Defects keep their pixel values and thresholds; those of MVTec AD, which have none, get values
-    from 255 down in the order of their folders and saturate at their whole area.
+    Defects keep their pixel values and thresholds. Defects of MVTec AD have none; they get values
+    from 255 downwards in the order of their folders, and saturate at their whole area.
 
     Raises:
         DatasetError: there are more than 255 defect types.
     """
-    made = Conversion(dataset, folder)
-    config = _config(dataset)
+    conversion = Conversion(dataset, folder)
+    config = _make_config(dataset)
     values = {entry["defect_name"]: entry["pixel_value"] for entry in config}
-    for sample, content in _each(dataset, progress, in_rgb=True):
+    for sample, content in _with_png(dataset, progress, in_rgb=True):
         kind_folder = _KIND_FOLDERS[sample.kind]
-        number = made.add_image(sample, kind_folder, content)
+        number = conversion.add_image(sample, kind_folder, content)
         for index, defect in enumerate(sample.defects):
             value = values[defect.name] if defect.pixel_value is None else defect.pixel_value
             mask = defect.mask.astype(np.uint8) * np.uint8(value)
             write_png(folder / "ground_truth" / kind_folder / number / f"{index:03d}.png", mask)
     files.write_json(folder / CONFIG, config)
     if dataset.layout != "mvtec_loco":
-        made.lost.append(
-            "the folder of each defect type: all lie in structural_anomalies, and their masks' "
-            "pixel values tell them apart"
+        conversion.lost.append(
+            "the folder of each defect type: all images are in structural_anomalies, and the pixel "
+            "values of the masks identify the defects"
         )
-    return made
+    return conversion
 
 
-def _each(
+def _with_png(
     dataset: DatasetClass, progress: Progress, *, in_rgb: bool
 ) -> Iterator[tuple[Sample, bytes]]:
-    """Every sample with its image as a PNG (in RGB); every image is decoded, to be sure of it.
+    """Every sample with its image as a PNG file; every image is decoded to check it.
 
-    A file that already is such a PNG is taken as it is.
+    A file that already is a PNG file (in RGB, if `in_rgb`) is copied unchanged.
     """
 
     def png_of(sample: Sample) -> tuple[Sample, bytes]:
@@ -136,8 +145,8 @@ def _each(
             advance(1)
 
 
-def _config(dataset: DatasetClass) -> list[dict[str, Any]]:
-    """The entries of `defects_config.json`, with the types that the official loader asserts."""
+def _make_config(dataset: DatasetClass) -> list[dict[str, Any]]:
+    """The entries of `defects_config.json`, with the number types of the official loader."""
     if (dataset.path / CONFIG).is_file():
         types = read_config(dataset.path / CONFIG).values()
         return [
@@ -162,21 +171,27 @@ def _entry(name: str, value: int, threshold: float, relative: bool) -> dict[str,
     }
 
 
-def _lost_in_ad(dataset: DatasetClass, counts: Mapping[str, int], merged: int) -> list[str]:
+def _list_losses_in_ad(dataset: DatasetClass, counts: Mapping[str, int], merged: int) -> list[str]:
     lost = []
     defects: list[Defect] = [defect for sample in dataset.test for defect in sample.defects]
     if any(defect.threshold is not None for defect in defects):
         lost.append("saturation thresholds and pixel values of the defects")
     if logical := sum(sample.kind == "logical" for sample in dataset.test):
-        lost.append(f"which anomalies are logical: {logical} images are in plain defect folders")
+        lost.append(f"which anomalies are logical: {_are(logical)} in the folders of defect types")
     if merged:
-        lost.append(f"separate masks of {merged} images with several defects: merged into one")
+        lost.append(
+            f"separate masks of {plural(merged, 'image')} with several defects: merged into one"
+        )
     if combined := counts.get(f"test/{COMBINED}", 0):
-        lost.append(f"the defect types of {combined} images with several: they are in {COMBINED}")
-    folders = (place.removeprefix("test/") for place in counts if place.startswith("test/"))
+        lost.append(f"the defect types of images with several: {_are(combined)} in {COMBINED}")
+    folders = (path.removeprefix("test/") for path in counts if path.startswith("test/"))
     if skipped := [name for name in folders if not re.fullmatch(r"[A-Za-z_]+", name)]:
         lost.append(
-            "MVTec AD's own evaluator passes over folders whose name is not of letters and "
-            f"underscores: {', '.join(sorted(skipped))}"
+            "MVTec AD's own evaluator skips folders whose names have characters other than letters "
+            f"and underscores: {', '.join(sorted(skipped))}"
         )
     return lost
+
+
+def _are(images: int) -> str:
+    return f"{plural(images, 'image')} {'is' if images == 1 else 'are'}"

@@ -1,7 +1,7 @@
 """Exporting a class: to another layout, or to a folder that Hugging Face's `datasets` opens."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,10 +25,15 @@ _CONVERSIONS: Mapping[str, Callable[[DatasetClass, Path, Progress], Conversion]]
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export wrote, and what the target cannot hold.
+    """The result of an export.
 
-    `images` counts by folder ("test/crack") or, for Hugging Face, by split; `sidecar` is the file
-    beside the folder that says which image came from where.
+    Attributes:
+        class_name: the class.
+        to: the target.
+        folder: the folder that was written.
+        sidecar: the file next to the folder that names the source of each image; None for "hf".
+        images: number of images by folder ("test/crack") or, for "hf", by split.
+        lost: what the target cannot represent.
     """
 
     class_name: str
@@ -39,8 +44,8 @@ class ExportReport:
     lost: tuple[str, ...]
 
     def describe(self) -> str:
-        """A few lines for a person."""
-        counts = ", ".join(f"{place} {count}" for place, count in self.images.items())
+        """A few lines of text."""
+        counts = ", ".join(f"{folder} {count}" for folder, count in self.images.items())
         return "\n".join(
             [f"{self.class_name}: {counts} -> {self.folder}", *(f"lost: {x}" for x in self.lost)]
         )
@@ -60,7 +65,7 @@ def export(
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> ExportReport:
-    """Write a class to the folder `out`; it is built aside and swapped in whole.
+    """Write a class to the folder `out`, which appears only when it is complete.
 
     - "hf": Parquet files and a README that `datasets.load_dataset(out)` opens, with images and
       masks byte for byte.
@@ -68,68 +73,58 @@ def export(
       types go to `combined`.
     - "loco": MVTec LOCO AD, one mask per defect; defects without a saturation saturate at 1.0.
 
-    The two layouts number their images anew, keep PNG files byte for byte where the target takes
-    them, and write `<out>.jsonl` beside the folder, which says which image came from where.
+    "ad" and "loco" renumber the images, copy PNG files byte for byte where the target allows it,
+    and write `<out>.jsonl` next to the folder, which names the source of each image.
 
     Args:
         dataset: any class.
-        to: the target.
-        out: becomes the class folder, or the folder of the Hugging Face dataset.
-        card: text of the data card for "hf"; by default one line on what the class holds.
-        overwrite: replace what is there.
-        progress: told of every image.
+        to: the target: "hf", "ad" or "loco".
+        out: the class folder, or the folder of the Hugging Face dataset, to be written.
+        card: text of the data card for "hf"; by default one line with the counts of the class.
+        overwrite: whether an existing folder is replaced.
+        progress: advances by one per image.
 
     Raises:
-        DatasetError: `out` exists, or lies in the class or around it; an image or a mask is
-            damaged; or the class does not fit into the target.
+        DatasetError: `out` exists, lies in the class or contains it; an image or a mask is
+            damaged; or the target cannot represent the class.
         MissingExtraError: "hf" without Hugging Face's `datasets`.
     """
     if to not in ("hf", *_CONVERSIONS):
         raise DatasetError(f'unknown target "{to}"; {did_you_mean(to, ["hf", *_CONVERSIONS])}')
     out = out.absolute()
-    beside = () if to == "hf" else (sidecar_path(out),)
-    _check_target(dataset, out, beside, overwrite=overwrite)
-    if to == "hf":
-        return _to_hugging_face(dataset, out, card, progress)
-    with files.folder_swapped_in(out) as fresh:
-        made = _CONVERSIONS[to](dataset, fresh, progress)
-    sidecar = sidecar_path(out)
-    files.write_text(sidecar, made.sidecar())
-    return ExportReport(
-        dataset.name, to, out, sidecar, dict(sorted(made.counts.items())), tuple(made.lost)
-    )
+    sidecar = None if to == "hf" else sidecar_path(out)
+    _check_target(dataset, out, sidecar, overwrite=overwrite)
+    lost: tuple[str, ...] = ()
+    if sidecar is None:
+        require("an export to Hugging Face", "hub")
+        from loco_tools.datasets.hugging_face import write_folder
+
+        if card is None:
+            front = f"---\npretty_name: {json.dumps(dataset.name)}\n---\n"
+            card = f"{front}\n# {dataset.name}\n\n{dataset.describe()}\n"
+        with files.folder_swapped_in(out) as fresh:
+            images = write_folder(dataset, fresh, card, progress=progress)
+    else:
+        with files.folder_swapped_in(out) as fresh:
+            converted = _CONVERSIONS[to](dataset, fresh, progress)
+        files.write_text(sidecar, converted.sidecar())
+        images, lost = dict(sorted(converted.counts.items())), tuple(converted.lost)
+    return ExportReport(dataset.name, to, out, sidecar, images, lost)
 
 
 def _check_target(
-    dataset: DatasetClass, out: Path, beside: Sequence[Path], *, overwrite: bool
+    dataset: DatasetClass, out: Path, sidecar: Path | None, *, overwrite: bool
 ) -> None:
     source, target = dataset.path.resolve(), out.resolve()
     if source == target or source in target.parents or target in source.parents:
         raise DatasetError(
-            f"{out}: expected a folder apart from the class at {dataset.path}; next step: name "
-            "another one"
+            f"{out}: expected a folder outside the class at {dataset.path} that does not contain "
+            "it; next step: name another folder"
         )
-    for path in (out, *beside):
-        if path.exists() and not overwrite:
+    for path in (out, sidecar):
+        if path is not None and path.exists() and not overwrite:
             raise DatasetError(
                 f"{path}: exists; next step: name a new folder, or replace it with --overwrite"
             )
     if out.exists() and not out.is_dir():
         raise DatasetError(f"{out}: expected a folder to replace, got a file")
-
-
-def _to_hugging_face(
-    dataset: DatasetClass, out: Path, card: str | None, progress: Progress
-) -> ExportReport:
-    require("an export to Hugging Face", "hub")
-    from loco_tools.datasets.hugging_face import write_folder
-
-    text = _minimal_card(dataset) if card is None else card
-    with files.folder_swapped_in(out) as fresh:
-        images = write_folder(dataset, fresh, text, progress=progress)
-    return ExportReport(dataset.name, "hf", out, None, images, ())
-
-
-def _minimal_card(dataset: DatasetClass) -> str:
-    front = f"---\npretty_name: {json.dumps(dataset.name)}\n---\n"
-    return f"{front}\n# {dataset.name}\n\n{dataset.describe()}\n"

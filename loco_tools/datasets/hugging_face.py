@@ -1,10 +1,9 @@
 """A class as a Hugging Face dataset, in memory and as a folder of Parquet files.
 
-A folder holds `data/<split>-00000-of-00001.parquet` with the images and masks in it, byte for byte
-as they are in the class, and a `README.md` whose front matter says which columns there are.
+A folder has `data/<split>-00000-of-00001.parquet`, which contains the images and masks byte for
+byte as in the class, and a `README.md` whose front matter lists the columns.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from huggingface_hub import DatasetCard
 from loco_tools import files
 from loco_tools.datasets.images import encode_png
 from loco_tools.datasets.reading import read_ahead
-from loco_tools.datasets.sample import DatasetClass, Defect, Sample, Split
+from loco_tools.datasets.sample import DatasetClass, Sample, Split
 from loco_tools.progress import SILENT, Progress
 
 KINDS = ("good", "structural", "logical")
@@ -36,11 +35,11 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 def features() -> Features:
-    """The columns: an image, its truth, and where it comes from.
+    """The columns: an image, its ground truth, and its part and view.
 
-    `saturation_px` is the area that has to be found for the defect to count as found. A mask is an
-    8-bit image of one channel, 0 for background; `pixel_value` is null where any positive value
-    belongs to the defect.
+    `saturation_px` is the area that must be detected for the defect to count as fully detected. A
+    mask is an 8-bit image with one channel, 0 for background; `pixel_value` is null where every
+    positive value belongs to the defect.
     """
     defect = {
         "name": Value("string"),
@@ -63,17 +62,14 @@ def features() -> Features:
 
 
 def dataset_dict(dataset: DatasetClass) -> DatasetDict:
-    """The splits that have images; files are opened when an item is asked for."""
-    as_stored = dataset.layout != "autovi"  # whose masks may be in colour
-    return DatasetDict(
-        {
-            split: Dataset.from_list(
-                [_row(s, as_stored) for s in samples], features=features(), split=split
-            )
-            for split in SPLITS
-            if (samples := dataset.split(split))
-        }
-    )
+    """The splits that have images; files are opened when an item is accessed."""
+    in_colour = dataset.layout == "autovi"
+    splits = {}
+    for split in SPLITS:
+        if samples := dataset.split(split):
+            rows = [_make_row(sample, in_colour=in_colour) for sample in samples]
+            splits[split] = Dataset.from_list(rows, features=features(), split=split)
+    return DatasetDict(splits)
 
 
 def write_folder(
@@ -88,10 +84,10 @@ def write_folder(
 
     Args:
         dataset: the class.
-        folder: exists and has no `data` in it.
+        folder: an existing folder without `data` in it.
         card: text of a data card; `configs` and `dataset_info` are set in its front matter.
-        shard_images: images per file, all of which are in memory while it is written.
-        progress: told of every image twice: when it was checked, and when it was written.
+        shard_images: images per file; all images of a file are in memory while it is written.
+        progress: advances twice per image: when it was checked, and when it was written.
 
     Returns:
         Number of images by split.
@@ -100,23 +96,28 @@ def write_folder(
         DatasetError: an image is damaged.
     """
     splits = SplitDict(dataset_name=dataset.name)
-    (folder / "data").mkdir()
+    data = folder / "data"
+    data.mkdir()
     with progress.task(f"export {dataset.name}", 2 * len(dataset)) as advance:
         for _ in read_ahead(dataset, with_masks=False):
             advance(1)
         for split, rows in dataset_dict(dataset).items():
-            size = 0
-            for path, table in _shards(folder / "data", str(split), rows, shard_images):
-                pyarrow.parquet.write_table(table, path)
+            size, shards = 0, -(-len(rows) // shard_images)
+            for number in range(shards):
+                start = number * shard_images
+                table = embed_table_storage(rows.data.table.slice(start, shard_images))
+                pyarrow.parquet.write_table(
+                    table, data / f"{split}-{number:05d}-of-{shards:05d}.parquet"
+                )
                 size += table.nbytes
                 advance(table.num_rows)
             splits.add(SplitInfo(str(split), size, len(rows)))
-    files.write_text(folder / "README.md", _with_columns(card, splits, folder / "data"))
+    files.write_text(folder / "README.md", _add_columns(card, splits, data))
     return {str(name): split.num_examples for name, split in splits.items()}
 
 
-def _with_columns(card: str, splits: SplitDict, data: Path) -> str:
-    """The card with the front matter by which `datasets` finds files and columns."""
+def _add_columns(card: str, splits: SplitDict, data: Path) -> str:
+    """The card with the front matter in which `datasets` finds files and columns."""
     written = DatasetCard(card)
     paths = [{"split": str(name), "path": f"data/{name}-*.parquet"} for name in splits]
     written.data["configs"] = [{"config_name": "default", "data_files": paths}]
@@ -130,16 +131,8 @@ def _with_columns(card: str, splits: SplitDict, data: Path) -> str:
     return str(written)
 
 
-def _shards(folder: Path, split: str, rows: Dataset, size: int) -> Iterator[tuple[Path, Any]]:
-    """The file and the Arrow table of each shard."""
-    table = rows.data.table
-    count = -(-len(rows) // size)
-    for number in range(count):
-        name = f"{split}-{number:05d}-of-{count:05d}.parquet"
-        yield folder / name, embed_table_storage(table.slice(number * size, size))
-
-
-def _row(sample: Sample, masks_as_stored: bool) -> dict[str, Any]:
+def _make_row(sample: Sample, *, in_colour: bool) -> dict[str, Any]:
+    """One row of the table; masks that may be stored in colour are encoded again in one channel."""
     return {
         "image": str(sample.image_path),
         "kind": sample.kind,
@@ -149,7 +142,9 @@ def _row(sample: Sample, masks_as_stored: bool) -> dict[str, Any]:
                 "kind": defect.kind,
                 "pixel_value": defect.pixel_value,
                 "saturation_px": defect.saturation_px,
-                "mask": str(defect.mask_path) if masks_as_stored else _encoded(defect),
+                "mask": {"path": defect.mask_path.name, "bytes": encode_png(defect.values())}
+                if in_colour
+                else str(defect.mask_path),
             }
             for defect in sample.defects
         ],
@@ -158,7 +153,3 @@ def _row(sample: Sample, masks_as_stored: bool) -> dict[str, Any]:
         "id": sample.id,
         "kind_folder": sample.kind_folder,
     }
-
-
-def _encoded(defect: Defect) -> dict[str, Any]:
-    return {"path": defect.mask_path.name, "bytes": encode_png(defect.values())}

@@ -1,6 +1,6 @@
 """Reading and writing images and masks.
 
-Every file is treated as hostile: its claimed size is checked before anything is decoded.
+Files are not trusted: the size that a header claims is checked before anything is decoded.
 """
 
 import base64
@@ -32,7 +32,7 @@ def image_size(path: Path) -> tuple[int, int]:
     """Height and width of an image from its header, without decoding it.
 
     Raises:
-        DatasetError: the file is missing, no image, or claims too many pixels.
+        DatasetError: the file is missing, is not an image, or claims too many pixels.
     """
     try:
         with Image.open(path) as image:
@@ -42,7 +42,9 @@ def image_size(path: Path) -> tuple[int, int]:
     except Image.DecompressionBombError as error:
         raise DatasetError(f"{path}: refused, claims too many pixels ({error})") from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise DatasetError(f"{path}: expected an image, got {_reason(error)}") from error
+        raise DatasetError(
+            f"{path}: expected an image, got {str(error).strip() or type(error).__name__}"
+        ) from error
     if width * height > MAX_PIXELS:
         raise DatasetError(
             f"{path}: refused, claims {width} x {height} pixels; expected at most {MAX_PIXELS}"
@@ -58,19 +60,19 @@ def read_image(path: Path) -> Pixels:
         as stored: EXIF orientation is not applied.
 
     Raises:
-        DatasetError: the file is missing, damaged, no image, or claims too many pixels.
+        DatasetError: the file is missing, damaged, not an image, or claims too many pixels.
     """
     decoded = _decode(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     return decoded.astype(np.uint8, copy=False)
 
 
 def read_mask(path: Path, *, in_colour: bool = False) -> Pixels:
-    """Decode a mask with its values as stored, never rescaled.
+    """Decode a mask with the pixel values of the file.
 
     Args:
         path: the file.
-        in_colour: whether masks may be stored as RGB or RGBA, as those of AutoVI are; the value of
-            a pixel is then the largest of its colours, and alpha says nothing.
+        in_colour: whether masks may be stored as RGB or RGBA, as in AutoVI; the value of a pixel is
+            then the largest of its three colours, and alpha is ignored.
 
     Returns:
         (H, W) uint8.
@@ -102,19 +104,19 @@ def encode_png(pixels: Pixels) -> bytes:
 def data_url(
     pixels: Pixels, kind: Literal["png", "jpeg", "webp"] = "png", *, quality: int = 90
 ) -> str:
-    """An image as the text that a page of HTML shows without another file.
+    """An image as a data URL, which an HTML page shows without another file.
 
     Args:
         pixels: (H, W), RGB (H, W, 3) or RGBA (H, W, 4) uint8; JPEG has no alpha.
-        kind: PNG keeps every pixel.
-        quality: of JPEG and WebP, 1 to 100; WebP of 101 keeps every pixel.
+        kind: the format; PNG is lossless.
+        quality: quality of JPEG and WebP from 1 to 100; WebP with 101 is lossless.
     """
     content = base64.b64encode(_encode(pixels, kind, quality)).decode("ascii")
     return f"data:image/{kind};base64,{content}"
 
 
 def webp_data_url(pixels: Pixels, *, quality: int, alpha_quality: int) -> str:
-    """RGBA (H, W, 4) uint8 as a WebP data URL whose transparency is coarse, and small for it."""
+    """RGBA (H, W, 4) uint8 as a WebP data URL; a low `alpha_quality` saves most of its size."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(
         stream, "WEBP", quality=quality, alpha_quality=alpha_quality, method=2
@@ -140,15 +142,17 @@ def _decode(path: Path, flags: int) -> npt.NDArray[np.generic]:
         raise DatasetError(f"{path}: damaged ({fault}); next step: copy it again from its source")
     decoded = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), flags)
     if decoded is None:
-        raise DatasetError(f"{path}: damaged, it cannot be decoded; next step: copy it again")
+        raise DatasetError(
+            f"{path}: damaged, it cannot be decoded; next step: copy it again from its source"
+        )
     return decoded
 
 
 def _png_fault(content: bytes) -> str | None:
-    """What is wrong with a truncated or corrupted PNG file, which OpenCV decodes without a word.
+    """The fault of a truncated or corrupted PNG file, which OpenCV decodes without an error.
 
-    A PNG file is a signature and chunks of length (4 bytes), name (4), data and CRC-32 (4, of name
-    and data), of which the last is IEND; what follows it is no part of the image.
+    A PNG file is a signature and chunks of length (4 bytes), name (4), data and CRC-32 (4, over
+    name and data). The last chunk is IEND; bytes after it do not belong to the image.
     """
     view = memoryview(content)
     start = len(_PNG_SIGNATURE)
@@ -165,16 +169,11 @@ def _png_fault(content: bytes) -> str | None:
     return "truncated, its end is missing"
 
 
-def _reason(error: Exception) -> str:
-    text = str(error).strip()
-    return text or type(error).__name__
-
-
 def resize_image(image: Pixels, size: Size) -> Pixels:
-    """(H, W, 3) uint8 at (h, w): area-averaged on the axis that shrinks, bilinear where it grows.
+    """Resize (H, W, 3) uint8 to (h, w), by area averaging where it shrinks, else bilinearly.
 
     Raises:
-        MethodError: the array is no RGB image.
+        MethodError: the array is not an RGB image.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise MethodError(

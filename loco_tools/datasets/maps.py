@@ -1,7 +1,7 @@
 """Anomaly maps on disk, in the layout of the official evaluators.
 
 `<maps>/<class>/test/<kind folder>/<id>.tiff`, one real-valued map per test image, at the size of
-the image. Maps of others may also be `.tif` (in any case) or `.npy`.
+the image. Maps from other programs may also be `.tif` (in any case) or `.npy`.
 """
 
 import io
@@ -15,28 +15,29 @@ import numpy.typing as npt
 from loco_tools import files
 from loco_tools.datasets.sample import Sample
 from loco_tools.errors import DatasetError
+from loco_tools.wording import plural
 
 SUFFIXES = (".tiff", ".tif", ".npy")
 
 
 def map_path(folder: Path, sample: Sample) -> Path:
-    """Where the map of a test image belongs in a class's map folder (which holds `test/`)."""
+    """The path of a test image's map in a class's map folder (which contains `test/`)."""
     return folder / "test" / sample.kind_folder / f"{sample.id}.tiff"
 
 
 def validation_map_path(folder: Path, id_: str) -> Path:
-    """Where the map of a good validation image belongs, see `good_validation_maps`."""
+    """The path of a good validation image's map; see `good_validation_maps`."""
     return folder / "validation" / "good" / f"{id_}.tiff"
 
 
 def find_maps(
     folder: Path, samples: Sequence[Sample], split: Literal["test", "validation"] = "test"
 ) -> dict[Sample, Path]:
-    """The map of every image of a split under a class's map folder (which holds `test/`).
+    """The map of every image of a split in a class's map folder (which contains `test/`).
 
     Raises:
-        DatasetError: images without a map or maps without an image, all named at once; or an
-            image with more than one, for example `000.tif` and `000.tiff`.
+        DatasetError: some images have no map or some maps no image (the message names all of
+            them), or an image has two maps, for example `000.tif` and `000.tiff`.
     """
     folder = folder / split
     kind_folders = {sample.kind_folder for sample in samples}
@@ -44,17 +45,19 @@ def find_maps(
     found = {s: present[s.kind_folder].pop(s.id, None) for s in samples}
     missing = [f"{s.kind_folder}/{s.id}" for s, path in found.items() if path is None]
     surplus = [f"{name}/{p.name}" for name, left in present.items() for p in left.values()]
-    surplus += [f"{path.name}/" for path in _stray_folders(folder, kind_folders)]
+    if folder.is_dir():
+        others = (path for path in sorted(folder.iterdir()) if path.name not in kind_folders)
+        surplus += [f"{path.name}/" for path in others if path.is_dir() and _maps_in(path)]
     faults = []
     if missing:
         faults.append(f"got none for {len(missing)}: {', '.join(missing)}")
     if surplus:
-        faults.append(f"got {len(surplus)} without an image: {', '.join(surplus)}")
+        faults.append(f"got {plural(len(surplus), 'map')} without an image: {', '.join(surplus)}")
     if faults:
         raise DatasetError(
             f"{folder}: expected one anomaly map (.tiff, .tif or .npy) for each of "
-            f"{len(samples)} {split} images, good ones too, {'; '.join(faults)}; next step: check "
-            "that they are maps of this class, and write those that are missing"
+            f"{len(samples)} {split} images, also the good ones, {'; '.join(faults)}; next step: "
+            "check that these are the maps of this class, and write the missing ones"
         )
     return {sample: path for sample, path in found.items() if path is not None}
 
@@ -62,11 +65,11 @@ def find_maps(
 def good_validation_maps(folder: Path, samples: Sequence[Sample]) -> dict[str, Path]:
     """The maps in `<folder>/validation/good` by id, an extension of the official layout.
 
-    Where the class has good validation images there must be one for each; where it has none (as in
-    MVTec AD, of which some training images are held out) any are taken. Empty without the folder.
+    If the class has good validation images, each of them needs a map. If it has none (as in MVTec
+    AD, where some training images are held out), all maps are returned. Empty without the folder.
 
     Raises:
-        DatasetError: images without a map, or maps without an image.
+        DatasetError: an image has no map, or a map has no image.
     """
     if not (folder / "validation" / "good").is_dir():
         return {}
@@ -80,14 +83,14 @@ def read_map(path: Path) -> npt.NDArray[np.float32]:
     """Read an anomaly map of any real type.
 
     Deviation: scores are compared as float32, so scores of a float64 map that differ by less are
-    ties; the official evaluators compare them as stored.
+    ties; the official evaluators compare the stored values.
 
     Returns:
         (H, W) float32.
 
     Raises:
-        DatasetError: the file is missing or damaged, or it is not one 2-D real-valued map, or it
-            holds NaN, infinity or numbers beyond float32.
+        DatasetError: the file is missing or damaged, is not one 2-D real-valued map, or has NaN,
+            infinity or numbers beyond the range of float32.
     """
     stored = _read_npy(path) if path.suffix.lower() == ".npy" else _read_tiff(path)
     if stored.ndim != 2 or stored.dtype.kind not in "fiub" or not stored.size:
@@ -101,7 +104,7 @@ def read_map(path: Path) -> npt.NDArray[np.float32]:
         count = np.count_nonzero(~np.isfinite(scores))
         raise DatasetError(
             f"{path}: expected finite scores, got {count} of {scores.size} that are NaN or "
-            "infinite (as float32); next step: mend the method that wrote them"
+            "infinite (as float32); next step: correct the method that wrote them"
         )
     return scores
 
@@ -159,7 +162,7 @@ def _read_tiff(path: Path) -> npt.NDArray[Any]:
 
 
 def _maps_in(folder: Path) -> dict[str, Path]:
-    """The maps of a kind folder by the id of their image; none when there is no such folder."""
+    """The maps of a kind folder by the id of their image; empty if there is no such folder."""
     if not folder.is_dir():
         return {}
     found: dict[str, Path] = {}
@@ -173,11 +176,3 @@ def _maps_in(folder: Path) -> dict[str, Path]:
             )
         found[path.stem] = path
     return found
-
-
-def _stray_folders(folder: Path, kind_folders: set[str]) -> list[Path]:
-    """Folders with maps that belong to no kind folder of the class."""
-    if not folder.is_dir():
-        return []
-    inside = [path for path in sorted(folder.iterdir()) if path.is_dir()]
-    return [path for path in inside if path.name not in kind_folders and _maps_in(path)]

@@ -1,4 +1,4 @@
-"""Making a validation split where a layout has none."""
+"""Holding out training images as a validation split, for layouts without one."""
 
 import random
 from dataclasses import replace
@@ -10,16 +10,16 @@ from loco_tools.errors import DatasetError
 def hold_out_validation(dataset: DatasetClass, share: float = 0.1, seed: int = 0) -> DatasetClass:
     """Move a share of the good training images to validation, the same ones at every call.
 
-    All images of a part go together where parts are known. At least one part (or image) is moved
-    and at least one stays. Held-out samples say that their split is validation.
+    Where parts are known, all images of a part are moved together. At least one part (or image) is
+    moved and at least one stays. The split of the moved samples becomes "validation".
 
     Args:
-        dataset: a class without a validation split; one that has it comes back as it is.
+        dataset: the class; it is returned unchanged if it has a validation split.
         share: share of the parts (or images) to move, between 0 and 1.
-        seed: chooses which.
+        seed: random seed of the choice.
 
     Raises:
-        DatasetError: there are fewer than two parts (or images) to choose from.
+        DatasetError: there are fewer than two parts (or images).
     """
     if not 0 < share < 1:
         raise ValueError(f"expected a share between 0 and 1, got {share}")

@@ -1,4 +1,4 @@
-"""What a class holds, counted: images, defects, masks, sizes."""
+"""The contents of a class in numbers: images, defects, masks, sizes."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -7,12 +7,23 @@ from typing import Any
 
 from loco_tools.datasets.sample import DatasetClass, Defect, Sample
 from loco_tools.datasets.sidecar import read_records, sidecar_path
-from loco_tools.wording import printable
+from loco_tools.wording import plural, printable
 
 
 @dataclass(frozen=True)
 class DefectSummary:
-    """All masks of one defect type; areas in pixels. `pixel_values` is empty where any counts."""
+    """All masks of one defect type.
+
+    Attributes:
+        name: the defect type.
+        kinds: "structural", "logical" or both.
+        images: number of images.
+        masks: number of masks.
+        pixel_values: the values in the mask files; empty where any positive value counts.
+        saturation: the saturation threshold as text.
+        smallest_px: area of the smallest mask in pixels.
+        largest_px: area of the largest mask in pixels.
+    """
 
     name: str
     kinds: tuple[str, ...]
@@ -26,7 +37,10 @@ class DefectSummary:
 
 @dataclass(frozen=True)
 class SizeSummary:
-    """The image sizes of one view (None: views are not known), from - to in pixels."""
+    """The image sizes of one view: smallest and largest width and height in pixels.
+
+    `view` is None where the view is unknown.
+    """
 
     view: str | None
     images: int
@@ -36,9 +50,16 @@ class SizeSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """What was understood of a class.
+    """The contents of a class.
 
-    `images` counts by folder ("test/good"); `simulated` counts images that the sidecar calls so.
+    Attributes:
+        name: the class.
+        layout: its layout.
+        images: number of images by folder ("test/good").
+        defects: one entry per defect type.
+        sizes: one entry per view.
+        parts: number of different parts; 0 where parts are unknown.
+        simulated: number of images that the sidecar marks as simulated.
     """
 
     name: str
@@ -51,31 +72,32 @@ class Summary:
 
     @property
     def masks(self) -> int:
-        """Masks of all defects."""
+        """Number of masks of all defects."""
         return sum(defect.masks for defect in self.defects)
 
     @property
     def origin(self) -> str:
-        """The layout, and a mark that no reader of simulated images can overlook."""
+        """The layout, with a conspicuous note on simulated images."""
         total = sum(self.images.values())
         share = "" if self.simulated == total else f"{self.simulated} of {total} "
         return f"{self.layout}, {share}SIMULATED images" if self.simulated else self.layout
 
     def describe(self) -> str:
-        """The summary for a terminal."""
+        """The summary as lines of text."""
         total = sum(self.images.values())
-        parts = f" of {self.parts} parts" if self.parts else ""
-        lines = [f"{printable(self.name)} ({self.origin}): {total} images{parts}"]
+        parts = f" of {plural(self.parts, 'part')}" if self.parts else ""
+        lines = [f"{printable(self.name)} ({self.origin}): {plural(total, 'image')}{parts}"]
         lines += table([["", folder, str(count)] for folder, count in self.images.items()])
         lines += [f"sizes: {line}" for line in self.size_lines()]
-        lines.append(f"defects: {len(self.defects)} types, {self.masks} masks")
+        counts = f"{plural(len(self.defects), 'type')}, {plural(self.masks, 'mask')}"
+        lines.append(f"defects: {counts}")
         if self.defects:
             rows = [["", *row] for row in self.defect_rows()]
             lines += table([["", *DEFECT_COLUMNS], *rows])
         return "\n".join(lines)
 
     def size_lines(self) -> list[str]:
-        """One line per size, as "640 x 480 px (60 images, views top, inside)"."""
+        """One line per size, such as "640 x 480 px (60 images, views top, inside)"."""
         groups: defaultdict[str, list[SizeSummary]] = defaultdict(list)
         for size in self.sizes:
             groups[f"{_range(size.widths)} x {_range(size.heights)} px"].append(size)
@@ -83,7 +105,8 @@ class Summary:
         for text, members in groups.items():
             views = ", ".join(printable(size.view) for size in members if size.view)
             shown = f", views {views}" if views else ""
-            lines.append(f"{text} ({sum(size.images for size in members)} images{shown})")
+            images = plural(sum(size.images for size in members), "image")
+            lines.append(f"{text} ({images}{shown})")
         return lines
 
     def defect_rows(self) -> list[list[str]]:
@@ -110,52 +133,56 @@ DEFECT_COLUMNS = ("defect", "kind", "images", "masks", "value", "saturation", "a
 
 
 def summarise(dataset: DatasetClass) -> Summary:
-    """Count what is in a class; no image is decoded, only headers are read.
+    """Count the contents of a class; of images only the headers are read.
 
     Raises:
         DatasetError: the header of an image, or the sidecar, cannot be read.
     """
     samples = list(dataset)
-    found: defaultdict[str, list[tuple[Sample, Defect]]] = defaultdict(list)
+    defects: defaultdict[str, list[tuple[Sample, Defect]]] = defaultdict(list)
+    sizes: defaultdict[str | None, list[tuple[int, int]]] = defaultdict(list)
     for sample in samples:
+        sizes[sample.view].append(sample.size)
         for defect in sample.defects:
-            found[defect.name].append((sample, defect))
-    views: defaultdict[str | None, list[tuple[int, int]]] = defaultdict(list)
-    for sample in samples:
-        views[sample.view].append(sample.size)
+            defects[defect.name].append((sample, defect))
+    size_summaries = []
+    for view, of_view in sizes.items():
+        heights, widths = zip(*of_view, strict=True)
+        size_summaries.append(
+            SizeSummary(
+                view, len(of_view), (min(widths), max(widths)), (min(heights), max(heights))
+            )
+        )
+    records = read_records(sidecar_path(dataset.path))
+    paths = [sample.image_path.relative_to(dataset.path).as_posix() for sample in samples]
     return Summary(
         name=dataset.name,
         layout=dataset.layout,
         images=dict(Counter(f"{s.split}/{s.kind_folder}" for s in samples)),
-        defects=tuple(_defect(name, found[name]) for name in sorted(found)),
-        sizes=tuple(_sizes(view, sizes) for view, sizes in views.items()),
+        defects=tuple(_summarise_defect(name, defects[name]) for name in sorted(defects)),
+        sizes=tuple(size_summaries),
         parts=len({sample.part for sample in samples} - {None}),
-        simulated=_simulated(dataset, samples),
+        simulated=sum(records.get(path, {}).get("simulated") is True for path in paths),
     )
 
 
-def _simulated(dataset: DatasetClass, samples: Iterable[Sample]) -> int:
-    records = read_records(sidecar_path(dataset.path))
-    paths = (sample.image_path.relative_to(dataset.path).as_posix() for sample in samples)
-    return sum(records.get(path, {}).get("simulated") is True for path in paths)
-
-
-def _defect(name: str, found: list[tuple[Sample, Defect]]) -> DefectSummary:
-    areas = [defect.area_px for _, defect in found]
+def _summarise_defect(name: str, instances: list[tuple[Sample, Defect]]) -> DefectSummary:
+    defects = [defect for _, defect in instances]
+    areas = [defect.area_px for defect in defects]
     return DefectSummary(
         name=name,
-        kinds=tuple(sorted({defect.kind for _, defect in found})),
-        images=len({sample.image_path for sample, _ in found}),
-        masks=len(found),
-        pixel_values=tuple(sorted({d.pixel_value for _, d in found if d.pixel_value is not None})),
-        saturation=" or ".join(sorted({saturation_text(defect) for _, defect in found})),
+        kinds=tuple(sorted({defect.kind for defect in defects})),
+        images=len({sample.image_path for sample, _ in instances}),
+        masks=len(defects),
+        pixel_values=tuple(sorted({d.pixel_value for d in defects if d.pixel_value is not None})),
+        saturation=" or ".join(sorted({saturation_text(defect) for defect in defects})),
         smallest_px=min(areas),
         largest_px=max(areas),
     )
 
 
 def saturation_text(defect: Defect) -> str:
-    """When a defect counts as found, in a few words.
+    """The saturation threshold of a defect in a few words.
 
     >>> from pathlib import Path
     >>> saturation_text(Defect("scratch", "structural", Path("000.png")))
@@ -167,11 +194,6 @@ def saturation_text(defect: Defect) -> str:
     if threshold.relative:
         return f"{100 * threshold.value:g} % of area"
     return f"{threshold.value:g} px"
-
-
-def _sizes(view: str | None, sizes: list[tuple[int, int]]) -> SizeSummary:
-    heights, widths = zip(*sizes, strict=True)
-    return SizeSummary(view, len(sizes), (min(widths), max(widths)), (min(heights), max(heights)))
 
 
 def _range(bounds: tuple[int, int]) -> str:

@@ -15,23 +15,23 @@ Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class SampleDataset(Dataset[dict[str, Any]]):
-    """Samples for a `torch.utils.data.DataLoader`; decoded when asked for, picklable for workers.
+    """Samples for a `torch.utils.data.DataLoader`, decoded at each access; can be pickled.
 
-    Each item is a dict that the default collation can batch, if the images are of one size:
+    Each item is a dict. The default collate function can batch items if the images have one size:
 
-    - `image`: (3, H, W) uint8 RGB, or what the transform makes of it;
+    - `image`: (3, H, W) uint8 RGB, or the result of the transform;
     - `mask`: (H, W) bool, the union of all defects;
     - `label`: 0 for good, 1 for anomalous; `kind`: "good", "structural" or "logical";
-    - `id`, `kind_folder`, `path`: of the image; `part` and `view`: "" where they are not known.
+    - `id`, `kind_folder`, `path`, `part`, `view`: as in `Sample`; "" if part or view is unknown.
 
-    `masks(index)` gives the defects one by one.
+    `masks(index)` has the defects one by one.
     """
 
     def __init__(self, samples: Sequence[Sample], transform: Transform | None = None) -> None:
-        """View samples.
+        """Wrap samples.
 
         Args:
-            samples: of one split.
+            samples: the samples of one split.
             transform: called with the image, a `tv_tensors.Image` (3, H, W) uint8, and its masks,
                 a `tv_tensors.Mask` (1, H, W) or (N, H, W) uint8 of 0 and 1. Returns both.
         """
@@ -43,7 +43,7 @@ class SampleDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         sample = self.samples[index]
-        image, masks = self._moved(sample, torch.from_numpy(sample.ground_truth())[None])
+        image, masks = self._transform(sample, torch.from_numpy(sample.ground_truth())[None])
         return {
             "image": image,
             "mask": masks[0] > 0,
@@ -59,14 +59,14 @@ class SampleDataset(Dataset[dict[str, Any]]):
     def masks(self, index: int) -> Tensor:
         """One mask per defect, (N, H, W) bool in the order of `samples[index].defects`.
 
-        They go through the transform as the image does; a random one draws anew.
+        The transform is applied to them as to the image; a random transform is drawn again.
         """
         sample = self.samples[index]
         empty = np.zeros((0, *sample.size), bool)
         stacked = np.stack([d.mask for d in sample.defects]) if sample.defects else empty
-        return self._moved(sample, torch.from_numpy(stacked))[1] > 0
+        return self._transform(sample, torch.from_numpy(stacked))[1] > 0
 
-    def _moved(self, sample: Sample, masks: Tensor) -> tuple[Tensor, Tensor]:
+    def _transform(self, sample: Sample, masks: Tensor) -> tuple[Tensor, Tensor]:
         image = torch.from_numpy(sample.image()).permute(2, 0, 1).contiguous()  # (3, H, W)
         if self.transform is None:
             return image, masks

