@@ -1,1 +1,1 @@
-"""Data cards: Markdown files that describe a dataset class."""
+"""Data cards: Markdown files that describe a dataset class, partly generated from it."""

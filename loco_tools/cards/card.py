@@ -1,11 +1,10 @@
-"""The data card of a class, written from what is there.
+"""The data card of a class, generated from the class, its sidecar and its capture sessions.
 
-`loco-tools card data/angle` writes the sections between markers anew (see `generated`) and leaves
-what a person wrote around them; the front matter is that of Hugging Face dataset cards.
+`loco-tools card data/angle` rewrites the sections between markers (see `marked_sections`) and keeps
+the text that people wrote around them. The front matter follows Hugging Face's dataset cards.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,12 +21,13 @@ from loco_tools.datasets.sidecar import read_records, sidecar_path
 from loco_tools.progress import SILENT, Progress
 
 _TAGS = ("anomaly-detection", "mvtec-loco-ad", "industrial-inspection")
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
 _FEW = 10
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is known of a class: the class, its sidecar by image, and the sessions found."""
+class ClassRecords:
+    """A class with its sidecar records by image path and its capture sessions."""
 
     dataset: DatasetClass
     records: dict[str, dict[str, Any]]
@@ -35,12 +35,16 @@ class Known:
 
     @property
     def simulated(self) -> int | None:
-        """How many images are simulated; None when nobody recorded it for all of them."""
+        """Number of simulated images; None unless the sidecar has this for every image."""
         images = [s.image_path.relative_to(self.dataset.path).as_posix() for s in self.dataset]
-        told = [
-            self.records[i]["simulated"] for i in images if "simulated" in self.records.get(i, {})
-        ]
-        return sum(told) if len(told) == len(images) else None
+        recorded = [record for image in images if "simulated" in (record := self.record(image))]
+        if len(recorded) < len(images):
+            return None
+        return sum(record["simulated"] for record in recorded)
+
+    def record(self, image: str) -> dict[str, Any]:
+        """The sidecar record of an image; empty if there is none."""
+        return self.records.get(image, {})
 
 
 def write_card(
@@ -50,14 +54,14 @@ def write_card(
     captures: Path | None = None,
     progress: Progress = SILENT,
 ) -> Path:
-    """Write or renew the data card of a class.
+    """Write or update the data card of a class.
 
     Args:
         class_dir: the class, in any layout.
-        card_path: a card that exists keeps all that stands outside its generated sections.
-        captures: folder of all classes' sessions; by default `captures/` beside the folder of the
-            classes, as in a workspace.
-        progress: told of every file that is hashed.
+        card_path: the card; text outside the generated sections of an existing card is kept.
+        captures: the folder of all classes' sessions; by default `captures/` next to the folder of
+            the classes, as in a workspace.
+        progress: advances by one per file that is hashed.
 
     Returns:
         `card_path`.
@@ -81,97 +85,80 @@ def card_text(
     origin: str = "the card",
     progress: Progress = SILENT,
 ) -> str:
-    """The text of a data card; see `write_card`."""
+    """The text of a data card.
+
+    Args:
+        dataset: the class.
+        existing: the text of the card to update.
+        captures: see `write_card`.
+        origin: the file of the card, for error messages.
+        progress: see `write_card`.
+    """
     records = read_records(sidecar_path(dataset.path))
-    captures = captures or dataset.path.parent.parent / "captures"
-    known = Known(dataset, records, _sessions(captures / dataset.name, records))
-    text = _opening(known) if existing is None else existing
-    front = with_front_matter(text, _written_once(known), _front_matter(known))
-    return with_sections(front, _sections(known, progress), origin=origin)
-
-
-def _sessions(folder: Path, records: dict[str, dict[str, Any]]) -> tuple[Session, ...]:
+    folder = (captures or dataset.path.parent.parent / "captures") / dataset.name
     names = sorted({r["session"] for r in records.values() if isinstance(r.get("session"), str)})
-    return tuple(
-        read_session(folder / name) for name in names if (folder / name / RECORD).is_file()
-    )
+    paths = [folder / name for name in names if (folder / name / RECORD).is_file()]
+    known = ClassRecords(dataset, records, tuple(read_session(path) for path in paths))
 
+    text = existing
+    if text is None and known.sessions:
+        part = known.sessions[0].plan.part
+        text = f"# {part.title}\n\n{part.bought_as[:1].upper()}{part.bought_as[1:]}.\n"
+    elif text is None:
+        text = f"# {dataset.name}\n\nWhat the images show: (write it here)\n"
 
-def _opening(known: Known) -> str:
-    name = known.dataset.name
-    if not known.sessions:
-        return f"# {name}\n\nWhat is in the pictures: (write it here)\n"
-    part = known.sessions[0].plan.part
-    return f"# {part.title}\n\n{part.bought_as[:1].upper()}{part.bought_as[1:]}.\n"
-
-
-def _written_once(known: Known) -> str:
-    return (
-        f"pretty_name: {json.dumps(known.dataset.name)}\n"
-        f"license: {tables.licence(known.dataset.path)[0]}\n"
+    licence, licence_sentence = tables.licence(dataset.path)
+    written_once = (
+        f"pretty_name: {json.dumps(dataset.name)}\n"
+        f"license: {licence}\n"
         "task_categories:\n  - image-segmentation\n  - image-classification\n"
     )
-
-
-def _front_matter(known: Known) -> dict[str, str]:
     tags = [*_TAGS, *(["synthetic"] if known.simulated else [])]
-    count = len(known.dataset)
-    bounds = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
-    size = next((name for bound, name in bounds if count < bound), "100K<n<1M")
-    return {
+    size = next((name for bound, name in _SIZES if len(dataset) < bound), "100K<n<1M")
+    front_matter = {
         "tags": "tags:\n" + "".join(f"  - {tag}\n" for tag in tags),
         "size_categories": f"size_categories:\n  - {size}\n",
     }
-
-
-def _sections(known: Known, progress: Progress) -> dict[str, str]:
-    dataset = known.dataset
-    return {
-        "origin": _origin(known),
+    sections = {
+        "origin": _describe_origin(known),
         "splits": tables.splits(dataset),
-        "measured_defects": tables.defects(dataset, _scales(known.sessions)),
+        "measured_defects": tables.defects(dataset, known.sessions),
         "capture": tables.capture(known.sessions),
-        "licence": tables.licence(dataset.path)[1],
+        "licence": licence_sentence,
         "content": (
             f"Layout: {dataset.layout}. SHA-256 of all names, sizes and contents: "
             f"`{data_hash(dataset.path, progress=progress)}`. "
             f"Written by loco-tools {version('loco-tools')}."
         ),
-        "known_limits": "\n".join(f"- {limit}" for limit in _limits(known)),
+        "known_limits": "\n".join(f"- {limit}" for limit in _list_limits(known)),
     }
+    return with_sections(
+        with_front_matter(text, written_once, front_matter), sections, origin=origin
+    )
 
 
-def _origin(known: Known) -> str:
+def _describe_origin(known: ClassRecords) -> str:
     count, simulated = len(known.dataset), known.simulated
     if simulated is None:
-        return "Unknown: no record says of every image whether it is a photograph."
+        return "Unknown: not every image has a record that says whether it is a photograph."
     if simulated == 0:
         return f"All {count} images are photographs."
-    what = f"all {count}" if simulated == count else f"{simulated} of {count}"
-    return f"**Simulated: {what} images were rendered by a digital twin; they are no photographs.**"
+    images = f"all {count} images were" if simulated == count else f"{simulated} of {count} were"
+    return f"**Simulated: {images} rendered by a digital twin; they are not photographs.**"
 
 
-def _scales(sessions: Sequence[Session]) -> dict[str, float]:
-    """Pixels per mm by view, where all sessions agree to the last digit or there is only one."""
-    scales: dict[str, set[float]] = {}
-    for session in sessions:
-        for view, scale in session.px_per_mm.items():
-            scales.setdefault(view, set()).add(scale)
-    return {view: next(iter(found)) for view, found in scales.items() if len(found) == 1}
-
-
-def _limits(known: Known) -> list[str]:
+def _list_limits(known: ClassRecords) -> list[str]:
     dataset, limits = known.dataset, []
     if known.simulated:
         limits.append(
-            "Simulated images are cleaner than photographs: they rank methods, and do not predict "
-            "what a camera in a plant will see."
+            "Simulated images are cleaner than photographs: they are useful to compare methods, "
+            "but do not predict the results with a camera in a plant."
         )
     limits += [
         f"No {split} images." for split in ("train", "validation") if not dataset.split(split)
     ]
     if not any(sample.kind == "good" for sample in dataset.test):
-        limits.append("No good test images: no figure that compares with them can be had.")
+        limits.append("No good test images: metrics that need them cannot be computed.")
     images = tables.images_by_defect(dataset)
     if rare := [f"`{name}` {count}" for name, count in images.items() if count < _FEW]:
         limits.append(f"Defects with fewer than {_FEW} test images: {', '.join(rare)}.")
@@ -179,5 +166,5 @@ def _limits(known: Known) -> list[str]:
         limits.append("One session: one camera, one lighting, one day.")
     annotators = {a for r in known.records.values() for a in r.get("annotators", ())}
     if len(annotators) == 1:
-        limits.append("One person marked all defects; agreement between persons is unknown.")
-    return limits or ["None were found by counting; whoever knows the class may know more."]
+        limits.append("One person marked all defects; agreement between annotators is unknown.")
+    return limits or ["No limits were found automatically; people who know the class may add some."]

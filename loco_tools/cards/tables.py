@@ -1,13 +1,14 @@
 """The tables of a data card, as Markdown."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
 from loco_tools.capture.session import Session
 from loco_tools.datasets.mvtec_loco import CONFIG, read_config
 from loco_tools.datasets.sample import DatasetClass, Defect, Threshold
+from loco_tools.wording import plural
 
 _LICENCE_FILES = ("license.txt", "LICENSE.txt", "LICENSE", "readme.txt", "readme.md", "README.md")
 _LICENCES = {
@@ -22,19 +23,19 @@ _LICENCES = {
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; figures are the reader's to align."""
+    """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
 def splits(dataset: DatasetClass) -> str:
-    """Images, parts and masks by split and folder, and the sizes of the images."""
+    """Number of images, parts and masks by split and folder, and the sizes of the images."""
     groups: dict[tuple[str, str], list[int]] = {}
     parts: dict[tuple[str, str], set[str]] = {}
     for sample in dataset:
-        place = (sample.split, sample.kind_folder)
-        groups.setdefault(place, []).append(len(sample.defects))
-        parts.setdefault(place, set()).update([sample.part] if sample.part else [])
+        key = (sample.split, sample.kind_folder)
+        groups.setdefault(key, []).append(len(sample.defects))
+        parts.setdefault(key, set()).update([sample.part] if sample.part else [])
     rows = [
         (split, folder, len(masks), len(parts[split, folder]) or "unknown", sum(masks))
         for (split, folder), masks in groups.items()
@@ -44,7 +45,7 @@ def splits(dataset: DatasetClass) -> str:
     lines = [
         table(("split", "folder", "images", "parts", "masks"), rows),
         "",
-        f"{len(dataset)} images of {', '.join(f'{size} px' for size in sorted(sizes))}"
+        f"{plural(len(dataset), 'image')} of {', '.join(f'{size} px' for size in sorted(sizes))}"
         + (f"; views: {', '.join(views)}." if views else "."),
     ]
     return "\n".join(lines)
@@ -55,15 +56,27 @@ def images_by_defect(dataset: DatasetClass) -> Counter[str]:
     return Counter(name for s in dataset.test for name in {d.name for d in s.defects})
 
 
-def defects(dataset: DatasetClass, px_per_mm: Mapping[str, float]) -> str:
-    """Every defect with its saturation and the areas of its masks; mm² where scales are known."""
-    configured = _configured(dataset)
-    found: dict[str, list[tuple[Defect, float | None]]] = {name: [] for name in configured}
+def defects(dataset: DatasetClass, sessions: Sequence[Session]) -> str:
+    """Every defect with its saturation threshold and the areas of its masks.
+
+    Areas are also given in mm² where all sessions have the same scale for a defect's view.
+    """
+    px_per_mm: dict[str, float] = {}
+    for view in {view for session in sessions for view in session.px_per_mm}:
+        scales = {s.px_per_mm[view] for s in sessions if view in s.px_per_mm}
+        if len(scales) == 1:
+            px_per_mm[view] = scales.pop()
+    configured: dict[str, tuple[int, str]] = {}
+    path = dataset.path / CONFIG
+    if dataset.layout != "mvtec_ad" and path.is_file():
+        for kind in read_config(path).values():
+            configured[kind.defect_name] = (kind.pixel_value, _describe(kind.threshold))
+    by_name: dict[str, list[tuple[Defect, float | None]]] = {name: [] for name in configured}
     for sample in dataset.test:
         scale = px_per_mm.get(sample.view) if sample.view else None
         for defect in sample.defects:
-            found.setdefault(defect.name, []).append((defect, scale))
-    if not found:
+            by_name.setdefault(defect.name, []).append((defect, scale))
+    if not by_name:
         return "No defects."
     images = images_by_defect(dataset)
     header = ("defect", "kind", "pixel value", "saturates at", "images", "masks")
@@ -74,34 +87,23 @@ def defects(dataset: DatasetClass, px_per_mm: Mapping[str, float]) -> str:
             *configured.get(name, ("any", "all of it (1.0)")),
             images[name],
             len(instances),
-            _areas(instances),
+            _describe_areas(instances),
         )
-        for name, instances in found.items()
+        for name, instances in by_name.items()
     ]
     listing = table((*header, "area: min, median, max"), rows)
     if not px_per_mm:
         return listing
-    return f"{listing}\n\nAreas in mm² are as seen by the camera, at the scale of the view."
+    return f"{listing}\n\nAreas in mm² are projected areas, at the scale of the view."
 
 
-def _configured(dataset: DatasetClass) -> dict[str, tuple[int, str]]:
-    """Pixel value and saturation of each defect of `defects_config.json`, if the class has one."""
-    path = dataset.path / CONFIG
-    if dataset.layout == "mvtec_ad" or not path.is_file():
-        return {}
-    types = read_config(path).values()
-    return {t.defect_name: (t.pixel_value, _saturation(t.threshold)) for t in types}
-
-
-def _saturation(threshold: Threshold) -> str:
+def _describe(threshold: Threshold) -> str:
     if threshold.relative and threshold.value == 1:
         return "all of it (1.0)"
-    if threshold.relative:
-        return f"{threshold.value:g} of its area"
-    return f"{threshold.value:.0f} px"
+    return f"{threshold.value:g} of its area" if threshold.relative else f"{threshold.value:.0f} px"
 
 
-def _areas(instances: Sequence[tuple[Defect, float | None]]) -> str:
+def _describe_areas(instances: Sequence[tuple[Defect, float | None]]) -> str:
     if not instances:
         return "no masks"
     px = [defect.area_px for defect, _ in instances]
@@ -118,34 +120,23 @@ def capture(sessions: Sequence[Session]) -> str:
         return "Unknown: no capture session of these images was found."
     blocks = []
     for session in sessions:
-        names = sorted({*session.camera.requested, *session.camera.actual})
-        rows = [
-            (
-                name,
-                *(
-                    _figure(side, name)
-                    for side in (session.camera.requested, session.camera.actual)
-                ),
-            )
-            for name in names
-        ]
+        requested, actual = session.camera.requested, session.camera.actual
+        rows = []
+        for name in sorted({*requested, *actual}):
+            values = [settings.get(name, "unknown") for settings in (requested, actual)]
+            rows.append((name, *(v if isinstance(v, str) else f"{v:g}" for v in values)))
         scales = ", ".join(f"{view} {s:.2f}" for view, s in session.px_per_mm.items())
         blocks.append(
-            f"Session {session.session}, begun {session.created}, camera "
+            f"Session {session.session}, started {session.created}, camera "
             f"`{session.camera.identity}`{' (simulated)' if session.simulated else ''}. "
-            f"Scale in the part's plane, px per mm: {scales or 'unknown'}.\n\n"
+            f"Scale in the plane of the part, px per mm: {scales or 'unknown'}.\n\n"
             + table(("setting", "requested", "actual"), rows)
         )
     return "\n\n".join(blocks)
 
 
-def _figure(settings: Mapping[str, float | str], name: str) -> str:
-    value = settings.get(name, "unknown")
-    return value if isinstance(value, str) else f"{value:g}"
-
-
 def licence(class_dir: Path) -> tuple[str, str]:
-    """Hugging Face's name of the class's licence ("unknown" if it is not said), and a sentence."""
+    """The licence as Hugging Face names it ("unknown" if not stated), and a sentence about it."""
     for name in _LICENCE_FILES:
         path = class_dir / name
         if not path.is_file():
@@ -153,7 +144,7 @@ def licence(class_dir: Path) -> tuple[str, str]:
         text = " ".join(path.read_text(encoding="utf-8", errors="replace").split())
         for phrase, identifier in _LICENCES.items():
             if phrase.lower() in text.lower():
-                return identifier, f"{phrase}, says `{name}` ({identifier})."
+                return identifier, f"{phrase}, according to `{name}` ({identifier})."
         if name.lower().startswith("license"):
-            return "other", f"As `{name}` in the class folder says."
-    return "unknown", "Not stated in the class folder; whoever publishes the class has to state it."
+            return "other", f"See `{name}` in the class folder."
+    return "unknown", "Not stated in the class folder; state it before the class is published."

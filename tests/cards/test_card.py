@@ -57,7 +57,7 @@ def test_a_card_says_what_is_there(folder, tmp_path):
     text = write_card(folder, tmp_path / "plate.md").read_text()
     for told in (
         "# Angle bracket",
-        "**Simulated: all 13 images were rendered by a digital twin; they are no photographs.**",
+        "**Simulated: all 13 images were rendered by a digital twin; they are not photographs.**",
         "| train | good | 4 | 4 | 0 |",
         "| test | logical_anomalies | 2 | 2 | 3 |",
         "13 images of 48 x 32 px; views: top.",
@@ -110,7 +110,7 @@ def test_photographs_are_called_photographs(folder, tmp_path):
 def test_without_records_nothing_is_made_up(make_ad_class, tmp_path):
     text = write_card(make_ad_class(), tmp_path / "bottle.md").read_text()
     for told in (
-        "Unknown: no record says of every image whether it is a photograph.",
+        "Unknown: not every image has a record that says whether it is a photograph.",
         "Unknown: no capture session of these images was found.",
         "| `crack` | structural | any | all of it (1.0) | 2 | 2 | 40, 40, 40 px |",
         "- No validation images.",
