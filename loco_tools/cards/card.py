@@ -40,7 +40,7 @@ class ClassRecords:
         recorded = [record for image in images if "simulated" in (record := self.record(image))]
         if len(recorded) < len(images):
             return None
-        return sum(record["simulated"] for record in recorded)
+        return sum(bool(record["simulated"]) for record in recorded)
 
     def record(self, image: str) -> dict[str, Any]:
         """The sidecar record of an image; empty if there is none."""
