@@ -1,4 +1,4 @@
-"""The digital twin: renders what a plan says lies on the table, with exact masks.
+"""The digital twin: renders the parts and defects of a plan, with exact ground-truth masks.
 
     from loco_tools import twin
     from loco_tools.plan import load_plan
@@ -10,8 +10,7 @@
 Nothing heavy is imported before the first call of `render`; it needs the extra "twin".
 """
 
-from loco_tools.twin.estimate import estimated_s
-from loco_tools.twin.rendering import RenderedDefect, Rendering, render
+from loco_tools.twin.rendering import RenderedDefect, Rendering, estimated_s, render
 from loco_tools.twin.variants import variant
 
 __all__ = ["RenderedDefect", "Rendering", "estimated_s", "render", "variant"]

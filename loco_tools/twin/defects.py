@@ -1,4 +1,4 @@
-"""Every defect that the twin can show, by the name that the taxonomies use."""
+"""All defects that the twin can render, by the names that the taxonomies use."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,9 @@ from loco_tools.errors import DefinitionError, did_you_mean
 from loco_tools.twin import plate_defects, screw_defects
 from loco_tools.twin.assembly import Assembly
 
-Damage = Callable[[Assembly, np.random.Generator], Assembly]
+DefectFunction = Callable[[Assembly, np.random.Generator], Assembly]
 
-DEFECTS: dict[str, Damage] = {
+DEFECTS: dict[str, DefectFunction] = {
     "edge_damage": plate_defects.edge_damage,
     "cut_corner": plate_defects.cut_corner,
     "deep_scratch": plate_defects.scratch,
@@ -29,14 +29,14 @@ DEFECTS: dict[str, Damage] = {
 }
 
 
-def damaged(assembly: Assembly, defect: str, rng: np.random.Generator) -> Assembly:
+def apply_defect(assembly: Assembly, defect: str, rng: np.random.Generator) -> Assembly:
     """The assembly with one defect.
 
     Raises:
-        DefinitionError: no such defect, it does not fit the part, or there is no room for it.
+        DefinitionError: the defect does not exist or does not fit the part, or no area is free.
     """
     if defect not in DEFECTS:
         raise DefinitionError(
-            f'the twin cannot show defect "{defect}"; {did_you_mean(defect, DEFECTS)}'
+            f'the twin cannot render defect "{defect}"; {did_you_mean(defect, DEFECTS)}'
         )
     return DEFECTS[defect](assembly, rng)

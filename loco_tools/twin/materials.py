@@ -1,9 +1,9 @@
-"""Finishes as Mitsuba materials, with what handling leaves on them.
+"""Finishes as Mitsuba materials, with dust, fingerprints and varying roughness.
 
-Textures are laid over the part by its flat coordinates, `TILE_MM` to the tile; each part sees
-another stretch of them. What a finish looks like is made once per process. How rough this part
-came out of production, how dusty it is and where it was touched is its `Wear`: drawn from the
-part's seed alone, so that good and faulty parts have it alike.
+Textures are mapped by the flat coordinates of the part, with a tile of `TILE_MM`; each part has
+another offset. The textures of a finish are computed once per process. Roughness, dust and
+fingerprints of one part are its `Wear`: it depends on the seed of the part alone, so that good
+and defective parts have the same distribution of wear.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ _METALS = {
 }
 _PAINTS = ("black_paint",)
 _FRESH = ("bare_steel", "zinc_spray", "screw")
-"""What nobody has put a finger on."""
+"""Materials without fingerprints."""
 
 _ALONG = {"brushed": (0.6, 1.25)}
 _DUST = (0.25, 0.5, 1.0)
@@ -40,7 +40,7 @@ _PRINTS = 10.0
 
 
 class Print(NamedTuple):
-    """A fingerprint: its place as a share of the tile, its turn, how greasy, and whose."""
+    """A fingerprint: position as shares of the tile, turn, strength, and number of the finger."""
 
     x: float
     y: float
@@ -51,11 +51,11 @@ class Print(NamedTuple):
 
 @dataclass(frozen=True)
 class Wear:
-    """What differs harmlessly from part to part.
+    """The harmless variation of a surface from part to part.
 
     Attributes:
-        roughness: factor on that of the finish.
-        grain: how much rougher across the rolling direction than along it.
+        roughness: factor on the roughness of the finish.
+        grain: ratio of the roughness across the rolling direction to that along it.
         dust: index into the degrees of dustiness.
         prints: the fingerprints.
     """
@@ -67,7 +67,7 @@ class Wear:
 
 
 def draw_wear(rng: np.random.Generator) -> Wear:
-    """The wear of one part."""
+    """Draw the wear of one part."""
     roughness, grain = float(rng.uniform(0.85, 1.2)), float(rng.uniform(1.0, 1.2))
     dust = int(rng.integers(len(_DUST)))
     prints = []
@@ -79,11 +79,11 @@ def draw_wear(rng: np.random.Generator) -> Wear:
 
 @lru_cache(maxsize=6)
 def material(name: str, wear: Wear = Wear()) -> Any:
-    """The Mitsuba material of a finish, of "bare_steel", "screw" or "zinc_spray", so worn."""
+    """The worn Mitsuba material of a finish or of "bare_steel", "screw" or "zinc_spray"."""
     import mitsuba
 
-    look = _look(name, wear.dust)
-    rough, colour = look.roughness * np.float32(wear.roughness), look.colour
+    maps = _dusty_maps(name, wear.dust)
+    rough, colour = maps.roughness * np.float32(wear.roughness), maps.colour
     if wear.prints and name not in _FRESH:
         grease = _grease(wear.prints)
         rough, colour = rough + 0.3 * grease, colour * (1.0 - grease)[..., None]
@@ -105,7 +105,7 @@ def material(name: str, wear: Wear = Wear()) -> Any:
             "alpha_u": _texture(rough * along),
             "alpha_v": _texture(rough * across),
         }
-    return mitsuba.load_dict({"type": "normalmap", "normalmap": look.relief, "bsdf": inner})
+    return mitsuba.load_dict({"type": "normalmap", "normalmap": maps.relief, "bsdf": inner})
 
 
 @lru_cache(maxsize=2)
@@ -124,11 +124,11 @@ def ground(name: str) -> Any:
 
 @lru_cache(maxsize=2)
 def _grease(prints: tuple[Print, ...]) -> surface_textures.Texture:
-    return surface_textures.touched(_SIZE, TILE_MM, prints)
+    return surface_textures.fingerprints(_SIZE, TILE_MM, prints)
 
 
-class _Look(NamedTuple):
-    """What parts of one finish share: colour (S, S, 3), roughness (S, S), and normals."""
+class _FinishMaps(NamedTuple):
+    """The shared textures of a finish: colour (S, S, 3), roughness (S, S), and normals."""
 
     colour: surface_textures.Texture
     roughness: surface_textures.Texture
@@ -136,16 +136,19 @@ class _Look(NamedTuple):
 
 
 @lru_cache(maxsize=6)
-def _look(name: str, dust: int) -> _Look:
+def _dusty_maps(name: str, dust: int) -> _FinishMaps:
     cover = _dust() * np.float32(_DUST[dust] * (0.4 if name in _FRESH else 1.0))
     film = cover[..., None]
     if name in _PAINTS:
         colour = np.repeat(np.float32(0.017) + np.float32(0.08) * film, 3, axis=2)
-        return _Look(colour, _paint_roughness(name), _relief(name))
+        stream = _stream(f"{name}/roughness")
+        rough = surface_textures.noise(_SIZE, stream, low=2.0, high=TILE_MM / 4)
+        roughness = np.asarray(0.36 + 0.05 * rough, dtype=np.float32)
+        return _FinishMaps(colour, roughness, _relief(name))
     maps = _maps(name)
     colour = maps.reflectance + (np.float32(0.4) - maps.reflectance) * film
     roughness = maps.roughness + (np.float32(0.6) - maps.roughness) * cover
-    return _Look(colour, roughness, _relief(name))
+    return _FinishMaps(colour, roughness, _relief(name))
 
 
 @lru_cache(maxsize=8)
@@ -165,19 +168,13 @@ def _maps(name: str) -> surface_textures.MetalMaps:
     return _METALS[name](_SIZE, TILE_MM, _stream(name))
 
 
-@lru_cache(maxsize=2)
-def _paint_roughness(name: str) -> surface_textures.Texture:
-    rough = surface_textures.noise(_SIZE, _stream(f"{name}/roughness"), low=2.0, high=TILE_MM / 4)
-    return np.asarray(0.36 + 0.05 * rough, dtype=np.float32)
-
-
 @lru_cache(maxsize=1)
 def _dust() -> surface_textures.Texture:
     return surface_textures.dust(_SIZE, TILE_MM, _stream("dust"))
 
 
 def _stream(name: str) -> np.random.Generator:
-    """Textures are the same in every process: their stream depends on their name alone."""
+    """The random stream of a texture, which depends on its name alone."""
     return np.random.default_rng(list(name.encode()))
 
 

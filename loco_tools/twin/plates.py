@@ -1,4 +1,4 @@
-"""Plates as they really are: what the plan says, plus what has happened to them."""
+"""The state of a plate: the plate of the plan plus holes for screws, damage and marks."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +11,14 @@ from loco_tools.twin.surface import Points, Surface, bend_zone, bent, from_solid
 
 CHAMFER_MM = 0.25
 CLEARANCE_MM = 0.3
-"""How much wider than its thread a screw's hole is."""
+"""The clearance of a hole: its diameter minus that of the screw's thread."""
 
 _SKIN_MM = 0.02
 
 
 @dataclass(frozen=True)
 class Patch:
-    """A visible stretch of surface with one material; `marked` where it belongs to the defect."""
+    """A visible surface with one material; `marked` when it belongs to the defect."""
 
     surface: Surface
     material: str
@@ -27,18 +27,18 @@ class Patch:
 
 @dataclass(frozen=True)
 class PlateState:
-    """A plate and what is done to it; solids are in the coordinates of its flat blank.
+    """A plate with everything done to it; solids are in the coordinates of its flat blank.
 
     Attributes:
-        plate: as in the plan, or with holes, fold or place changed by a defect.
-        clearances: (x, y, diameter) of the holes that screws need.
-        cuts, bare_cuts, sprayed_cuts: taken away; what they lay open keeps the finish, is bare
-            steel, or has been painted over with zinc spray.
-        ridges: bare metal added.
-        regions: where the defect is, for the mask; never rendered.
-        marked: all of the plate is the defect.
+        plate: as in the plan, or with holes, fold or position changed by a defect.
+        clearances: (x, y, diameter) of the holes for screws.
+        cuts, bare_cuts, sprayed_cuts: removed solids; the surface that they expose has the finish
+            of the plate, is bare steel, or is covered with zinc spray.
+        ridges: added solids of bare metal.
+        regions: solids that contain the defect, for the mask; they are not rendered.
+        marked: the whole plate is the defect.
         marked_beyond: the plate beyond this x is the defect.
-        shift: (dx, dy, yaw) by which it sits off its place: harmless, within the clearance.
+        shift: harmless displacement (dx, dy, yaw) within the clearance.
     """
 
     plate: Plate
@@ -58,24 +58,32 @@ class PlateState:
         return placement(x + dx, y + dy, z, self.plate.rotation_deg + yaw)
 
     def patches(self) -> list[Patch]:
-        """Everything of the plate that can be seen."""
+        """The visible surfaces of the plate."""
         surface = from_solid(self._solid())
         bare = np.isin(surface.source, _ids((*self.bare_cuts, *self.ridges)))
         sprayed = np.isin(surface.source, _ids(self.sprayed_cuts))
-        # spray comes in the colour of the sheet
+        # spray has the colour of the plate
         spray = "zinc_spray" if self.plate.finish == "zinc" else self.plate.finish
-        found = []
+        patches = []
         for chosen, material in (
             (~bare & ~sprayed, self.plate.finish),
             (bare, "bare_steel"),
             (sprayed, spray),
         ):
-            if chosen.any():
-                found += self._marked_patches(surface.select(chosen), material)
-        return found
+            if not chosen.any():
+                continue
+            visible = bent(surface.select(chosen), self.plate).moved(self.matrix())
+            if self.marked_beyond is None:
+                patches.append(Patch(visible, material, self.marked))
+                continue
+            beyond = visible.flat[..., 0].mean(axis=1) > self.marked_beyond
+            for side, marked in ((beyond, True), (~beyond, False)):
+                if side.any():
+                    patches.append(Patch(visible.select(side), material, marked))
+        return patches
 
     def region_surfaces(self) -> list[Surface]:
-        """Boundaries of the regions, bent and placed as the plate is."""
+        """Boundaries of the regions, bent and placed like the plate."""
         return [bent(from_solid(r), self.plate).moved(self.matrix()) for r in self.regions]
 
     def _solid(self) -> Any:
@@ -92,17 +100,6 @@ class PlateState:
             body += ridge
         return body
 
-    def _marked_patches(self, surface: Surface, material: str) -> list[Patch]:
-        curved = bent(surface, self.plate).moved(self.matrix())
-        if self.marked_beyond is None:
-            return [Patch(curved, material, self.marked)]
-        beyond = curved.flat[..., 0].mean(axis=1) > self.marked_beyond
-        return [
-            Patch(curved.select(chosen), material, marked)
-            for chosen, marked in ((beyond, True), (~beyond, False))
-            if chosen.any()
-        ]
-
 
 def outline(plate: Plate) -> Any:
     """The flat outline as a shapely polygon, centred on the origin."""
@@ -114,7 +111,7 @@ def outline(plate: Plate) -> Any:
 
 
 def blank(plate: Plate) -> Any:
-    """The sheet without holes, its edges chamfered as tumbling leaves them."""
+    """The plate without holes, with edges chamfered as by tumbling."""
     from manifold3d import Manifold
 
     thickness = plate.thickness_mm
@@ -126,12 +123,12 @@ def blank(plate: Plate) -> Any:
 
 
 def sheet_region(shape: Any, plate: Plate, *, above_mm: float = _SKIN_MM) -> Any:
-    """A region of the mask through the whole sheet, a hair thicker than it."""
+    """A region of the mask through the whole thickness of the plate, slightly thicker than it."""
     return solids.prism(shape, -_SKIN_MM, plate.thickness_mm + above_mm)
 
 
 def flat_zones(plate: Plate) -> list[tuple[float, float]]:
-    """The stretches of x (flat coordinates) that the fold leaves straight."""
+    """The ranges of x (flat coordinates) that the fold does not bend."""
     half = plate.length_mm / 2
     if plate.fold is None:
         return [(-half, half)]
@@ -139,5 +136,5 @@ def flat_zones(plate: Plate) -> list[tuple[float, float]]:
     return [(-half, start), (end, half)]
 
 
-def _ids(solids_: tuple[Any, ...]) -> list[int]:
-    return [solid.original_id() for solid in solids_]
+def _ids(of_solids: tuple[Any, ...]) -> list[int]:
+    return [solid.original_id() for solid in of_solids]

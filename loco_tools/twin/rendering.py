@@ -1,6 +1,7 @@
 """One photograph of the simulated part, with the exact masks of its defects."""
 
 import math
+import os
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,12 +22,16 @@ from loco_tools.twin.variants import variant
 from loco_tools.twin.viewpoint import Viewpoint, look
 
 _MASK_SAMPLES = 16
-_GLIMPSE, _GLIMPSE_MM2 = 0.16, 2.5
-"""A defect that shows less than this share of its size and less than this area is hidden."""
+_LEAST_SHARE, _LEAST_MM2 = 0.16, 2.5
+"""A defect counts as hidden when less than this share of its size and less than this area show."""
 
 _YAW_DEG = 4.0
 _OFFSET = 0.022
-"""How far a part lies off the middle, in picture widths."""
+"""The largest offset of a part from the middle of the picture, in picture widths."""
+
+
+_CORE_S_PER_SAMPLE = 1.1e-6
+"""Seconds of one core per pixel and sample, as measured by benchmark/speed/twin.py."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Rendering:
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        defects: one entry per instance that the view shows; none when the defect is hidden.
+        defects: one entry per visible defect; empty when the defect is hidden.
         px_per_mm: scale in the plane of the table, at the part.
     """
 
@@ -67,26 +72,45 @@ def render(plan: Plan, seed: int, defect: str | None, view: str) -> Rendering:
     viewpoint = look(plan.camera, plan.view(view), _centre(plan))
     part, pose, patches = _part(plan, seed, defect)
     objects, marked = _meshes(patches, pose, seed)
+    field_mm, (low, high) = plan.camera.field_mm, assemblies.extent(plan.part)
+    cloth_stream = _stream(seed, "cloth")
+    surroundings = {
+        "cloth": scene.cloth(field_mm, low, high, cloth_stream),
+        "lint": scene.lint(field_mm, (low + high) / 2, cloth_stream),
+        **scene.lights(plan.view(view).azimuth_deg, _stream(seed, "lights", view)),
+    }
     radiance = scene.picture(
         viewpoint,
-        {**objects, **marked, **_stage(plan, seed, view)},
+        {**objects, **marked, **surroundings},
         _part_window(plan, viewpoint, [patch.surface for patch in patches], pose),
         samples=plan.twin.samples_per_pixel,
         seed=int(_stream(seed, "paths", view).integers(2**31)),
     )
     balance = sensor.white_balance(_stream(seed, "balance"))
     image = sensor.develop(radiance, plan.camera, _stream(seed, "sensor", view), balance)
-    shining = [patch.surface for patch in patches if patch.marked] + part.regions()
-    mask = _mask(viewpoint, [surface.moved(pose) for surface in shining], objects)
-    tells = [surface.moved(pose) for surface in part.tells]
-    if tells and not _mask(viewpoint, tells, objects, glimpse_mm2=math.inf).any():
+    defective = [patch.surface for patch in patches if patch.marked] + part.regions()
+    mask = _mask(viewpoint, [surface.moved(pose) for surface in defective], objects)
+    evidence = [surface.moved(pose) for surface in part.visible_evidence]
+    if evidence and not _mask(viewpoint, evidence, objects, least_mm2=math.inf).any():
         mask[:] = False
-    found = (RenderedDefect(defect, mask),) if defect is not None and mask.any() else ()
-    return Rendering(image, found, viewpoint.px_per_mm)
+    visible = (RenderedDefect(defect, mask),) if defect is not None and mask.any() else ()
+    return Rendering(image, visible, viewpoint.px_per_mm)
+
+
+def estimated_s(plan: Plan) -> float:
+    """The estimated rendering time of one picture in seconds, right within a factor of 2.
+
+    The estimate is for all cores of this machine with the scalar variant; nothing is rendered.
+    """
+    camera = plan.camera
+    samples = camera.width_px * camera.height_px * plan.twin.samples_per_pixel
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return samples * _CORE_S_PER_SAMPLE / cores
 
 
 def load_renderer() -> None:
-    """Bring Mitsuba up; whoever builds a scene calls this first.
+    """Load Mitsuba and select its variant; call this before building a scene.
 
     Raises:
         MissingExtraError: the extra "twin" is not installed.
@@ -101,24 +125,24 @@ def load_renderer() -> None:
     del manifold3d, shapely
     if mitsuba.variant() != variant():
         mitsuba.set_variant(variant())
-        mitsuba.set_log_level(mitsuba.LogLevel.Error)  # it comments on every odd sample count
+        mitsuba.set_log_level(mitsuba.LogLevel.Error)  # fewer messages
 
 
 def _stream(seed: int, *names: str) -> np.random.Generator:
-    """Random numbers for one purpose, so that none shifts when another draws more."""
+    """A random stream for one purpose, so that it does not depend on the draws for others."""
     return np.random.default_rng([seed, zlib.crc32("/".join(names).encode())])
 
 
 @lru_cache(maxsize=2)
 def _part(plan: Plan, seed: int, defect: str | None) -> tuple[Assembly, Points, list[Patch]]:
-    """The part, where it lies (a (4, 4) motion about its middle), and what is visible of it.
+    """The part, its pose (a (4, 4) motion about its middle), and its visible surfaces.
 
-    Kept, since the next view mostly shows the same part.
+    The result is cached, since the next view usually shows the same part.
     """
     twin = plan.twin
     part = assemblies.assemble(plan.part, _stream(seed, "part"), twin.tolerance_mm, twin.severity)
     if defect is not None:
-        part = defects.damaged(part, defect, _stream(seed, "defect", defect))
+        part = defects.apply_defect(part, defect, _stream(seed, "defect", defect))
     rng = _stream(seed, "pose")
     dx, dy = rng.uniform(-1.0, 1.0, 2) * _OFFSET * plan.camera.field_mm
     x, y, _ = _centre(plan)
@@ -132,7 +156,7 @@ def _centre(plan: Plan) -> Points:
 
 
 def _meshes(patches: list[Patch], pose: Points, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The part's meshes: those that are no defect, and those that are."""
+    """The meshes of the part without the defect, and those of the defect."""
     offset = np.append(_stream(seed, "texture").uniform(0, TILE_MM, 2), 0.0)
     wear = draw_wear(_stream(seed, "wear"))
     plain: dict[str, Any] = {}
@@ -140,20 +164,8 @@ def _meshes(patches: list[Patch], pose: Points, seed: int) -> tuple[dict[str, An
     for number, patch in enumerate(patches):
         surface = patch.surface.moved(pose).shifted_flat(offset)
         made = scene.mesh(surface, material(patch.material, wear), TILE_MM)
-        (marked if patch.marked else plain)[f"piece_{number}"] = made
+        (marked if patch.marked else plain)[f"patch_{number}"] = made
     return plain, marked
-
-
-def _stage(plan: Plan, seed: int, view: str) -> dict[str, Any]:
-    """Cloth, lint and lights."""
-    field = plan.camera.field_mm
-    low, high = assemblies.extent(plan.part)
-    rng = _stream(seed, "cloth")
-    found = {
-        "cloth": scene.cloth(field, low, high, rng),
-        "lint": scene.lint(field, (low + high) / 2, rng),
-    }
-    return found | scene.lights(plan.view(view).azimuth_deg, _stream(seed, "lights", view))
 
 
 def _mask(
@@ -161,12 +173,13 @@ def _mask(
     defect: list[Surface],
     occluders: dict[str, Any],
     *,
-    glimpse_mm2: float = _GLIMPSE_MM2,
+    least_mm2: float = _LEAST_MM2,
 ) -> NDArray[np.bool_]:
-    """Where most of a pixel shows the defect: its own surfaces, and its regions in space.
+    """The pixels (H, W) that show mostly the defect: its surfaces and its regions in space.
 
-    They shine in a scene where all else is dark, so what hides them hides them here too. Nothing,
-    when only a glimpse of it is left: edge on, or behind something.
+    They emit light in a scene where everything else is dark, so that other objects hide them as in
+    the photograph. The mask is empty when too little of the defect is visible, for instance
+    because it is seen edge on or lies behind something.
     """
     import mitsuba
 
@@ -182,24 +195,20 @@ def _mask(
     x, y, width, height = window
     shares = scene.coverage(viewpoint, objects, window, samples=_MASK_SAMPLES)
     mask[y : y + height, x : x + width] = shares >= 0.5
-    glimpse_px = glimpse_mm2 * viewpoint.px_per_mm**2
-    if mask.sum() < min(_GLIMPSE * _face_on_px(viewpoint, defect), glimpse_px):
+    # seen face on, a closed surface covers about half of its area
+    size_mm2 = sum(float(surface.areas().sum()) for surface in defect) / 2
+    size_px, least_px = (area * viewpoint.px_per_mm**2 for area in (size_mm2, least_mm2))
+    if mask.sum() < min(_LEAST_SHARE * size_px, least_px):
         mask[:] = False
     return mask
-
-
-def _face_on_px(viewpoint: Viewpoint, surfaces: list[Surface]) -> float:
-    """About how many pixels the surfaces would cover face on: half of all their area."""
-    area = sum(float(surface.areas().sum()) for surface in surfaces) / 2
-    return area * viewpoint.px_per_mm**2
 
 
 def _part_window(
     plan: Plan, viewpoint: Viewpoint, surfaces: list[Surface], pose: Points
 ) -> scene.Window | None:
-    """Where the part is in the picture: the same with and without a defect unless it sticks out.
+    """The window of the part in the picture, the same without a defect unless it sticks out.
 
-    The noise of a picture depends on its window, and must not tell good parts from faulty ones.
+    The noise of a picture depends on this window and must not reveal which parts are defective.
     """
     nominal = assemblies.nominal_points(plan.part) @ pose[:3, :3].T + pose[:3, 3]
     usual = _window(viewpoint, nominal, margin_px=3)

@@ -1,4 +1,4 @@
-"""The scene round the part: cloth, lint, lights, and the meshes that Mitsuba renders."""
+"""The scene around the part: cloth, lint, lights, and meshes for Mitsuba."""
 
 import math
 from typing import Any, NamedTuple
@@ -16,11 +16,11 @@ _SKY_ROWS = 64
 
 
 Window = tuple[int, int, int, int]
-"""Part of a picture: x, y of its upper left corner, width, height, in pixels."""
+"""A window of a picture: x, y of its upper left corner, width, height, in pixels."""
 
 
 class SoftBox(NamedTuple):
-    """A lamp: where it stands as seen from the part, half its size over its distance."""
+    """A lamp: its direction from the part, half its size over its distance, and its radiance."""
 
     azimuth_deg: float
     elevation_deg: float
@@ -33,41 +33,43 @@ _SOFT_BOXES = (
     SoftBox(-120.0, 60.0, 0.50, 0.34, 4.2),  # behind, to the left
     SoftBox(55.0, 50.0, 0.40, 0.30, 1.5),  # in front, to the right
     SoftBox(-40.0, 38.0, 0.40, 0.14, 2.2),  # in front, to the left
-    SoftBox(10.0, 14.0, 1.10, 0.20, 2.8),  # low in front: lights what stands upright
+    SoftBox(10.0, 14.0, 1.10, 0.20, 2.8),  # low in front: lights upright surfaces
 )
 
 
 def mesh(surface: Surface, bsdf: Any, tile_mm: float, *, emitter: Any = None) -> Any:
     """A Mitsuba mesh whose texture coordinates are its flat coordinates over `tile_mm`."""
     flat = surface.flat.reshape(-1, 3)
-    # heights are let in, so that edges and hole walls are not smeared
+    # with the height included, edges and hole walls are not smeared
     uv = (flat[:, :2] + flat[:, 2:] * np.array([0.8, 0.6])) / tile_mm
-    return _mesh(surface.corners, surface.normals, uv, bsdf, emitter)
+    return _build_mesh(surface.corners, surface.normals, uv, bsdf, emitter)
 
 
 def cloth(field_mm: float, low: Points, high: Points, rng: np.random.Generator) -> Any:
-    """Black cloth with soft folds, flat where the part lies: between the corners low and high."""
+    """Black cloth with soft folds that is flat under the part, from corner `low` to `high`."""
     reach = 2.2 * field_mm
-    # finer in the middle: the picture sees only that
+    # finer in the middle, which the picture shows
     line = np.linspace(-1.0, 1.0, _CLOTH_CELLS + 1)
     line = reach * (0.45 * line + 0.55 * line**3)
     x, y = np.meshgrid(line, line)
     height = _folds(x, y, field_mm, rng)
     x, y = x + (low[0] + high[0]) / 2, y + (low[1] + high[1]) / 2
-    beside = np.maximum(np.maximum(low[0] - x, x - high[0]), np.maximum(low[1] - y, y - high[1]))
-    rise = np.clip((beside - 0.02 * field_mm) / (0.15 * field_mm), 0.0, 1.0)
+    outside = np.maximum(np.maximum(low[0] - x, x - high[0]), np.maximum(low[1] - y, y - high[1]))
+    rise = np.clip((outside - 0.02 * field_mm) / (0.15 * field_mm), 0.0, 1.0)
     height = height * rise**2 * (3 - 2 * rise) - 0.06
     points = np.stack([x, y, height], axis=-1)
-    normals = _grid_normals(points)
+    by_row, by_column = np.gradient(points, axis=0), np.gradient(points, axis=1)
+    normals = np.cross(by_column, by_row)
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
     shift = rng.uniform(0, 1, 2)
     turn = math.radians(rng.uniform(0, 360))
     rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
     uv = _quads(points[..., :2]).reshape(-1, 2) @ rotation / materials.CLOTH_TILE_MM + shift
-    return _mesh(_quads(points), _quads(normals), uv, materials.ground("cloth"), None)
+    return _build_mesh(_quads(points), _quads(normals), uv, materials.ground("cloth"), None)
 
 
 def lint(field_mm: float, centre: Points, rng: np.random.Generator) -> Any:
-    """Fibres and specks that lie on the cloth, as narrow ribbons a little above it."""
+    """Fibres and specks on the cloth, as narrow ribbons slightly above it."""
     ribbons = []
     for _ in range(int(rng.integers(25, 60))):
         length = rng.uniform(0.8, 4.5) if rng.random() < 0.5 else rng.uniform(0.15, 0.4)
@@ -85,33 +87,26 @@ def lint(field_mm: float, centre: Points, rng: np.random.Generator) -> Any:
     corners = np.concatenate(ribbons)
     normals = np.broadcast_to([0.0, 0.0, 1.0], corners.shape)
     uv = np.zeros((corners.shape[0] * 3, 2))
-    return _mesh(corners, normals, uv, materials.ground("lint"), None)
+    return _build_mesh(corners, normals, uv, materials.ground("lint"), None)
 
 
 def lights(azimuth_deg: float, rng: np.random.Generator) -> dict[str, Any]:
-    """Soft boxes as on a rig and the dim room about them, each a little off its usual place.
+    """Soft boxes and the dim room around them as one environment map, with slight variation.
 
-    They shine from far away, as one sky: a single light source costs the least noise, and no lamp
-    stands in the way of a low camera. Camera and lamps are one rig: a view's azimuth is the turn
-    of the table with cloth and part on it, its elevation the tilt of the camera's arm.
+    A single environment light gives the least noise, and no lamp blocks a low camera. Camera and
+    lamps are fixed to each other: the azimuth of a view is the turn of the table with cloth and
+    part on it, its elevation the tilt of the camera's arm.
     """
     import mitsuba
 
-    y_up_to_z_up = mitsuba.ScalarTransform4f().rotate([1.0, 0.0, 0.0], 90.0)
-    bitmap = mitsuba.Bitmap(_sky(azimuth_deg, rng))
-    return {"sky": {"type": "envmap", "bitmap": bitmap, "to_world": y_up_to_z_up}}
-
-
-def _sky(azimuth_deg: float, rng: np.random.Generator) -> Any:
-    """Radiance (H, W, 3) by direction, pole first; azimuth runs from +y towards +x."""
     theta = (np.arange(_SKY_ROWS) + 0.5) / _SKY_ROWS * math.pi
-    phi = (np.arange(2 * _SKY_ROWS) + 0.5) / _SKY_ROWS * math.pi
+    phi = (np.arange(2 * _SKY_ROWS) + 0.5) / _SKY_ROWS * math.pi  # from +y towards +x
     level = np.sin(theta)[:, None]
     directions = np.stack(
         [level * np.sin(phi), level * np.cos(phi), np.cos(theta)[:, None] + 0 * phi], axis=-1
     )
     height = np.clip(directions[..., 2], -0.2, 1.0)[..., None]
-    sky = (0.05 + 0.10 * height) * np.array([0.95, 1.0, 1.08])
+    sky = (0.05 + 0.10 * height) * np.array([0.95, 1.0, 1.08])  # radiance (H, W, 3), pole first
     strength, turn = rng.uniform(0.92, 1.08), azimuth_deg + rng.normal(0.0, 3.0)
     for box in _SOFT_BOXES:
         azimuth = turn + box.azimuth_deg + rng.normal(0.0, 2.0)
@@ -119,11 +114,13 @@ def _sky(azimuth_deg: float, rng: np.random.Generator) -> Any:
         share = _softbox_share(directions, azimuth, elevation, box)
         level_now = box.radiance * strength * rng.uniform(0.94, 1.06)
         sky = sky + level_now * share[..., None] * np.array([1.0, 0.985, 0.95])
-    return np.ascontiguousarray(sky, dtype=np.float32)
+    bitmap = mitsuba.Bitmap(np.ascontiguousarray(sky, dtype=np.float32))
+    y_up_to_z_up = mitsuba.ScalarTransform4f().rotate([1.0, 0.0, 0.0], 90.0)
+    return {"sky": {"type": "envmap", "bitmap": bitmap, "to_world": y_up_to_z_up}}
 
 
 def _softbox_share(directions: Points, azimuth: float, elevation: float, box: SoftBox) -> Points:
-    """How much of a soft box each direction (.., 3) sees, 0-1; azimuth as that of views."""
+    """The visible share (0-1) of a soft box in each direction (.., 3); azimuth as for views."""
     a, e = math.radians(azimuth), math.radians(elevation)
     towards = np.array([math.sin(a) * math.cos(e), -math.cos(a) * math.cos(e), math.sin(e)])
     side = np.array([math.cos(a), math.sin(a), 0.0])
@@ -137,16 +134,17 @@ def _softbox_share(directions: Points, azimuth: float, elevation: float, box: So
 
 
 def _falling(x: Points) -> Points:
-    """1 far below 0, 0 far above."""
+    """A soft step from 1 at negative to 0 at positive values."""
     return np.asarray(0.5 - 0.5 * np.tanh(2 * x))
 
 
 def picture(
     viewpoint: Viewpoint, objects: dict[str, Any], window: Window | None, *, samples: int, seed: int
 ) -> Points:
-    """Linear radiance (H, W, 3) of a scene; `samples` per pixel within the window of the part.
+    """Linear radiance (H, W, 3) of a scene with `samples` per pixel in the window of the part.
 
-    The cloth about it gets a quarter: it is dark and matt, and its noise does not show.
+    The cloth around it gets a quarter of the samples: it is dark and matt, so its noise is not
+    visible.
     """
     import mitsuba
 
@@ -169,7 +167,7 @@ def coverage(
     *,
     samples: int,
 ) -> Points:
-    """Share (h, w) of each pixel of the window in which something that shines is seen directly."""
+    """The share (h, w) of each pixel of the window that directly shows an emitter."""
     scene = _loaded(_sensor(viewpoint, samples, window), objects, depth=1)
     return np.asarray(_rendered(scene, scene.sensors()[0], 0)[..., 0])
 
@@ -203,7 +201,7 @@ def _sensor(viewpoint: Viewpoint, samples: int, window: Window | None) -> dict[s
         "height": viewpoint.height_px,
         "pixel_format": "rgb",
         "component_format": "float32",
-        "rfilter": {"type": "box"},  # no pixel reaches over a block, so threads cannot matter
+        "rfilter": {"type": "box"},  # separate blocks: threads cannot matter
     }
     if window is not None:
         names = ("crop_offset_x", "crop_offset_y", "crop_width", "crop_height")
@@ -223,7 +221,7 @@ def _sensor(viewpoint: Viewpoint, samples: int, window: Window | None) -> dict[s
     }
 
 
-def _mesh(corners: Points, normals: Points, uv: Points, bsdf: Any, emitter: Any) -> Any:
+def _build_mesh(corners: Points, normals: Points, uv: Points, bsdf: Any, emitter: Any) -> Any:
     import mitsuba
 
     props = mitsuba.Properties()
@@ -249,7 +247,7 @@ def _mesh(corners: Points, normals: Points, uv: Points, bsdf: Any, emitter: Any)
 
 
 def _folds(x: Points, y: Points, field_mm: float, rng: np.random.Generator) -> Points:
-    """A few long soft ridges, some millimetres high, and the creases of folding."""
+    """Heights of a few long soft ridges of some mm, and of creases from folding."""
     height = np.zeros_like(x)
     for number in range(11):
         turn = rng.uniform(0, math.pi)
@@ -261,12 +259,6 @@ def _folds(x: Points, y: Points, field_mm: float, rng: np.random.Generator) -> P
         tall = rng.uniform(1.0, 2.0) if crease else rng.uniform(2.5, 6.5)
         height += tall * np.exp(-((ridge / width) ** 2)) * field_mm / 130
     return height
-
-
-def _grid_normals(points: Points) -> Points:
-    by_row, by_column = np.gradient(points, axis=0), np.gradient(points, axis=1)
-    normals = np.cross(by_column, by_row)
-    return np.asarray(normals / np.linalg.norm(normals, axis=-1, keepdims=True))
 
 
 def _quads(grid: Points) -> Points:

@@ -1,4 +1,4 @@
-"""Screws: their shape, and how each one sits."""
+"""Screws: their shape and their pose in the part."""
 
 import math
 from dataclasses import dataclass, replace
@@ -13,20 +13,20 @@ from loco_tools.twin.plates import Patch
 from loco_tools.twin.surface import Points, Surface, from_solid, placement
 
 _BEND_STARTS, _BEND_ENDS = 0.08, 0.72
-"""Where a bent shank is curved, in shares of what stands above the sheet."""
+"""The range in which a bent shank is curved, as shares of its height above the plate."""
 
 
 @dataclass(frozen=True)
 class ScrewState:
-    """A screw as it sits: turned at random, perhaps leaning, raised or bent.
+    """A screw in the part: turned at random, and possibly leaning, raised or bent.
 
     Attributes:
-        screw: as in the plan, or another kind by a defect.
-        turn_deg: how far it was turned when it came to rest.
-        lean_deg, lean_azimuth_deg: tilt about the middle of its hole's upper rim, and where to.
-        raised_mm: how much further than planned the head stands off the sheet.
-        bend_deg: by how much the shank above the sheet is bent, towards the lean's azimuth.
-        marked: the screw is the defect.
+        screw: as in the plan, or changed by a defect.
+        turn_deg: turn about its own axis.
+        lean_deg, lean_azimuth_deg: tilt about the middle of its hole's upper rim; its direction.
+        raised_mm: height of the head above its planned height.
+        bend_deg: bend of the shank above the plate, in the direction of the tilt.
+        marked: whether the screw is the defect.
     """
 
     screw: Screw
@@ -39,22 +39,20 @@ class ScrewState:
 
     @property
     def stands_mm(self) -> float:
-        """How far the head stands off the sheet."""
+        """Distance of the head from the plate."""
         return self.screw.stands_mm + self.raised_mm
 
     def patches(self) -> list[Patch]:
-        """Head and shank."""
+        """The surface of head and shank."""
         raised = placement(0.0, 0.0, self.stands_mm, self.turn_deg - self.lean_azimuth_deg)
-        surface = _curved(screw_surface(self.screw).moved(raised), self.stands_mm, self.bend_deg)
-        return [Patch(surface.moved(self._matrix()), "screw", self.marked)]
-
-    def _matrix(self) -> Points:
+        upright = screw_surface(self.screw).moved(raised)
+        surface = _bend_shank(upright, self.stands_mm, self.bend_deg)
         screw, lean = self.screw, math.radians(self.lean_deg)
         tilt = np.eye(4)
         cos, sin = math.cos(lean), math.sin(lean)
         tilt[[0, 0, 2, 2], [0, 2, 0, 2]] = cos, sin, -sin, cos
         place = placement(screw.x_mm, screw.y_mm, screw.z_mm, self.lean_azimuth_deg)
-        return np.asarray(place @ tilt)
+        return [Patch(surface.moved(place @ tilt), "screw", self.marked)]
 
 
 def screw_surface(screw: Screw) -> Surface:
@@ -67,7 +65,7 @@ def screw_surface(screw: Screw) -> Surface:
 
 
 def standing_place(screw: Screw, tolerance_mm: float) -> Any:
-    """The solid in which a screw should be seen: head and shank, wider by the tolerance."""
+    """The solid that a planned screw occupies: head and shank, wider by the tolerance."""
     reach = head_reach(screw) + tolerance_mm
     under = screw.stands_mm
     head = solids.cylinder(reach, under, under + screw.head_height_mm)
@@ -77,14 +75,14 @@ def standing_place(screw: Screw, tolerance_mm: float) -> Any:
 
 
 def side_between(screw: Screw, low_mm: float, high_mm: float) -> Surface:
-    """The side of a shank between two heights above its sheet, a hair outside its thread."""
+    """The side of a shank between two heights above its plate, slightly outside its thread."""
     bar = solids.cylinder(screw.thread_mm / 2 + 0.05, low_mm, high_mm)
     surface = from_solid(bar.translate([screw.x_mm, screw.y_mm, screw.z_mm]))
     return surface.select(np.abs(surface.normals[..., 2]).max(axis=1) < 0.5)
 
 
 def head_reach(screw: Screw) -> float:
-    """Radius of the circle about the head."""
+    """Radius in mm of the circle around the head."""
     return screw.head_diameter_mm / (math.sqrt(3) if screw.head == "hex" else 2)
 
 
@@ -94,8 +92,8 @@ def _kind_surface(screw: Screw) -> Surface:
     return from_solid((head + _shank(screw)).as_original(), crease_deg=28.0)
 
 
-def _curved(surface: Surface, stands_mm: float, bend_deg: float) -> Surface:
-    """The shank bent towards positive x along an arc between the sheet (z = 0) and the head."""
+def _bend_shank(surface: Surface, stands_mm: float, bend_deg: float) -> Surface:
+    """Bend the shank towards positive x along an arc between the plate (z = 0) and the head."""
     if bend_deg == 0.0:
         return surface
     start, end = _BEND_STARTS * stands_mm, _BEND_ENDS * stands_mm
@@ -144,13 +142,8 @@ def _pan_head(screw: Screw) -> Any:
     ]
     dome[-1] = (0.0, height)
     head = solids.lathe([(0.0, 0.0), (radius - 0.15, 0.0), (radius, 0.15), *dome], segments=64)
-    return head - _cross_recess(screw)
-
-
-def _cross_recess(screw: Screw) -> Any:
-    """A Phillips recess: two tapering slots and the cone where they meet."""
-    size, height = screw.thread_mm, screw.head_height_mm
-    depth = 0.62 * height
+    # the Phillips recess: two tapering slots and the cone where they meet
+    size, depth = screw.thread_mm, 0.62 * height
     recess = solids.lathe(
         [(0.0, height - depth), (0.12 * size, height - depth), (0.3 * size, height + 0.2),
          (0.0, height + 0.2)],
@@ -161,7 +154,7 @@ def _cross_recess(screw: Screw) -> Any:
         upper = _rectangle(0.50 * size, 0.125 * size)
         slot = solids.drafted_prism(lower, upper, height - depth, height + 0.2)
         recess += slot.rotate([0.0, 0.0, quarter])
-    return recess
+    return head - recess
 
 
 def _rectangle(half_x: float, half_y: float) -> Points:
@@ -171,14 +164,14 @@ def _rectangle(half_x: float, half_y: float) -> Points:
 def _shank(screw: Screw) -> Any:
     """A shank with a right-handed metric coarse thread (pitch 0.16 d, depth 0.61 of it).
 
-    A circle beside the axis, turned about it on its way up, leaves a round-crested helix.
+    A circle next to the axis, turned about it while it is extruded, gives a round-crested helix.
     """
     from manifold3d import CrossSection
 
     pitch = 0.16 * screw.thread_mm
-    beside = 0.61 * pitch / 2
+    offset = 0.61 * pitch / 2
     turns = screw.length_mm / pitch
-    circle = CrossSection.circle(screw.thread_mm / 2 - beside, 20).translate([beside, 0.0])
+    circle = CrossSection.circle(screw.thread_mm / 2 - offset, 20).translate([offset, 0.0])
     thread = circle.extrude(
         screw.length_mm + 0.1, n_divisions=round(14 * turns), twist_degrees=360.0 * turns
     )

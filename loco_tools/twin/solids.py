@@ -1,7 +1,7 @@
-"""Solids that the pieces and their defects are made of: lathes, prisms, sweeps.
+"""Solids for plates, screws and their defects: lathes, prisms and sweeps.
 
-All take and give millimetres; all return `manifold3d.Manifold` solids, each its own original, so
-that the faces which a cut leaves can be told from the rest.
+All lengths are in mm. All functions return `manifold3d.Manifold` solids that are their own
+originals, so that the faces made by a cut can be identified after it.
 """
 
 import math
@@ -38,13 +38,13 @@ def prism(outline: Any, bottom_mm: float, top_mm: float) -> Any:
 
 def drafted_prism(lower: Points, upper: Points, bottom_mm: float, top_mm: float) -> Any:
     """The solid between two (K, 2) outlines with matching corners, the first at the bottom."""
-    return _skin(
+    return _close_rings(
         np.stack([_at_height(lower, bottom_mm), _at_height(upper, top_mm)]),
     )
 
 
 def hole_cutter(diameter_mm: float, thickness_mm: float, chamfer_mm: float) -> Any:
-    """What a drill with a countersink takes away from a sheet that spans 0 to `thickness_mm`."""
+    """The solid that drilling and countersinking remove from a plate from 0 to `thickness_mm`."""
     radius, out = diameter_mm / 2, 1.0
     wide = radius + chamfer_mm + out
     return lathe(
@@ -60,7 +60,7 @@ def hole_cutter(diameter_mm: float, thickness_mm: float, chamfer_mm: float) -> A
 
 
 def cylinder(radius_mm: float, bottom_mm: float, top_mm: float, segments: int = 64) -> Any:
-    """A round bar along z whose area equals that of the true circle."""
+    """A polygonal bar along z with the cross-sectional area of the true circle."""
     from manifold3d import Manifold
 
     polygon = segments / 2 * math.sin(2 * math.pi / segments)
@@ -84,11 +84,11 @@ def sweep(path: Points, section: Profile, scale: Points) -> Any:
     shape = np.asarray(section, dtype=np.float64)
     sized = shape[None] * scale[:, None, None]
     xy = path[:, None] + across[:, None] * sized[..., :1]
-    return _skin(np.concatenate([xy, sized[..., 1:]], axis=-1))
+    return _close_rings(np.concatenate([xy, sized[..., 1:]], axis=-1))
 
 
-def _skin(rings: Points) -> Any:
-    """Close (K, M, 3) rings of points to a solid, turning it inside out when that is needed."""
+def _close_rings(rings: Points) -> Any:
+    """Connect (K, M, 3) rings of points to a closed solid with outward faces."""
     from manifold3d import Manifold, Mesh
 
     stations, around = rings.shape[:2]
@@ -99,17 +99,14 @@ def _skin(rings: Points) -> Any:
     fan = np.stack([np.zeros(around - 2, int), np.arange(1, around - 1), np.arange(2, around)], 1)
     faces = np.concatenate([walls, index[0][fan[:, ::-1]], index[-1][fan]])
     points = rings.reshape(-1, 3)
-    if _volume(points[faces]) < 0:
+    first, second, third = np.moveaxis(points[faces], 1, 0)
+    volume = float(np.einsum("ij,ij->i", first, np.cross(second, third)).sum() / 6)
+    if volume < 0:  # the faces point inwards
         faces = faces[:, ::-1]
     mesh = Mesh(
         np.ascontiguousarray(points, dtype=np.float32), np.ascontiguousarray(faces, dtype=np.uint32)
     )
     return Manifold(mesh).as_original()
-
-
-def _volume(triangles: Points) -> float:
-    a, b, c = np.moveaxis(triangles, 1, 0)
-    return float(np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6)
 
 
 def _at_height(outline: Points, height_mm: float) -> Points:

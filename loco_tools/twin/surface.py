@@ -1,7 +1,7 @@
-"""Triangle soups: what the solids of the part become before they are rendered.
+"""Triangle meshes of the solids, as they are rendered.
 
-Each triangle keeps the flat coordinates it was cut out at (for textures), its normals, and the
-solid it came from (a drilled wall shows bare steel). Bending maps a flat plate about the cylinder
+Each triangle keeps its coordinates in the flat blank (for textures), its normals, and the solid
+that it came from (a drilled wall shows bare steel). Bending maps a flat plate around the cylinder
 of its fold.
 """
 
@@ -17,20 +17,20 @@ from loco_tools.plan import Fold, Plate
 Points = NDArray[np.float64]
 
 K_FACTOR = 0.4
-"""Where the length of a bent sheet is kept: this share of its thickness from the inner face."""
+"""Position of the neutral layer of a bent plate: share of its thickness from the inner face."""
 
 _BEND_STEP_DEG = 6.0
 
 
 @dataclass(frozen=True)
 class Surface:
-    """Triangles with what a renderer wants to know at their corners.
+    """Triangles with positions, normals and texture coordinates at their corners.
 
     Attributes:
         corners: (N, 3, 3) positions in mm, by triangle, corner, axis.
         normals: (N, 3, 3) unit normals at the corners.
-        flat: (N, 3, 3) positions before bending and placing, in mm.
-        source: (N,) the solid that each triangle came from.
+        flat: (N, 3, 3) positions in mm before bending and placement.
+        source: (N,) id of the solid that each triangle came from.
     """
 
     corners: Points
@@ -57,20 +57,20 @@ class Surface:
         return replace(self, corners=self.corners @ turn.T + shift, normals=self.normals @ turn.T)
 
     def shifted_flat(self, offset: Points) -> "Surface":
-        """The same surface over another place of its texture; `offset` is (3,) in mm."""
+        """The same surface at another offset (3,) in mm of its texture."""
         return replace(self, flat=self.flat + offset)
 
 
 def from_solid(solid: Any, crease_deg: float = 12.0) -> Surface:
-    """The boundary of a manifold solid; edges sharper than `crease_deg` stay sharp."""
+    """The boundary of a manifold solid; normals are smooth up to edges of `crease_deg`."""
     mesh = solid.to_mesh()
     vertices = np.asarray(mesh.vert_properties, dtype=np.float64)[:, :3]
     faces = np.asarray(mesh.tri_verts, dtype=np.int64)
     starts = np.asarray(mesh.run_index, dtype=np.int64) // 3
     source = np.repeat(np.asarray(mesh.run_original_id, dtype=np.int64), starts[1:] - starts[:-1])
     corners = vertices[faces]
-    sound = _doubled_areas(corners) > 1e-9
-    corners, faces, source = corners[sound], faces[sound], source[sound]
+    is_valid = _doubled_areas(corners) > 1e-9
+    corners, faces, source = corners[is_valid], faces[is_valid], source[is_valid]
     return Surface(corners, _crease_normals(corners, faces, crease_deg), corners.copy(), source)
 
 
@@ -101,47 +101,34 @@ def bend_zone(plate: Plate, fold: Fold) -> tuple[float, float]:
 
 
 def bent(surface: Surface, plate: Plate) -> Surface:
-    """The surface of the flat blank turned up at the plate's fold (unchanged without one)."""
+    """The surface of the flat blank bent at the plate's fold (unchanged without one).
+
+    The axis of the bend lies above the plate.
+    """
     if plate.fold is None:
         return surface
     start, end = bend_zone(plate, plate.fold)
     steps = max(2, math.ceil(plate.fold.angle_deg / _BEND_STEP_DEG))
     for x in np.linspace(start, end, steps + 1):
         surface = _split_at(surface, float(x))
-    turn = _turn_angles(surface.flat[..., 0], start, end, plate.fold.angle_deg)
-    return replace(
-        surface,
-        corners=_bend_points(surface.flat, turn, plate, (start, end)),
-        normals=_bend_normals(surface.normals, turn),
-    )
-
-
-def _turn_angles(x: Points, start: float, end: float, angle_deg: float) -> Points:
-    return np.clip((x - start) / (end - start), 0.0, 1.0) * math.radians(angle_deg)
-
-
-def _bend_points(flat: Points, turn: Points, plate: Plate, zone: tuple[float, float]) -> Points:
-    """Flat (.., 3) to bent positions; the axis of the bend lies above the sheet."""
-    fold = plate.fold
-    inner = fold.inner_radius_mm if fold else 0.0
-    axis_z = plate.thickness_mm + inner
-    radius = axis_z - flat[..., 2]
-    before = np.minimum(flat[..., 0], zone[0])
-    beyond = np.maximum(flat[..., 0] - zone[1], 0.0)
-    x = before + radius * np.sin(turn) + beyond * np.cos(turn)
-    z = axis_z - radius * np.cos(turn) + beyond * np.sin(turn)
-    return np.stack([x, flat[..., 1], z], axis=-1)
-
-
-def _bend_normals(normals: Points, turn: Points) -> Points:
-    x, y, z = np.moveaxis(normals, -1, 0)
+    flat = surface.flat
+    share = np.clip((flat[..., 0] - start) / (end - start), 0.0, 1.0)
+    turn = share * math.radians(plate.fold.angle_deg)
     cos, sin = np.cos(turn), np.sin(turn)
-    turned = np.stack([x * cos - z * sin, y, x * sin + z * cos], axis=-1)
-    return np.asarray(turned / np.linalg.norm(turned, axis=-1, keepdims=True))
+    axis_z = plate.thickness_mm + plate.fold.inner_radius_mm
+    radius = axis_z - flat[..., 2]
+    before, beyond = np.minimum(flat[..., 0], start), np.maximum(flat[..., 0] - end, 0.0)
+    x_bent = before + radius * sin + beyond * cos
+    z_bent = axis_z - radius * cos + beyond * sin
+    nx, ny, nz = np.moveaxis(surface.normals, -1, 0)
+    normals = np.stack([nx * cos - nz * sin, ny, nx * sin + nz * cos], axis=-1)
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    corners = np.stack([x_bent, flat[..., 1], z_bent], axis=-1)
+    return replace(surface, corners=corners, normals=normals)
 
 
 def _split_at(surface: Surface, x: float) -> Surface:
-    """Cut the triangles that cross the plane flat x = `x`, so that they can bend there."""
+    """Split the triangles that cross the plane flat x = `x`, so that they can be bent there."""
     side = surface.flat[..., 0] - x
     side[np.abs(side) < 1e-6] = 0.0
     crossing = (side.min(axis=1) < 0) & (side.max(axis=1) > 0)
@@ -153,15 +140,17 @@ def _split_at(surface: Surface, x: float) -> Surface:
     rows = np.arange(len(lone))[:, None]
     side = side[crossing][rows, order]
     along = side[:, :1] / (side[:, :1] - side[:, 1:])
-    pieces = []
+    cut_values = []
     for values in (surface.corners, surface.normals, surface.flat):
         a, b, c = np.moveaxis(values[crossing][rows, order], 1, 0)
         p, q = a + (b - a) * along[:, :1], a + (c - a) * along[:, 1:]
         triangles = np.stack([a, p, q, p, b, c, p, c, q], axis=1)
-        pieces.append(triangles.reshape(-1, 3, 3))
-    cut = Surface(pieces[0], pieces[1], pieces[2], np.repeat(surface.source[crossing], 3))
-    sound = _doubled_areas(cut.flat) > 1e-9
-    return join([surface.select(~crossing), cut.select(sound)])
+        cut_values.append(triangles.reshape(-1, 3, 3))
+    cut = Surface(
+        cut_values[0], cut_values[1], cut_values[2], np.repeat(surface.source[crossing], 3)
+    )
+    is_valid = _doubled_areas(cut.flat) > 1e-9
+    return join([surface.select(~crossing), cut.select(is_valid)])
 
 
 def _doubled_areas(corners: Points) -> Points:
@@ -172,7 +161,8 @@ def _doubled_areas(corners: Points) -> Points:
 def _crease_normals(corners: Points, faces: NDArray[np.int64], crease_deg: float) -> Points:
     """Normals averaged over the neighbours within the crease angle.
 
-    Weighted by corner angle and area, so that a wide flat face stays flat beside a small slope.
+    Neighbours are weighted by corner angle and area, so that a wide face stays flat next to a
+    small slope.
     """
     from scipy.sparse import csr_matrix
 
@@ -186,17 +176,13 @@ def _crease_normals(corners: Points, faces: NDArray[np.int64], crease_deg: float
     cosines = np.einsum("ij,ij->i", face_normals[own // 3], face_normals[other // 3])
     near = cosines > math.cos(math.radians(crease_deg))
     own, other = own[near], other[near]
-    weights = (_corner_angles(corners) * areas[:, None]).ravel()[other]
+    forward = np.roll(corners, -1, axis=1) - corners
+    backward = np.roll(corners, 1, axis=1) - corners
+    dot = np.einsum("ijk,ijk->ij", forward, backward)
+    angles = np.arctan2(np.linalg.norm(np.cross(forward, backward), axis=-1), dot)
+    weights = (angles * areas[:, None]).ravel()[other]
     summed = np.stack(
         [np.bincount(own, weights * face_normals[other // 3, k], count) for k in range(3)], axis=-1
     )
     length = np.linalg.norm(summed, axis=1, keepdims=True)
     return np.asarray(summed / np.maximum(length, 1e-12)).reshape(-1, 3, 3)
-
-
-def _corner_angles(corners: Points) -> Points:
-    forward = np.roll(corners, -1, axis=1) - corners
-    backward = np.roll(corners, 1, axis=1) - corners
-    dot = np.einsum("ijk,ijk->ij", forward, backward)
-    cross = np.linalg.norm(np.cross(forward, backward), axis=-1)
-    return np.asarray(np.arctan2(cross, dot))

@@ -1,6 +1,6 @@
-"""Procedural textures: all that makes metal and cloth look used and real.
+"""Procedural textures of metal, paint, dust, fingerprints and cloth.
 
-Every texture tiles: its left edge continues its right one. Values are linear, not sRGB.
+Every texture tiles: opposite edges match. Values are linear, not sRGB.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class MetalMaps:
 def noise(size: int, rng: np.random.Generator, *, low: float, high: float) -> Texture:
     """Smooth random field (S, S) with mean 0 and deviation 1.
 
-    Its waves fit `low` to `high` times into the tile, with the 1/f fall-off of worn surfaces.
+    It has frequencies of `low` to `high` waves per tile with the 1/f fall-off of worn surfaces.
     """
     return stretched_noise(size, rng, low=low, high=high, stretch=1.0)
 
@@ -32,7 +32,7 @@ def noise(size: int, rng: np.random.Generator, *, low: float, high: float) -> Te
 def stretched_noise(
     size: int, rng: np.random.Generator, *, low: float, high: float, stretch: float
 ) -> Texture:
-    """As `noise`, drawn out along x by the factor `stretch`."""
+    """Like `noise`, but stretched along x by the factor `stretch`."""
     fx = np.fft.rfftfreq(size, 1 / size)[None] * stretch
     fy = np.fft.fftfreq(size, 1 / size)[:, None]
     frequency = np.hypot(fx, fy)
@@ -44,7 +44,7 @@ def stretched_noise(
 
 
 def zinc(size: int, tile_mm: float, rng: np.random.Generator) -> MetalMaps:
-    """Hot-dip zinc: grains (spangle) that reflect unlike, under fine grain and smudges."""
+    """Hot-dip zinc: grains (spangle) of different reflectance, with fine grain and smudges."""
     grain, tilt = _spangle(size, tile_mm / 2.4, rng)
     fine = noise(size, rng, low=tile_mm * 0.8, high=tile_mm * 2)
     smudge = noise(size, rng, low=2.0, high=tile_mm / 6)
@@ -57,7 +57,7 @@ def zinc(size: int, tile_mm: float, rng: np.random.Generator) -> MetalMaps:
 
 
 def brushed(size: int, tile_mm: float, rng: np.random.Generator) -> MetalMaps:
-    """Stainless sheet brushed along x: hairlines a fraction of a millimetre wide.
+    """Stainless steel brushed along x: hairlines of a fraction of a mm.
 
     Wide bands and a warm tint would make it look like wood.
     """
@@ -73,7 +73,7 @@ def brushed(size: int, tile_mm: float, rng: np.random.Generator) -> MetalMaps:
 
 
 def yellow_zinc(size: int, tile_mm: float, rng: np.random.Generator) -> MetalMaps:
-    """Yellow-passivated zinc with its drifting colours."""
+    """Yellow-passivated zinc with gradually varying colour."""
     base = zinc(size, tile_mm, rng)
     drift = noise(size, rng, low=1.0, high=tile_mm / 8)[..., None]
     gold = np.array([1.12, 0.92, 0.45], dtype=np.float32)
@@ -82,7 +82,7 @@ def yellow_zinc(size: int, tile_mm: float, rng: np.random.Generator) -> MetalMap
 
 
 def bare_steel(size: int, tile_mm: float, rng: np.random.Generator) -> MetalMaps:
-    """Freshly cut steel: bright, with the marks of the tool."""
+    """Freshly cut steel: bright, with tool marks."""
     marks = stretched_noise(size, rng, low=tile_mm / 2, high=tile_mm * 3, stretch=3.0)
     level = 0.70 + 0.05 * marks
     roughness = 0.14 + 0.02 * marks
@@ -92,7 +92,7 @@ def bare_steel(size: int, tile_mm: float, rng: np.random.Generator) -> MetalMaps
 
 
 def screw_zinc(size: int, tile_mm: float, rng: np.random.Generator) -> MetalMaps:
-    """Electroplated fasteners: smooth and bluish."""
+    """Electroplated screws: smooth and bluish."""
     smudge = noise(size, rng, low=tile_mm / 16, high=tile_mm / 4)
     fine = noise(size, rng, low=tile_mm, high=tile_mm * 3)
     level = 0.42 + 0.03 * smudge + 0.015 * fine
@@ -101,7 +101,7 @@ def screw_zinc(size: int, tile_mm: float, rng: np.random.Generator) -> MetalMaps
 
 
 def zinc_spray(size: int, tile_mm: float, rng: np.random.Generator) -> MetalMaps:
-    """Zinc from a spray can: as bright as the plating, duller, without its grains."""
+    """Zinc spray: as bright as the plating, but duller and without grains."""
     cloud = noise(size, rng, low=tile_mm / 16, high=tile_mm / 3)
     grit = noise(size, rng, low=tile_mm / 2, high=tile_mm * 3)
     level = 0.53 + 0.02 * cloud + 0.015 * grit
@@ -116,7 +116,7 @@ def orange_peel(size: int, tile_mm: float, rng: np.random.Generator) -> Texture:
 
 
 def dust(size: int, tile_mm: float, rng: np.random.Generator) -> Texture:
-    """Cover (S, S) in 0-1: specks, and the faint film that lies between them."""
+    """Dust cover (S, S) in 0-1: specks with a faint film between them."""
     specks = np.zeros((size, size), dtype=np.float32)
     count = int(tile_mm**2 * 0.06)
     rows, columns = rng.integers(0, size, (2, count))
@@ -126,15 +126,15 @@ def dust(size: int, tile_mm: float, rng: np.random.Generator) -> Texture:
     return np.asarray(np.clip(spread / spread.max() * 0.8 + film, 0.0, 1.0))
 
 
-def touched(
+def fingerprints(
     size: int, tile_mm: float, prints: Sequence[tuple[float, float, float, float, int]]
 ) -> Texture:
-    """Grease (S, S) that fingerprints leave, at most 0.5.
+    """Grease (S, S) of fingerprints, at most 0.5.
 
     Args:
         size: S, in pixels.
-        tile_mm: what the texture spans.
-        prints: for each its place (x, y) as a share of the tile, turn in degrees, strength, finger.
+        tile_mm: length of a side of the texture.
+        prints: x and y as shares of the tile, turn in degrees, strength and finger of each print.
     """
     grease = np.zeros((size, size), dtype=np.float32)
     for x, y, turn_deg, strength, finger in prints:
@@ -146,7 +146,7 @@ def touched(
 
 
 def fingerprint(px_per_mm: float, turn_deg: float, rng: np.random.Generator) -> Texture:
-    """A loop of ridges (N, N) in 0-1, about 13 x 17 mm, patchy as a light touch leaves it."""
+    """A patchy loop of ridges (N, N) in 0-1 of about 13 x 17 mm, as from a light touch."""
     reach = 9.5
     count = int(2 * reach * px_per_mm)
     y, x = np.mgrid[0:count, 0:count] / px_per_mm - reach
@@ -164,8 +164,8 @@ def fingerprint(px_per_mm: float, turn_deg: float, rng: np.random.Generator) -> 
 def weave(size: int, threads: int, rng: np.random.Generator) -> Texture:
     """Relative reflectance (S, S, 1) of a twill with `threads` threads per tile.
 
-    The shading of the threads is painted in: at a camera's scale nobody sees the difference, and
-    the cloth, which fills most of the picture, renders twice as fast.
+    The shading of the threads is part of the texture: at the scale of the camera it looks the
+    same, and the cloth, which fills most of the picture, renders twice as fast.
     """
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) * (threads / size)
     over = (np.floor(x) + np.floor(y)) % 4 < 2
@@ -195,7 +195,7 @@ def _metal(reflectance: Texture, roughness: Texture, slopes: Texture) -> MetalMa
 
 
 def _spangle(size: int, cells: float, rng: np.random.Generator) -> tuple[Texture, Texture]:
-    """Per grain one level (S, S) and one tilt (S, S, 2), about `cells` grains along the tile."""
+    """One level (S, S) and one tilt (S, S, 2) per grain, with about `cells` grains per side."""
     from scipy.spatial import cKDTree
 
     seeds = rng.uniform(0, 1, (int(cells**2), 2))
@@ -206,20 +206,16 @@ def _spangle(size: int, cells: float, rng: np.random.Generator) -> tuple[Texture
     return _blurred(level.astype(np.float32), 0.8), tilt.astype(np.float32)
 
 
-def _gradients(height: Texture, scale: float) -> Texture:
-    dx = np.roll(height, -1, axis=1) - np.roll(height, 1, axis=1)
-    dy = np.roll(height, -1, axis=0) - np.roll(height, 1, axis=0)
-    return np.asarray(np.stack([dx, dy], axis=-1) * (scale / 2), dtype=np.float32)
-
-
 def _slopes_of(height: Texture, deviation: float) -> Texture:
     """Slopes (S, S, 2) of a relief, scaled to a root mean square of `deviation`."""
-    slopes = _gradients(height, 1.0)
+    dx = np.roll(height, -1, axis=1) - np.roll(height, 1, axis=1)
+    dy = np.roll(height, -1, axis=0) - np.roll(height, 1, axis=0)
+    slopes = np.asarray(np.stack([dx, dy], axis=-1) * 0.5, dtype=np.float32)
     return np.asarray(slopes * (deviation / slopes.std()), dtype=np.float32)
 
 
 def _blurred(image: Texture, sigma: float) -> Texture:
-    """Gaussian blur of a tile, continued round its edges."""
+    """Gaussian blur of a tile with periodic boundaries."""
     size = len(image)
     fx, fy = np.fft.rfftfreq(size)[None], np.fft.fftfreq(size)[:, None]
     window = np.exp(-2 * (np.pi * sigma) ** 2 * (fx**2 + fy**2))

@@ -1,12 +1,12 @@
-"""Which of Mitsuba's variants renders: LLVM's compiled one where it works, else the scalar one.
+"""The choice of Mitsuba's variant: the one compiled by LLVM where it works, else the scalar one.
 
-LLVM's is about twice as fast, but needs a recent LLVM library on the machine (Debian and Ubuntu:
-`apt install libllvm19`; its place can be given in DRJIT_LIBLLVM_PATH). With an old one it aborts
-the whole process, so it is tried once in a process of its own, and the outcome is kept under the
-user's cache folder until Mitsuba, the machine or its LLVM libraries change.
+LLVM's variant is about twice as fast, but needs a recent LLVM library (Debian and Ubuntu: `apt
+install libllvm19`; DRJIT_LIBLLVM_PATH can give its path). With an old library it aborts the whole
+process, so it is tried once in a separate process, and the outcome is kept in the user's cache
+folder until Mitsuba, the machine or its LLVM libraries change.
 
 The same arguments give the same bytes within one variant only, so a session records its variant.
-LOCO_TOOLS_TWIN_VARIANT=scalar_rgb (or llvm_ad_rgb) chooses one without a trial.
+LOCO_TOOLS_TWIN_VARIANT=scalar_rgb (or llvm_ad_rgb) selects a variant without a trial.
 """
 
 import contextlib
@@ -45,16 +45,16 @@ _LIBRARIES = {
 
 
 def variant() -> str:
-    """The name of the variant that renders on this machine.
+    """The name of the variant to use on this machine.
 
-    Blocks up to three minutes the first time on a machine, while LLVM compiles for the trial.
+    The first call on a machine blocks for up to three minutes, while LLVM compiles for the trial.
 
     Raises:
-        DefinitionError: LOCO_TOOLS_TWIN_VARIANT is set to something else.
+        DefinitionError: LOCO_TOOLS_TWIN_VARIANT is set to an unknown variant.
     """
     wanted = os.environ.get(VARIABLE)
     if not wanted:
-        return _remembered()
+        return _choose_by_trial()
     if wanted not in (SCALAR, COMPILED):
         raise DefinitionError(
             f'{VARIABLE}="{wanted}": unknown; {did_you_mean(wanted, (SCALAR, COMPILED))}'
@@ -63,22 +63,25 @@ def variant() -> str:
 
 
 @lru_cache(maxsize=1)
-def _remembered() -> str:
-    place = _cache_folder() / f"twin-variant-{_machine()}.json"
+def _choose_by_trial() -> str:
+    """The variant that the cache names, or else the outcome of a trial, which is then cached."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    cache_folder = (Path(cache) if cache else Path.home() / ".cache") / "loco-tools"
+    path = cache_folder / f"twin-variant-{_machine_hash()}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads(place.read_text(encoding="utf-8"))["variant"]
-        if found in (SCALAR, COMPILED):
-            return str(found)
-    compiled, words = _trial()
-    chosen = COMPILED if compiled else SCALAR
-    # where no cache can be kept, the next process tries again
+        cached = json.loads(path.read_text(encoding="utf-8"))["variant"]
+        if cached in (SCALAR, COMPILED):
+            return str(cached)
+    works, message = _try_compiled_variant()
+    chosen = COMPILED if works else SCALAR
+    # when the cache cannot be written, the next process tries again
     with contextlib.suppress(OSError):
-        files.write_json(place, {"variant": chosen, "trial": words})
+        files.write_json(path, {"variant": chosen, "trial": message})
     return chosen
 
 
-def _trial() -> tuple[bool, str]:
-    """Whether the compiled variant renders, tried where a crash harms nobody; and what it said."""
+def _try_compiled_variant() -> tuple[bool, str]:
+    """Whether the compiled variant works in a separate process, and the message of that process."""
     try:
         done = subprocess.run(  # noqa: S603 - our own command
             [sys.executable, "-c", _TRIAL],
@@ -89,14 +92,13 @@ def _trial() -> tuple[bool, str]:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return False, str(error)[:500]
-    said = done.stderr.decode("utf-8", "replace").strip()
-    return done.returncode == 0, f"exit code {done.returncode}" + (
-        f": {said[:500]}" if said else ""
-    )
+    stderr = done.stderr.decode("utf-8", "replace").strip()
+    message = f"exit code {done.returncode}" + (f": {stderr[:500]}" if stderr else "")
+    return done.returncode == 0, message
 
 
-def _machine() -> str:
-    """A short name of everything that the outcome of the trial depends on."""
+def _machine_hash() -> str:
+    """A short hash of everything that the outcome of the trial depends on."""
     libraries = sorted(
         str(path)
         for root, patterns in _LIBRARIES.items()
@@ -113,8 +115,3 @@ def _machine() -> str:
         *libraries,
     ]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
-
-
-def _cache_folder() -> Path:
-    given = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(given) if given else Path.home() / ".cache") / "loco-tools"

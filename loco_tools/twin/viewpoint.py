@@ -1,4 +1,4 @@
-"""Where the camera stands, and where a point of the scene falls in its picture.
+"""The camera pose of a view, and the projection of points into its picture.
 
 Azimuth 0 puts the camera on the side of negative y, so that x runs to the right in the picture; a
 positive azimuth moves it towards positive x. Elevation 90 looks straight down.
@@ -13,7 +13,7 @@ from loco_tools.plan import CameraSettings, View
 from loco_tools.twin.surface import Points
 
 _DISTANCE = 6.0
-"""Working distance in picture widths: a long lens, so that parallel edges stay nearly so."""
+"""Working distance in picture widths; it is large, so that perspective is weak."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,25 @@ class Viewpoint:
     height_px: int
     px_per_mm: float
 
+    @property
+    def focal_px(self) -> float:
+        """Focal length in pixels."""
+        return self.width_px / 2 / math.tan(math.radians(self.fov_deg) / 2)
+
     def project(self, points: Points) -> Points:
         """Pixel coordinates (.., 2), x right and y down from the upper left corner, of (.., 3)."""
         forward = self.target - self.origin
         forward = forward / np.linalg.norm(forward)
         right = np.cross(forward, self.up)
         offset = points - self.origin
-        focal = self.width_px / 2 / math.tan(math.radians(self.fov_deg) / 2)
         depth = offset @ forward
-        x = self.width_px / 2 + focal * (offset @ right) / depth
-        y = self.height_px / 2 - focal * (offset @ self.up) / depth
+        x = self.width_px / 2 + self.focal_px * (offset @ right) / depth
+        y = self.height_px / 2 - self.focal_px * (offset @ self.up) / depth
         return np.stack([x, y], axis=-1)
 
 
 def look(camera: CameraSettings, view: View, centre: Points) -> Viewpoint:
-    """The viewpoint of a view on a part whose middle is at `centre` (3,).
+    """The viewpoint of a view of a part with its middle at `centre` (3,).
 
     The picture is `camera.field_mm` wide at the distance, along the camera's axis, of the point of
     the table right below that middle.

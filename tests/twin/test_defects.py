@@ -11,7 +11,7 @@ pytest.importorskip("manifold3d")
 pytest.importorskip("shapely")
 
 from loco_tools.twin.assembly import Assembly, assemble
-from loco_tools.twin.defects import DEFECTS, damaged
+from loco_tools.twin.defects import DEFECTS, apply_defect
 
 MakePlan = Callable[..., Plan]
 
@@ -33,7 +33,7 @@ def test_damage_leaves_one_sound_piece_of_metal(make_plan: MakePlan) -> None:
     good = make_assembly(make_plan())
     for defect in ("edge_damage", "cut_corner", "deep_scratch", "missing_hole", "additional_hole"):
         for seed in range(6):
-            bad = damaged(good, defect, np.random.default_rng(seed))
+            bad = apply_defect(good, defect, np.random.default_rng(seed))
             assert len(bad.plates[0]._solid().decompose()) == 1
             assert bad.regions()
 
@@ -43,9 +43,9 @@ def test_a_missing_hole_adds_metal_and_an_additional_one_takes_it_away(
 ) -> None:
     good = make_assembly(make_plan())
     hole_mm3 = np.pi * 2.5**2 * 2.5
-    filled = damaged(good, "missing_hole", np.random.default_rng(1))
+    filled = apply_defect(good, "missing_hole", np.random.default_rng(1))
     assert volume(filled) - volume(good) == pytest.approx(hole_mm3, rel=0.15)
-    drilled = damaged(good, "additional_hole", np.random.default_rng(1))
+    drilled = apply_defect(good, "additional_hole", np.random.default_rng(1))
     assert volume(good) - volume(drilled) == pytest.approx(hole_mm3, rel=0.08)
 
 
@@ -55,7 +55,7 @@ def test_less_severity_takes_away_less_metal(defect: str, make_plan: MakePlan) -
     gone = []
     for severity in (1.0, 0.4):
         good = assemble(part, np.random.default_rng(1), 0.5, severity)
-        bad = damaged(good, defect, np.random.default_rng(3))
+        bad = apply_defect(good, defect, np.random.default_rng(3))
         gone.append(volume(good) - volume(bad))
     assert 0 < gone[1] < 0.5 * gone[0]
 
@@ -65,7 +65,7 @@ def test_less_severity_brings_a_wrong_hole_nearer_to_the_right_size(make_plan: M
     off = []
     for severity in (1.0, 0.4):
         good = assemble(part, np.random.default_rng(1), 0.5, severity)
-        bad = damaged(good, "wrong_hole_size", np.random.default_rng(3))
+        bad = apply_defect(good, "wrong_hole_size", np.random.default_rng(3))
         sizes = zip(good.plates[0].plate.holes, bad.plates[0].plate.holes, strict=True)
         off.append(max(abs(b.diameter_mm - g.diameter_mm) for g, b in sizes))
     assert off[1] == pytest.approx(0.4 * off[0])
@@ -94,7 +94,7 @@ def test_a_defects_region_holds_all_that_changed_and_little_else(
     good = make_assembly(make_plan())
     before = good.plates[0]._solid()
     for seed in range(6):
-        state = damaged(good, defect, np.random.default_rng(seed)).plates[0]
+        state = apply_defect(good, defect, np.random.default_rng(seed)).plates[0]
         changes = [before - state._solid(), state._solid() - before]
         marked = state.regions[0].project()
         column = marked.extrude(20.0).translate([0.0, 0.0, -10.0])
@@ -106,21 +106,21 @@ def test_a_defects_region_holds_all_that_changed_and_little_else(
 
 def test_a_misplaced_screw_leaves_as_many_screws_as_before(make_plan: MakePlan) -> None:
     good = make_assembly(make_plan("composite_part"))
-    bad = damaged(good, "misplaced_screw", np.random.default_rng(2))
+    bad = apply_defect(good, "misplaced_screw", np.random.default_rng(2))
     assert len(bad.screws) == len(good.screws)
     moved = [state.screw for state in bad.screws if state.marked]
     assert len(moved) == 1
     assert (moved[0].x_mm, abs(moved[0].y_mm), moved[0].z_mm) == (0.0, 18.0, 2.0)
     # as deep as the others: flush with the underside
     assert moved[0].z_mm + moved[0].stands_mm == moved[0].length_mm
-    assert len(bad.ghosts) == 1
+    assert len(bad.missing_solids) == 1
 
 
 def wrong_screws(plan: Plan, seeds: int) -> list[tuple[Screw, Screw, Assembly]]:
     """The right screw, the one that sits there, and the assembly, for some draws."""
     good, found = make_assembly(plan), []
     for seed in range(seeds):
-        bad = damaged(good, "wrong_screw", np.random.default_rng(seed))
+        bad = apply_defect(good, "wrong_screw", np.random.default_rng(seed))
         found += [
             (before.screw, after.screw, bad)
             for before, after in zip(good.screws, bad.screws, strict=True)
@@ -134,7 +134,7 @@ def test_a_wrong_screw_has_the_other_head_or_another_length(make_plan: MakePlan)
     heads, lengths = set(), set()
     for right, wrong, bad in wrong_screws(make_plan("composite_part"), 24):
         assert (right.head != wrong.head) != (right.length_mm != wrong.length_mm)
-        assert bool(bad.tells) == (right.length_mm != wrong.length_mm)
+        assert bool(bad.visible_evidence) == (right.length_mm != wrong.length_mm)
         heads.add((right.head, wrong.head))
         lengths.add(wrong.length_mm - right.length_mm)
         # whatever it is, it is turned in until it is flush with the underside
@@ -163,7 +163,7 @@ def test_bent_screws_bend_in_every_direction_and_never_sink_into_their_sheet(
     good = make_assembly(make_plan("composite_part"))
     directions = set()
     for seed in range(12):
-        bad = damaged(good, "bent_screw", np.random.default_rng(seed))
+        bad = apply_defect(good, "bent_screw", np.random.default_rng(seed))
         (bent,) = [state for state in bad.screws if state.marked]
         assert 17.0 <= bent.bend_deg <= 34.0
         directions.add(int(bent.lean_azimuth_deg // 90))
@@ -175,7 +175,7 @@ def test_bent_screws_bend_in_every_direction_and_never_sink_into_their_sheet(
 
 def test_swapped_covers_keep_their_screws(make_plan: MakePlan) -> None:
     good = make_assembly(make_plan("composite_part"))
-    bad = damaged(good, "swapped_pieces", np.random.default_rng(2))
+    bad = apply_defect(good, "swapped_pieces", np.random.default_rng(2))
     assert [s.screw for s in bad.screws] == [s.screw for s in good.screws]
     assert [s.plate.at_mm[0] for s in bad.plates] == [0.0, 36.0, -36.0]
 
@@ -184,7 +184,7 @@ def test_the_bent_leg_is_off_by_nine_to_sixteen_degrees_either_way(make_plan: Ma
     good = make_assembly(make_plan("angle"))
     off = []
     for seed in range(8):
-        fold = damaged(good, "bent_leg", np.random.default_rng(seed)).plates[0].plate.fold
+        fold = apply_defect(good, "bent_leg", np.random.default_rng(seed)).plates[0].plate.fold
         assert fold is not None
         off.append(fold.angle_deg - 90.0)
     assert all(9.0 <= abs(angle) <= 16.0 for angle in off)
@@ -200,7 +200,7 @@ def test_wrong_holes_are_too_wide_or_too_narrow_by_at_least_the_ring_that_satura
     assert isinstance(saturation, AreaMm2)
     sizes = set()
     for seed in range(24):
-        bad = damaged(good, "wrong_hole_size", np.random.default_rng(seed))
+        bad = apply_defect(good, "wrong_hole_size", np.random.default_rng(seed))
         pairs = zip(good.plates[0].plate.holes, bad.plates[0].plate.holes, strict=True)
         ((right, wrong),) = [(a, b) for a, b in pairs if a != b]
         assert right.feature == "hole"
@@ -213,7 +213,7 @@ def test_a_stuffed_hole_is_painted_over_on_both_faces_and_no_further_than_its_ma
     make_plan: MakePlan,
 ) -> None:
     good = make_assembly(make_plan())
-    bad = damaged(good, "missing_hole", np.random.default_rng(3))
+    bad = apply_defect(good, "missing_hole", np.random.default_rng(3))
     (spray,) = [p.surface for p in bad.plates[0].patches() if p.material == "zinc_spray"]
     low, high = np.asarray(bad.plates[0].regions[0].bounding_box()).reshape(2, 3)
     points = spray.corners.reshape(-1, 3)
@@ -238,22 +238,22 @@ def test_a_part_without_room_for_a_defect_is_refused(make_plan: MakePlan) -> Non
         ],
     }
     good = make_assembly(make_plan(part=tiny))
-    with pytest.raises(DefinitionError, match="no room for additional_hole on this part"):
-        damaged(good, "additional_hole", np.random.default_rng(1))
+    with pytest.raises(DefinitionError, match="no free area for additional_hole on this part"):
+        apply_defect(good, "additional_hole", np.random.default_rng(1))
 
 
 def test_a_plate_without_holes_can_be_cut_and_notched(make_plan: MakePlan) -> None:
     piece = {"shape": "plate", "name": "p", "length_mm": 40, "width_mm": 30, "thickness_mm": 2}
     good = make_assembly(make_plan(part={"title": "P", "bought_as": "p", "pieces": [piece]}))
     for defect in ("cut_corner", "edge_damage", "deep_scratch", "dent"):
-        assert volume(damaged(good, defect, np.random.default_rng(1))) < volume(good)
+        assert volume(apply_defect(good, defect, np.random.default_rng(1))) < volume(good)
     with pytest.raises(DefinitionError, match="expected a plate with a hole, got none"):
-        damaged(good, "missing_hole", np.random.default_rng(1))
+        apply_defect(good, "missing_hole", np.random.default_rng(1))
 
 
 def test_the_region_of_a_cut_corner_is_the_metal_that_is_gone(make_plan: MakePlan) -> None:
     good = make_assembly(make_plan())
     for seed in range(5):
-        bad = damaged(good, "cut_corner", np.random.default_rng(seed))
+        bad = apply_defect(good, "cut_corner", np.random.default_rng(seed))
         region_mm3 = bad.plates[0].regions[0].volume()
         assert volume(good) - volume(bad) == pytest.approx(region_mm3, rel=0.06)

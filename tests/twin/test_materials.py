@@ -37,8 +37,8 @@ def test_a_fingerprint_has_ridges_half_a_millimetre_apart_within_a_fingertip() -
 
 
 def test_grease_goes_round_the_edge_of_the_tile_and_nowhere_without_prints() -> None:
-    assert not surface_textures.touched(128, 64.0, ()).any()
-    grease = surface_textures.touched(128, 64.0, [(0.95, 0.5, 30.0, 0.3, 2)])
+    assert not surface_textures.fingerprints(128, 64.0, ()).any()
+    grease = surface_textures.fingerprints(128, 64.0, [(0.95, 0.5, 30.0, 0.3, 2)])
     assert grease[:, :16].any()
     assert grease[:, -6:].any()
     assert grease.max() <= 0.5

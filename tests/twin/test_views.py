@@ -16,7 +16,7 @@ import scipy.ndimage
 
 from loco_tools.twin import rendering
 from loco_tools.twin.assembly import assemble
-from loco_tools.twin.defects import damaged
+from loco_tools.twin.defects import apply_defect
 
 MakePlan = Callable[..., Plan]
 VIEWS = ("top", "oblique")
@@ -29,9 +29,9 @@ def test_a_screws_wrong_length_shows_from_the_side_and_not_from_above(
     good = assemble(plan.part, np.random.default_rng(0), 0.5)
     shown: dict[bool, list[dict[str, bool]]] = {}
     for seed in (3, 5, 6, 12):  # too long, another head, too short twice
-        bad = damaged(good, "wrong_screw", rendering._stream(seed, "defect", "wrong_screw"))
+        bad = apply_defect(good, "wrong_screw", rendering._stream(seed, "defect", "wrong_screw"))
         views = {v: bool(twin.render(plan, seed, "wrong_screw", v).defects) for v in VIEWS}
-        shown.setdefault(bool(bad.tells), []).append(views)
+        shown.setdefault(bool(bad.visible_evidence), []).append(views)
     assert len(shown[True]) == 3
     assert all(views == {"top": False, "oblique": True} for views in shown[True])
     assert all(views == {"top": True, "oblique": True} for views in shown[False])
