@@ -12,11 +12,14 @@ from loco_tools import definitions
 from loco_tools.benchmark.executor_settings import AnyExecutor, LocalSettings, with_options
 from loco_tools.ensembles import ENSEMBLES
 from loco_tools.errors import BenchmarkError, did_you_mean
-from loco_tools.methods import Resize
+from loco_tools.methods import METHODS, Resize
 from loco_tools.schema import Schema, parse, read_toml
 
 DEFAULT_MEMBERS = ("patchcore", "simplenet")
 """Members of an ensemble when the suite names no other method."""
+
+EVERY_METHOD = "*"
+"""Stands in a suite for every method in `METHODS` that it does not list otherwise."""
 
 EXECUTOR = "executor"
 """Opens the settings of the executor: `--set executor.field=value`."""
@@ -28,7 +31,8 @@ class MethodEntry(Schema):
     """One entry of a comparison: a method with its settings, or an ensemble of other entries.
 
     In TOML an entry is its implementation alone (`"patchcore"`) or a table:
-    `{ name = "patchcore", label = "patchcore-small", input_size_px = 128 }`.
+    `{ name = "patchcore", label = "patchcore-small", input_size_px = 128 }`. The entry `"*"` stands
+    for every shipped method that the suite does not list otherwise.
 
     Attributes:
         implementation: what is run; the key `name` of TOML. A name in
@@ -111,9 +115,17 @@ class Suite(Schema):
     @field_validator("methods", mode="before")
     @classmethod
     def _turn_names_into_entries(cls, value: Any) -> Any:
+        """Entries from names; the name "*" becomes every shipped method not listed otherwise."""
         if not isinstance(value, list | tuple):
             return value
-        return [{"name": entry} if isinstance(entry, str) else entry for entry in value]
+        entries = [{"name": entry} if isinstance(entry, str) else entry for entry in value]
+        tables = [entry for entry in entries if isinstance(entry, dict)]
+        others = [name for name in METHODS if all(table.get("name") != name for table in tables)]
+        expanded: list[Any] = []
+        for entry in entries:
+            every = isinstance(entry, dict) and entry.get("name") == EVERY_METHOD
+            expanded += [{**entry, "name": name} for name in others] if every else [entry]
+        return expanded
 
     @field_validator("executor", mode="before")
     @classmethod

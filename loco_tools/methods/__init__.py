@@ -39,14 +39,17 @@ Resize = Literal["keep", "square", "area"]
 """How images are resized to a detector's input, see `loco_tools.methods.batch.input_size`."""
 
 METHODS = {
-    "ast": "loco_tools.methods.asymmetric:AST",
-    "csflow": "loco_tools.methods.csflow:CSFlow",
-    "draem": "loco_tools.methods.draem:DRAEM",
     "patchcore": "loco_tools.methods.patchcore:PatchCore",
-    "rd4ad": "loco_tools.methods.rd4ad:RD4AD",
     "simplenet": "loco_tools.methods.simplenet:SimpleNet",
+    "draem": "loco_tools.methods.draem:DRAEM",
+    "rd4ad": "loco_tools.methods.rd4ad:RD4AD",
+    "csflow": "loco_tools.methods.csflow:CSFlow",
+    "ast": "loco_tools.methods.asymmetric:AST",
 }
-"""Method name -> "package.module:Class"; a plug-in is named by the same spelling."""
+"""Method name -> "package.module:Class"; a plug-in is named by the same spelling.
+
+Suites run them in this order, which is also that of an ensemble's members: add new ones at the end.
+"""
 
 ANOMALIB = "anomalib:"
 """Prefix of the names of anomalib's models: "anomalib:Padim"."""

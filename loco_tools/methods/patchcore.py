@@ -104,7 +104,26 @@ class PatchCore(SingleDetector):
     ) -> None:
         del validation
         self.source.reset()
-        rows = torch.cat(self._training_rows(train, seed, progress))
+        rows_of_images: list[Tensor] = []
+        generator = torch.Generator().manual_seed(seed)
+        budget = max(1, self.config.max_patches // len(train))
+        with progress.task(f"{self.name}: features", len(train)) as advance:
+            for batch in batches(train, self.config.batch_size, self.device):
+                features = self.source.extract(batch, self.input_size)
+                per_image = features.shape[-2] * features.shape[-1]
+                if per_image > budget and not rows_of_images:
+                    progress.note(
+                        f"{self.name}: {per_image * len(train)} patches are above the budget of "
+                        f"{self.config.max_patches}; going on with {budget} random ones per image"
+                    )
+                for image in features:
+                    rows = to_rows(image[None])
+                    if per_image > budget:
+                        drawn = torch.randperm(per_image, generator=generator)[:budget]
+                        rows = rows[drawn.to(rows.device)]
+                    rows_of_images.append(rows)
+                advance(len(batch))
+        rows = torch.cat(rows_of_images)
         if self.source.should_standardise(self.config.standardise):
             rows = self.source.standardise(rows)
         count = max(1, int(self.config.coreset_ratio * len(rows)))
@@ -117,31 +136,6 @@ class PatchCore(SingleDetector):
             progress=progress,
         )
         self._neighbours = NearestNeighbours(rows[kept.to(rows.device)])
-
-    def _training_rows(
-        self, train: Sequence[Pixels], seed: int, progress: Progress
-    ) -> list[Tensor]:
-        """Raw patch features, (N, target_dim) per image, a random part of them above the budget."""
-        generator = torch.Generator().manual_seed(seed)
-        budget = max(1, self.config.max_patches // len(train))
-        rows_per_image: list[Tensor] = []
-        with progress.task(f"{self.name}: features", len(train)) as advance:
-            for batch in batches(train, self.config.batch_size, self.device):
-                features = self.source.extract(batch, self.input_size)
-                per_image = features.shape[-2] * features.shape[-1]
-                if per_image > budget and not rows_per_image:
-                    progress.note(
-                        f"{self.name}: {per_image * len(train)} patches are above the budget of "
-                        f"{self.config.max_patches}; going on with {budget} random ones per image"
-                    )
-                for image in features:
-                    rows = to_rows(image[None])
-                    if per_image > budget:
-                        kept = torch.randperm(per_image, generator=generator)[:budget]
-                        rows = rows[kept.to(rows.device)]
-                    rows_per_image.append(rows)
-                advance(len(batch))
-        return rows_per_image
 
     def _index(self) -> NearestNeighbours:
         if self._neighbours is None:

@@ -16,6 +16,7 @@ from loco_tools.benchmark.suite import (
 from loco_tools.definitions import names
 from loco_tools.ensembles import ENSEMBLES
 from loco_tools.errors import BenchmarkError, DefinitionError
+from loco_tools.methods import METHODS
 from loco_tools.schema import parse
 
 
@@ -30,6 +31,13 @@ def test_an_ensemble_takes_the_other_methods_named_as_its_members() -> None:
     entries = Suite(methods=["ensemble", "a", "b"]).entries()
     assert [entry.name for entry in entries] == ["a", "b", "ensemble"]
     assert entries[-1].members == ("a", "b")
+
+
+def test_a_star_stands_for_every_method_that_is_not_listed_otherwise() -> None:
+    suite = Suite(methods=[{"name": "draem", "label": "d"}, {"name": "*", "resize": "square"}])
+    names = [name for name in METHODS if name != "draem"]
+    assert [entry.name for entry in suite.methods] == ["d", *names]
+    assert {entry.resize for entry in suite.methods[1:]} == {"square"}
 
 
 def test_an_ensemble_alone_brings_patchcore_and_simplenet_along() -> None:

@@ -197,8 +197,9 @@ def _glossary() -> Markup:
         "ensemble": "A detector made of other methods of the run, its members: of their inner "
         "features, or of what they say.",
         "category": "How a method works: a memory bank keeps patches of good images; a student "
-        "imitates a teacher; a flow gives good features a density; one-class methods draw a "
-        "boundary around them; reconstruction paints the image as it should be.",
+        "imitates a teacher; a flow maps good features to a known density; a density such as a "
+        "Gaussian is fitted to them; one-class methods draw a boundary around them; "
+        "reconstruction paints the image as it should be.",
         "critical difference": "How far apart the mean ranks of two methods must lie to differ by "
         "more than chance, all pairs considered.",
         "backbone": "The network that turns images into features. “dictionary” (learned "

@@ -56,10 +56,11 @@ _CATEGORIES: Mapping[Category, tuple[str, ...]] = {
     "memory bank": ("AnomalyDINO", "MHPatchcore", "Patchcore", "Rad", "SuperADD"),
     "teacher-student": ("EfficientAd", "L2BT", "ReverseDistillation", "Stfpm", "UniNet"),
     "flow": ("Cflow", "Csflow", "Fastflow", "Patchflow", "Uflow"),
+    "density": ("Dfkde", "Dfm", "Padim"),
     "one-class": ("Cfa", "GeneralAD", "Glass", "Supersimplenet"),
     "reconstruction": ("Dinomaly", "Draem", "Dsr", "Fre", "Ganomaly", "InpFormer"),
 }
-"""Models not named here (densities of features, prompts) are "other"."""
+"""Models that are not listed, such as those that take prompts, are "other"."""
 
 
 class AnomalibConfig(SingleConfig):
