@@ -1,7 +1,7 @@
 """The plan of a class: the part in millimetres, its views, and the photographs to take.
 
-Plans are edited by people in `capture/<class>.toml` and read by the capture flow, the digital
-twin and the conversion (which takes the areas of named features from here).
+People edit plans in `capture/<class>.toml`. The capture station, the digital twin and the
+conversion read them; the conversion takes the areas of named features from the plan.
 
 Coordinates: the part lies on the table, z = 0 is the table, x runs along the length, y along the
 width, z up; the origin of a plate is the centre of its unfolded outline. Lengths are millimetres,
@@ -23,7 +23,7 @@ Kind = Literal["good", "structural", "logical"]
 
 
 Side = Annotated[int, Field(gt=0, le=30_000)]
-"""Of a picture, in pixels; more is a slip of the finger, and would fill the memory."""
+"""Side of a picture in pixels; a larger number is a typing error and would fill the memory."""
 
 MOST_PARTS = 5_000
 
@@ -66,7 +66,7 @@ class Plate(Schema):
     fold: Fold | None = None
 
     @model_validator(mode="after")
-    def _holes_inside(self) -> Self:
+    def _check_holes(self) -> Self:
         for hole in self.holes:
             radius = hole.diameter_mm / 2
             inside_x = abs(hole.x_mm) + radius < self.length_mm / 2
@@ -80,9 +80,9 @@ class Plate(Schema):
 
 
 class Screw(Schema):
-    """A screw standing in a part: x, y of its axis, z of the sheet under its head.
+    """A screw in a part: x and y of its axis, and z of the sheet under its head.
 
-    `stands_mm` is how far the head stands off that sheet: 0 for a screw driven home.
+    `stands_mm` is the gap between the head and that sheet: 0 for a screw that is fully driven in.
     """
 
     shape: Literal["screw"]
@@ -98,7 +98,7 @@ class Screw(Schema):
     stands_mm: Annotated[float, Field(ge=0)] = 0.0
 
     @model_validator(mode="after")
-    def _held(self) -> Self:
+    def _check_length(self) -> Self:
         if self.stands_mm >= self.length_mm:
             raise ValueError(
                 f"stands_mm {self.stands_mm} leaves nothing of screw {self.name!r} of "
@@ -108,7 +108,7 @@ class Screw(Schema):
 
     @property
     def area_mm2(self) -> float:
-        """Area of the head seen from above; a hexagon is measured across its flats."""
+        """Area of the head from above; the diameter of a hexagon is measured across its flats."""
         across = self.head_diameter_mm**2
         return across * math.sqrt(3) / 2 if self.head == "hex" else across * math.pi / 4
 
@@ -134,20 +134,20 @@ class Part(Schema):
         return tuple(piece for piece in self.pieces if isinstance(piece, Screw))
 
     def feature_areas_mm2(self) -> dict[str, float]:
-        """Smallest area under each feature's name: holes by theirs, screws as "screw_head".
+        """Smallest area of each feature: holes by their feature's name, screws as "screw_head".
 
-        The smallest, so that one whole feature found always reaches a threshold made from it.
+        It is the smallest so that every single feature reaches a threshold that is made from it.
         """
-        found: dict[str, list[float]] = {}
+        areas: dict[str, list[float]] = {}
         for plate in self.plates:
             for hole in plate.holes:
-                found.setdefault(hole.feature, []).append(hole.area_mm2)
+                areas.setdefault(hole.feature, []).append(hole.area_mm2)
         if self.screws:
-            found["screw_head"] = [screw.area_mm2 for screw in self.screws]
-        return {name: min(areas) for name, areas in found.items()}
+            areas["screw_head"] = [screw.area_mm2 for screw in self.screws]
+        return {name: min(sizes) for name, sizes in areas.items()}
 
     def feature_area_mm2(self, feature: str) -> float:
-        """Smallest area under one feature's name.
+        """Smallest area of one feature.
 
         Raises:
             DefinitionError: the part has no such feature.
@@ -161,22 +161,22 @@ class Part(Schema):
 
 
 class View(Schema):
-    """Where the camera looks from: elevation 90 is straight down, azimuth turns about the part.
+    """Viewpoint of the camera: elevation 90 looks straight down, azimuth turns around the part.
 
-    On a rig with one camera the azimuth is the turn of the table; the lamps stay with the camera.
+    On a rig with one camera the table is turned by the azimuth; the lamps stay with the camera.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    """Also part of the names of files."""
+    """It is also part of file names."""
 
     azimuth_deg: float = 0.0
     elevation_deg: Annotated[float, Field(gt=0, le=90)] = 90.0
 
 
 class CameraSettings(Schema):
-    """The picture that is wanted: its size, and how many millimetres of table it spans.
+    """The settings of the camera: picture size, width of the table in the picture, exposure.
 
-    The optional settings are left as the camera has them when they are not given.
+    An optional setting that is not given is left as the camera has it.
     """
 
     width_px: Side
@@ -185,44 +185,44 @@ class CameraSettings(Schema):
     exposure_us: PositiveFloat
     gain_db: Annotated[float, Field(ge=0)] = 0.0
     white_balance_k: PositiveFloat | None = None
-    """Colour temperature, for cameras that are set by it (UVC)."""
+    """Colour temperature, for cameras with this setting (UVC)."""
 
     white_balance_ratio: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
-    """Gains of red, green and blue, for cameras that are set by them (GenICam)."""
+    """Gains of red, green and blue, for cameras with this setting (GenICam)."""
 
     pixel_format: str | None = None
-    """As the camera names it: BayerRG8, RGB8, Mono8 (GenICam); MJPG, YUYV (UVC)."""
+    """By the camera's name for it: BayerRG8, RGB8, Mono8 (GenICam); MJPG, YUYV (UVC)."""
 
     def requested(self) -> dict[str, float | str]:
-        """The settings asked of a device, by the names that `Camera.settings` reads back."""
-        asked: dict[str, float | str] = {
+        """The settings to apply to a device, by the names that `Camera.settings` reads back."""
+        settings: dict[str, float | str] = {
             "width_px": self.width_px,
             "height_px": self.height_px,
             "exposure_us": self.exposure_us,
             "gain_db": self.gain_db,
         }
         if self.white_balance_k is not None:
-            asked["white_balance_k"] = self.white_balance_k
+            settings["white_balance_k"] = self.white_balance_k
         if self.white_balance_ratio is not None:
             names = ("red", "green", "blue")
             ratios = zip(names, self.white_balance_ratio, strict=True)
-            asked |= {f"white_balance_{name}": ratio for name, ratio in ratios}
+            settings |= {f"white_balance_{name}": ratio for name, ratio in ratios}
         if self.pixel_format is not None:
-            asked["pixel_format"] = self.pixel_format
-        return asked
+            settings["pixel_format"] = self.pixel_format
+        return settings
 
 
 class Gates(Schema):
-    """When a photograph is good enough; a gate that is None is not asked.
+    """The limits of the quality gates; a gate whose limit is None is switched off.
 
     The reference of a view is its first good photograph in the session.
     """
 
     contrast_min: Annotated[float, Field(gt=0, le=255)] | None = 20.0
-    """Grey levels by which the part is lighter than the cloth; less is an empty table."""
+    """Grey levels by which the part is lighter than the cloth; below it, the table is empty."""
 
     sharpness_min_ratio: Annotated[float, Field(gt=0, le=1)] | None = 0.85
-    """Sharpness over that of the reference."""
+    """Sharpness divided by that of the reference."""
 
     saturated_share_max: Annotated[float, Field(ge=0, le=1)] | None = 0.02
     """Share of the part's pixels that are at 255 in some channel."""
@@ -231,35 +231,35 @@ class Gates(Schema):
     """Share of the part's pixels that are at 0 in some channel; the cloth does not count."""
 
     offset_mm_max: PositiveFloat | None = 10.0
-    """How far the part may lie from where it lies in the reference."""
+    """Largest distance of the part from its position in the reference."""
 
     angle_deg_max: Annotated[float, Field(gt=0, le=180)] | None = 12.0
-    """How far the part may be turned against the reference."""
+    """Largest rotation of the part against the reference."""
 
     motion_px_max: PositiveFloat | None = 0.5
-    """How far the picture may move between two frames taken right after each other."""
+    """Largest motion of the picture between two successive frames."""
 
     duplicate_min_difference: PositiveFloat | None = 2.0
-    """Least difference, in multiples of the camera's own noise, to every other part's photograph.
+    """Smallest difference to the photographs of other parts, in multiples of the camera's noise.
 
-    A part that was photographed twice differs by about 1, two parts by 4 and more.
+    Two photographs of one part differ by about 1, those of two parts by 4 and more.
     """
 
 
 class Shots(Schema):
-    """How many parts of one condition are photographed, each in every view."""
+    """The number of parts of one condition; each is photographed in every view."""
 
     split: Split
     kind: Kind
     defect: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")] | None = None
-    """Also part of the names of files."""
+    """It is also part of file names."""
 
     parts: Annotated[int, Field(gt=0, le=MOST_PARTS)]
     demo_parts: Annotated[int, Field(ge=0, le=MOST_PARTS)]
     full_parts: Annotated[int, Field(ge=0, le=MOST_PARTS)] = 0
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_kind(self) -> Self:
         if (self.kind == "good") != (self.defect is None):
             raise ValueError(f"kind {self.kind!r} with defect {self.defect!r}; good has none")
         if self.kind != "good" and self.split != "test":
@@ -268,7 +268,7 @@ class Shots(Schema):
 
 
 class Size(Schema):
-    """Another size of the pictures, and of the table that they span when it is given."""
+    """Another picture size and, if given, another width of the table in the picture."""
 
     width_px: Side
     height_px: Side
@@ -280,11 +280,11 @@ class Twin(Schema):
 
     samples_per_pixel: PositiveInt = 16
     tolerance_mm: Annotated[float, Field(ge=0)] = 0.5
-    """How far a missing thing could be from its nominal place; widens its mask."""
+    """Position tolerance of missing features; it widens their masks."""
 
     severity: Annotated[float, Field(ge=0.1, le=1)] = 1.0
-    """Size of defects that are a matter of degree (corners, notches, scratches, dents, surplus and
-    wrong holes, bends), as a share of the usual: less is harder to find."""
+    """Relative size of gradual defects (corners, notches, scratches, dents, surplus and wrong
+    holes, bends): smaller defects are harder to detect."""
 
 
 class PlannedShot(NamedTuple):
@@ -299,7 +299,7 @@ class PlannedShot(NamedTuple):
 
 
 class Plan(Schema):
-    """Everything that capture needs to know about a class."""
+    """The plan of a class."""
 
     schema_version: Literal[1]
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -310,12 +310,12 @@ class Plan(Schema):
     gates: Gates = Gates()
     demo: Size
     full: Size | None = None
-    """Size of the pictures of a full-size class, which takes `full_parts` of every shots entry."""
+    """Picture size of the full-size class, which has `full_parts` of every entry of `shots`."""
 
     twin: Twin = Twin()
 
     @model_validator(mode="after")
-    def _unique_names(self) -> Self:
+    def _check_names(self) -> Self:
         for what, names in (
             ("view", [view.name for view in self.views]),
             ("piece", [piece.name for piece in self.part.pieces]),
@@ -378,7 +378,10 @@ class Plan(Schema):
             if count
         )
         if not shots:
-            raise DefinitionError(f"{self.name}: none of its shots asks for a part at this size")
+            raise DefinitionError(
+                f"{self.name}: expected at least one part at this size, got none; next step: "
+                "set the number of parts of an entry of shots"
+            )
         camera = self.camera.model_copy(update=size.model_dump(exclude_none=True))
         return self.model_copy(update={"camera": camera, "shots": shots})
 
