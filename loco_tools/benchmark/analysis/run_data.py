@@ -83,6 +83,12 @@ class ReportData:
         return ", ".join(found.values())
 
     @property
+    def seed_note(self) -> str:
+        """Which seed is shown where only one can be; empty for a run with a single seed."""
+        seeds = self.run.suite.seeds
+        return f"Shown for seed {seeds[0]}." if len(seeds) > 1 else ""
+
+    @property
     def methods(self) -> list[str]:
         """Methods in the run's order; a method's place here is its line style everywhere."""
         return list(dict.fromkeys(cell.method for cell in self.run.cells))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 
-from loco_tools.benchmark.report.html import Child, Markup, element, join
+from loco_tools.benchmark.report.html import Child, element, join
 
 STYLES = 8
 """Line styles before they repeat."""

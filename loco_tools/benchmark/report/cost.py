@@ -3,10 +3,12 @@
 import statistics
 from collections.abc import Sequence
 
+from markupsafe import Markup
+
 from loco_tools.benchmark.analysis.run_data import ReportData
 from loco_tools.benchmark.cell.record import Cost
 from loco_tools.benchmark.report import charts
-from loco_tools.benchmark.report.html import Markup, captioned, element, folded, html_table, section
+from loco_tools.benchmark.report.html import render
 from loco_tools.benchmark.report.tables import Cell, Column, Row, Table, names, number, text
 
 _COLUMNS = (
@@ -29,10 +31,10 @@ def costs(data: ReportData) -> Table:
     rows = []
     for one in data.classes:
         for method in data.methods:
-            found = [record.cost for record in one.of(method) if record.cost is not None]
-            if found:
-                rows.append(Row((text(one.name), text(method), *_cells(found))))
-    caption = "Cost per class and method: means over seeds, of memory and numbers the largest"
+            costs = [record.cost for record in one.of(method) if record.cost is not None]
+            if costs:
+                rows.append(Row((text(one.name), text(method), *_average_cells(costs))))
+    caption = "Cost per class and method: means over seeds; of memory and numbers, the maximum"
     return Table("cost", caption, (*names("class", "method"), *_COLUMNS), tuple(rows))
 
 
@@ -40,32 +42,27 @@ def costs_by_method(data: ReportData) -> Table:
     """The same over all classes."""
     rows = []
     for method in data.methods:
-        found = [r.cost for one in data.classes for r in one.of(method) if r.cost is not None]
-        if found:
-            rows.append(Row((text(method), *_cells(found))))
-    caption = "Cost per method: means over classes and seeds, of memory and numbers the largest"
+        costs = [r.cost for one in data.classes for r in one.of(method) if r.cost is not None]
+        if costs:
+            rows.append(Row((text(method), *_average_cells(costs))))
+    caption = "Cost per method: means over classes and seeds; of memory and numbers, the maximum"
     return Table("cost_by_method", caption, (*names("method"), *_COLUMNS), tuple(rows))
 
 
-def _cells(found: Sequence[Cost]) -> tuple[Cell, ...]:
+def _average_cells(costs: Sequence[Cost]) -> tuple[Cell, ...]:
     return (
-        number(statistics.fmean(cost.fit_s for cost in found), 1),
-        number(statistics.fmean(cost.ms_per_image for cost in found), 1),
-        number(statistics.fmean(cost.images_per_s for cost in found), 1),
-        number(max(cost.peak_mb for cost in found), 0),
-        number(max((cost.parameters or 0) / 1e6 for cost in found), 1),
+        number(statistics.fmean(cost.fit_s for cost in costs), 1),
+        number(statistics.fmean(cost.ms_per_image for cost in costs), 1),
+        number(statistics.fmean(cost.images_per_s for cost in costs), 1),
+        number(max(cost.peak_mb for cost in costs), 0),
+        number(max((cost.parameters or 0) / 1e6 for cost in costs), 1),
     )
 
 
 def cost(data: ReportData, by_method: Table, by_class: Table) -> Markup:
-    """The section."""
-    note = (
-        f"Measured here ({data.hardware}); milliseconds include reading the image. Memory is the "
-        "whole process on a CPU, what torch allocated on a GPU. Cells that ran beside others took "
-        "longer than they would have alone."
-    )
+    """The section on cost: drawings against quality, and the tables."""
     quality = data.means(data.classes_with("image_auroc_mean"), "image_auroc_mean")
-    figures = []
+    drawings = []
     for field, label, title in _AXES:
         spent = data.typical_costs(field)
         dots = [
@@ -74,20 +71,14 @@ def cost(data: ReportData, by_method: Table, by_class: Table) -> Markup:
             if method in spent and method in quality
         ]
         if dots:
-            drawn = charts.cost_chart(
-                dots, name=f"{title} against mean image AUROC", x_label=label,
-                y_label="mean image AUROC",
-            )  # fmt: skip
-            figures.append(
-                captioned(f"{title} against quality: up and to the left is better", drawn)
-            )
-    numbered = element("ol", [element("li", name) for name in data.methods], class_="numbered")
-    return section(
-        "cost",
-        "Cost",
-        note,
-        element("div", figures, class_="charts"),
-        numbered if figures else None,
-        html_table(by_method, visible=True),
-        folded("Per class", html_table(by_class)) if len(data.classes) > 1 else None,
+            name, y_label = f"{title} against mean image AUROC", "mean image AUROC"
+            drawing = charts.cost_chart(dots, name=name, x_label=label, y_label=y_label)
+            drawings.append((title, drawing))
+    return render(
+        "cost.html",
+        hardware=data.hardware,
+        drawings=drawings,
+        methods=data.methods,
+        by_method=by_method,
+        by_class=by_class if len(data.classes) > 1 else None,
     )

@@ -1,13 +1,14 @@
 """The report's sections with curves: ROC, precision-recall, coverage; trainings; histograms."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+from markupsafe import Markup
 
 from loco_tools.benchmark.analysis.run_data import KIND_NAMES, ClassResults, Points, ReportData
 from loco_tools.benchmark.cell.training_log import read_training_log
 from loco_tools.benchmark.report import charts
-from loco_tools.benchmark.report.html import Markup, captioned, element, join, section, seed_note
+from loco_tools.benchmark.report.html import render
 
 _Curves = Mapping[str, Mapping[str, Mapping[str, Points]]]
 
@@ -17,95 +18,84 @@ def curves(data: ReportData) -> Markup:
     note = (
         "ROC: every threshold on the image score is one point; the dotted diagonal is guessing. "
         "Precision-recall: the same thresholds, but asking how many of the alarms are right. "
-        "Coverage: every threshold on the maps is one point; the headline figure counts the shaded "
-        "part only. The closer a curve hugs the upper corner (left; of precision-recall right), "
-        f"the better. {seed_note(data)}"
+        "Coverage: every threshold on the maps is one point; the headline metric is the shaded "
+        "area. The closer a curve comes to the upper corner (left, and for precision-recall "
+        f"right), the better. {data.seed_note}"
     )
-    blocks = [
-        join(
-            element("h3", one.name),
-            element("div", list(_class_curves(data, one)), class_="charts"),
-        )
-        for one in data.classes
-        if one.done
-    ]
-    return section("curves", "Curves", note, legend(data), blocks)
-
-
-def legend(data: ReportData) -> Markup:
-    """Every method with its line."""
-    items = [
-        element("li", charts.line_sample(data.style(method)), method) for method in data.methods
-    ]
-    return element("ul", items, class_="legend")
+    blocks = [(one.name, list(_class_curves(data, one))) for one in data.classes if one.done]
+    lines = [(charts.line_sample(data.style(method)), method) for method in data.methods]
+    return render(
+        "charts.html", key="curves", title="Curves", note=note, lines=lines, blocks=blocks
+    )
 
 
 def trainings(data: ReportData) -> Markup | None:
-    """How losses went, for methods that learn by steps; None where no cell kept that."""
+    """The losses of methods that learn by steps; None where no cell kept them."""
     blocks = []
     for one in data.classes:
-        figures = [figure for method in data.methods for figure in _trained(data, one, method)]
-        if figures:
-            blocks.append(join(element("h3", one.name), element("div", figures, class_="charts")))
+        drawings = [pair for method in data.methods for pair in _training_curves(data, one, method)]
+        if drawings:
+            blocks.append((one.name, drawings))
     if not blocks:
         return None
     note = (
-        "The loss of each method that learns by steps, one line per seed, and how it went on good "
-        "validation images where the method looks at them. A loss that still falls at the end "
-        "wants more steps; one that jumps about wants smaller ones. Losses of different methods "
-        "have nothing to do with each other."
+        "The loss of each method that learns by steps, one line per seed, and its value on good "
+        "validation images where the method computes it. A loss that still falls at the end needs "
+        "more steps; one that jumps about needs smaller steps. Losses of different methods cannot "
+        "be compared."
     )
-    return section("training", "Training", note, blocks)
+    return render(
+        "charts.html", key="training", title="Training", note=note, lines=[], blocks=blocks
+    )
 
 
 def scores(data: ReportData) -> Markup:
     """Histograms of the image scores by kind, per class and method."""
     note = (
         "How many images got which score, from least to most suspicious. A good detector puts the "
-        "good images left and everything else right, with no overlap. Scores of different methods "
-        f"are on different scales. {seed_note(data)}"
+        "good images on the left and everything else on the right, with no overlap. Scores of "
+        f"different methods are on different scales. {data.seed_note}"
     )
     blocks = []
     for one in data.classes:
-        figures = []
+        drawings = []
         for record in one.shown:
-            found = data.scores(record.cell)
+            of_images = data.scores(record.cell)
             lanes = [
-                charts.Lane(kind, kind, np.array([s.score for s in found if s.kind == kind]))
+                charts.Lane(kind, kind, np.array([s.score for s in of_images if s.kind == kind]))
                 for kind in ("good", "logical", "structural")
-                if any(s.kind == kind for s in found)
+                if any(s.kind == kind for s in of_images)
             ]
             name = f"Histogram of scores, {record.stamp.method} on {one.name}"
-            figures.append(captioned(record.stamp.method, charts.score_lanes(lanes, name=name)))
-        if figures:
-            blocks.append(join(element("h3", one.name), element("div", figures, class_="charts")))
-    return section("scores", "Scores", note, blocks)
+            drawings.append((record.stamp.method, charts.score_lanes(lanes, name=name)))
+        if drawings:
+            blocks.append((one.name, drawings))
+    return render("charts.html", key="scores", title="Scores", note=note, lines=[], blocks=blocks)
 
 
-def _class_curves(data: ReportData, one: ClassResults) -> Iterator[Markup]:
-    found = {record.stamp.method: data.curves(record.cell) for record in one.shown}
-    first = next(iter(found.values()))
-    kinds = [
+def _class_curves(data: ReportData, one: ClassResults) -> Iterator[tuple[str, Markup]]:
+    """Caption and drawing of the ROC, precision-recall and coverage curves of a class."""
+    by_method = {record.stamp.method: data.curves(record.cell) for record in one.shown}
+    first = next(iter(by_method.values()))
+    kinds: list[str] = [
         name
         for name in ("logical_anomalies", "structural_anomalies")
         if name in first.get("image_roc", {})
     ]
-    names: list[str] = [*kinds] or ["pooled"]
-    for name in names:
-        lines = _lines(data, found, "image_roc", name)
-        yield captioned(
+    for name in kinds or ["pooled"]:
+        yield (
             f"Good against {KIND_NAMES[name]} (ROC)",
             charts.line_chart(
-                lines,
+                _lines(data, by_method, "image_roc", name),
                 name=f"ROC curves, {one.name}, {KIND_NAMES[name]}",
-                x_label="good images flagged by mistake",
+                x_label="good images called defective",
                 y_label="defective images found",
             ),
         )
-    for name in names:
-        lines = _lines(data, found, "image_pr", name)
+    for name in kinds or ["pooled"]:
+        lines = _lines(data, by_method, "image_pr", name)
         if lines:
-            yield captioned(
+            yield (
                 f"Good against {KIND_NAMES[name]} (precision-recall)",
                 charts.line_chart(
                     [_staircase(line) for line in lines],
@@ -115,23 +105,15 @@ def _class_curves(data: ReportData, one: ClassResults) -> Iterator[Markup]:
                     diagonal=False,
                 ),
             )
-    yield from _coverage(data, one, found, kinds)
-
-
-def _coverage(
-    data: ReportData, one: ClassResults, found: _Curves, kinds: Sequence[str]
-) -> Iterator[Markup]:
-    first = next(iter(found.values()))
     saturating = [name for name in kinds if name in first.get("overlap", {})]
-    covered: list[str] = [*saturating] or ["pro"]
-    for name in covered:
-        kind, limit = ("sPRO", 0.05) if saturating else ("PRO", 0.3)
-        yield captioned(
+    kind, limit = ("sPRO", 0.05) if saturating else ("PRO", 0.3)
+    for name in saturating or ["pro"]:
+        yield (
             f"Coverage of {KIND_NAMES[name]} ({kind})",
             charts.line_chart(
-                _lines(data, found, "overlap", name),
+                _lines(data, by_method, "overlap", name),
                 name=f"{kind} curves, {one.name}, {KIND_NAMES[name]}",
-                x_label="defect-free area lit up by mistake",
+                x_label="defect-free area above the threshold",
                 y_label=f"defects covered ({kind})",
                 x_max=0.3,
                 shade_to=limit,
@@ -141,9 +123,9 @@ def _coverage(
 
 def _lines(data: ReportData, curves: _Curves, group: str, name: str) -> list[charts.Line]:
     return [
-        charts.Line(method, data.style(method), *found[group][name])
-        for method, found in curves.items()
-        if name in found.get(group, {})
+        charts.Line(method, data.style(method), *of_method[group][name])
+        for method, of_method in curves.items()
+        if name in of_method.get(group, {})
     ]
 
 
@@ -154,25 +136,26 @@ def _staircase(line: charts.Line) -> charts.Line:
     return charts.Line(line.label, line.style, x, y)
 
 
-def _trained(data: ReportData, one: ClassResults, method: str) -> Iterator[Markup]:
+def _training_curves(
+    data: ReportData, one: ClassResults, method: str
+) -> Iterator[tuple[str, Markup]]:
     """A chart of the loss, and one of what was measured on validation images."""
-    of_seeds = {
+    by_seed = {
         record.stamp.seed: read_training_log(record.cell.folder(data.out)).curves
         for record in one.of(method)
     }
     for name in ("loss", "validation"):
-        found = {
+        known = {
             seed: curve
-            for seed, curves in of_seeds.items()
-            for curve in curves
+            for seed, of_seed in by_seed.items()
+            for curve in of_seed
             if curve.name == name and curve.x
         }
-        if found:
+        if known:
             lines = [
-                charts.Line(f"seed {seed}", place, np.array(curve.x), np.array(curve.y))
-                for place, (seed, curve) in enumerate(found.items())
+                charts.Line(f"seed {seed}", style, np.array(curve.x), np.array(curve.y))
+                for style, (seed, curve) in enumerate(known.items())
             ]
-            unit = next(iter(found.values())).unit
-            said = f"Training of {method} on {one.name}: {name}"
-            drawn = charts.series_chart(lines, name=said, x_label=f"{unit}s")
-            yield captioned(f"{method}, {name}", drawn)
+            unit = next(iter(known.values())).unit
+            label = f"Training of {method} on {one.name}: {name}"
+            yield f"{method}, {name}", charts.series_chart(lines, name=label, x_label=f"{unit}s")

@@ -1,7 +1,7 @@
-"""The report's error analysis: who errs where, on what, and whether they err together."""
+"""The tables of the error analysis: where methods are wrong, and whether together."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from loco_tools.benchmark.analysis.error_analysis import (
     Mistakes,
@@ -9,8 +9,7 @@ from loco_tools.benchmark.analysis.error_analysis import (
     methods_wrong,
     shares_wrong,
 )
-from loco_tools.benchmark.report.html import Markup, element, folded, html_table
-from loco_tools.benchmark.report.images import Picked
+from loco_tools.benchmark.report.images import SelectedImage
 from loco_tools.benchmark.report.tables import Column, Row, Table, names, number, text
 from loco_tools.benchmark.report.tables import key_of as table_key
 from loco_tools.metrics.diversity import GOOD_SHARE
@@ -19,10 +18,10 @@ ROWS_SHOWN = 30
 """Longer lists of images go on in the CSV file."""
 
 NOTE = (
-    f"Each method calls an image defective above its own threshold, which {GOOD_SHARE:.0%} of the "
-    "good validation images stay below; no test image had a part in it. A false alarm is a good "
-    "image called defective, a miss is a defective one called good. Errors that all methods share "
-    "no choice of method will cure: look at the images."
+    "Each method calls an image defective when its score exceeds the method's own threshold, which "
+    f"{GOOD_SHARE:.0%} of the good validation images stay below; no test image influences it. A "
+    "false alarm is a good image called defective, a miss is a defective image called good. "
+    "Choosing another method does not help where all methods are wrong: look at those images."
 )
 
 
@@ -132,56 +131,28 @@ def listing(class_name: str, found: Mistakes, sizes: Mapping[str, float]) -> Tab
     )
 
 
-def hardest(found: Mistakes, limit: int) -> list[Picked]:
-    """The images that most methods err on, misses and false alarms in turn."""
+def hardest(found: Mistakes, limit: int) -> list[SelectedImage]:
+    """The images that most methods are wrong about, misses and false alarms in turn."""
     anomalous = found.anomalous
     misses = [i for i in found.hardest() if anomalous[i]]
     alarms = [i for i in found.hardest() if not anomalous[i]]
     ordered = [i for pair in zip(misses, alarms, strict=False) for i in pair]
-    rest = [*misses[len(alarms) :], *alarms[len(misses) :]]
+    ordered += [*misses[len(alarms) :], *alarms[len(misses) :]]
     count = len(found.decisions)
     return [
-        Picked(i, f"{_what(bool(anomalous[i]))} {int(found.wrong[:, i].sum())} of {count} methods")
-        for i in [*ordered, *rest][:limit]
+        SelectedImage(
+            i,
+            f"{'missed by' if anomalous[i] else 'false alarm of'} "
+            f"{int(found.wrong[:, i].sum())} of {count} methods",
+        )
+        for i in ordered[:limit]
     ]
 
 
-def block(
-    class_name: str, tables: Sequence[Table], rows: Sequence[Markup], links: Mapping[str, str]
-) -> Markup:
-    """One class: its tables, then the images with every method's map.
-
-    Args:
-        class_name: the class.
-        tables: of this class, the listing last.
-        rows: of the gallery.
-        links: image -> where the interactive view shows it.
-    """
-    *short, long = tables
-    shown = Table(
-        long.key,
-        long.caption,
-        long.columns,
-        tuple(
-            Row(row.cells, row.total, links.get(row.cells[0].text, ""))
-            for row in long.rows[:ROWS_SHOWN]
-        ),
-    )
-    more = len(long.rows) - ROWS_SHOWN
-    rest = f"{more} more are in tables/{long.key}.csv." if more > 0 else None
-    return element(
-        "div",
-        element("h3", class_name),
-        [html_table(table, visible=True, snug=True) for table in short],
-        folded(
-            f"The {len(long.rows)} images that a method errs on",
-            html_table(shown, visible=True),
-            element("p", rest, class_="quiet") if rest else None,
-        ),
-        element("h4", "The images that most methods err on, misses and false alarms in turn"),
-        rows or element("p", "No image to show.", class_="quiet"),
-    )
-
-
-def _what(is_anomalous: bool) -> str:
-    return "missed by" if is_anomalous else "false alarm of"
+def first_rows(table: Table, links: Mapping[str, str]) -> Table:
+    """The first rows of the listing, with links from images to the interactive view."""
+    rows = [
+        Row(row.cells, row.total, links.get(row.cells[0].text, ""))
+        for row in table.rows[:ROWS_SHOWN]
+    ]
+    return Table(table.key, table.caption, table.columns, tuple(rows))

@@ -1,4 +1,4 @@
-"""The report's gallery: test images with the true defects and each method's map, side by side."""
+"""Rows of images: the photo with its true defects, and the map of every method over it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,13 +7,14 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 
 from loco_tools.benchmark.analysis.run_data import KIND_NAMES, ClassResults
-from loco_tools.benchmark.analysis.segmentation import SmallDefect, false_share, small_defects, spro
+from loco_tools.benchmark.analysis.segmentation import false_share, small_defects, spro
 from loco_tools.benchmark.cell import thumbnails
 from loco_tools.benchmark.cell.record import Score, defect_types
-from loco_tools.benchmark.report.html import Child, Markup, element, join
-from loco_tools.benchmark.report.images import MethodMaps, Picked
+from loco_tools.benchmark.report.html import Child, element, join
+from loco_tools.benchmark.report.images import MethodMaps, SelectedImage
 from loco_tools.datasets.images import Pixels, data_url, webp_data_url
 from loco_tools.datasets.sample import Sample
 from loco_tools.errors import LocoToolsError
@@ -31,8 +32,8 @@ _RAMP = np.array(
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What rows of a class are made of: its test images, masks, and every method's maps.
+class ClassImages:
+    """The test images of a class, with their masks and the maps of every method.
 
     `above` is, per method, the share of good test images that each image outscores; `linked` are
     the images that the interactive view holds.
@@ -46,24 +47,53 @@ class Shown:
     linked: frozenset[str] = frozenset()
 
 
-def rows(key: str, shown: Shown, chosen: Sequence[Picked]) -> list[Markup]:
-    """One row per image; a sentence instead where an image cannot be read any more.
+@dataclass(frozen=True)
+class Tile:
+    """One picture of a row, with its name and what it shows in words."""
+
+    name: str
+    picture: Markup
+    label: str
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """One image of the gallery, as `images.html` shows it; `fault` says why it cannot be shown."""
+
+    name: str
+    kind: str = ""
+    kind_name: str = ""
+    defects: str = ""
+    reason: str = ""
+    link: str = ""
+    tiles: tuple[Tile, ...] = ()
+    fault: str = ""
+
+
+def image_rows(key: str, images: ClassImages, selected: Sequence[SelectedImage]) -> list[ImageRow]:
+    """One row per image: the photo with its true defects, then every method's map over it.
+
+    Images that are no longer in the class are left out.
 
     Args:
         key: opens the ids of the pictures, unlike that of any other rows of the page.
-        shown: the class.
-        chosen: the images.
+        images: those of the class.
+        selected: the images to show.
     """
-    indices = [one.index for one in chosen]
-    levels = {one.method: one.read(indices) for one in shown.maps}
-    found = []
-    for number, one in enumerate(chosen):
-        score = shown.scores[one.index]
-        sample = shown.samples.get(f"{score.kind_folder}/{score.id}")
-        if sample is not None:
-            heats = {method: maps[one.index] for method, maps in levels.items()}
-            found.append(_row(f"{key}i{number}", shown, sample, one, heats))
-    return found
+    indices = [one.index for one in selected]
+    maps = {one.method: one.read(indices) for one in images.maps}
+    rows = []
+    for number, one in enumerate(selected):
+        score = images.scores[one.index]
+        sample = images.samples.get(f"{score.kind_folder}/{score.id}")
+        if sample is None:
+            continue
+        try:
+            rows.append(_image_row(f"{key}i{number}", images, sample, one, maps))
+        except LocoToolsError as error:
+            rows.append(ImageRow(sample.id, fault=str(error)))
+    return rows
 
 
 def image_link(class_name: str, key: str) -> str:
@@ -76,81 +106,54 @@ def small_photo(sample: Sample) -> Pixels:
     return thumbnails.shrink(sample.image()).round().astype(np.uint8)
 
 
-def _row(
-    key: str, shown: Shown, sample: Sample, picked: Picked, heats: Mapping[str, Pixels]
-) -> Markup:
-    """One image: the photo with its truth, then every method's map over the same photo."""
-    try:
-        photo = small_photo(sample)
-        size = photo.shape[0], photo.shape[1]
-        outlines = [_outline(d.mask, size, d.kind) for d in sample.defects]
-        defects = small_defects(sample, size)
-    except LocoToolsError as error:
-        return element("p", f"Image {sample.id} cannot be shown: {error}", class_="note")
-    source = element(
-        "image",
-        id=f"{key}p",
-        href=data_url(photo, "jpeg", quality=_QUALITY),
-        width=size[1],
-        height=size[0],
-    )
-    truth = element("g", outlines, id=f"{key}t", class_="truth")
+def _image_row(
+    key: str,
+    images: ClassImages,
+    sample: Sample,
+    selected: SelectedImage,
+    maps: Mapping[str, Mapping[int, Pixels]],
+) -> ImageRow:
+    photo = small_photo(sample)
+    size = photo.shape[0], photo.shape[1]
+    defects = small_defects(sample, size)
+    outlines = [_outline(defect.mask, size, defect.kind) for defect in sample.defects]
+    data = data_url(photo, "jpeg", quality=_QUALITY)
+    source = element("image", id=f"{key}p", href=data, width=size[1], height=size[0])
     names = ", ".join(defect_types(sample)) or "no defect"
     label = f"{KIND_NAMES[sample.kind]} image {sample.id}, {names}"
-    tiles = [_tile(label, _svg(label, size, source, truth), "image")]
-    for one in shown.maps:
-        heat = heats[one.method]
+    ground_truth = element("g", outlines, id=f"{key}t", class_="truth")
+    tiles = [Tile("image", _svg(label, size, source, ground_truth), label)]
+    for one in images.maps:
+        heat = maps[one.method][selected.index]
         others = "other good" if sample.kind == "good" else "good"
-        words = f"above {shown.above[one.method][picked.index]:.0%} of the {others} images"
-        words += _cut(one.level, heat, defects)
-        lit = None if one.level is None else _outline(heat >= one.level, size, "found")
-        spoken = f"{label}: map of {one.method}, {words}"
-        layers = (
+        words = f"above {images.above[one.method][selected.index]:.0%} of the {others} images"
+        segmentation = None
+        if one.level is not None:
+            outline = _outline(heat >= one.level, size, "found")
+            segmentation = element("g", outline, class_="lit")
+            if all(heat.shape == defect.mask.shape for defect in defects):
+                share = spro(heat, defects, one.level)
+                words += "" if share is None else f", sPRO {share:.2f}"
+                words += f", false area {false_share(heat, defects, one.level):.1%}"
+        described = f"{label}: map of {one.method}, {words}"
+        picture = _svg(
+            described,
+            size,
             element("use", href=f"#{key}p"),
-            element("image", href=_heat(heat), width=size[1], height=size[0], class_="heat"),
-            element("g", lit, class_="lit") if lit is not None else None,
+            element("image", href=_heat_url(heat), width=size[1], height=size[0], class_="heat"),
+            segmentation,
             element("use", href=f"#{key}t"),
         )
-        tiles.append(_tile(spoken, _svg(spoken, size, *layers), one.method, words))
-    strip = element("div", tiles, class_="strip")
-    heading = _heading(shown, sample, names, picked.reason)
-    return element("figure", heading, strip, class_="row", data_kind=sample.kind)
+        tiles.append(Tile(one.method, picture, described, words))
+    name = f"{sample.kind_folder}/{sample.id}"
+    link = image_link(images.results.name, name) if name in images.linked else ""
+    kind_name = KIND_NAMES[sample.kind]
+    return ImageRow(name, sample.kind, kind_name, names, selected.reason, link, tuple(tiles))
 
 
 def _svg(label: str, size: tuple[int, int], *layers: Child) -> Markup:
     view = f"0 0 {size[1]} {size[0]}"
     return element("svg", *layers, aria_label=label, viewBox=view, role="img")
-
-
-def _cut(level: int | None, heat: Pixels, defects: Sequence[SmallDefect]) -> str:
-    """What the segmentation at a threshold covers, where there is a threshold."""
-    if level is None or any(heat.shape != defect.mask.shape for defect in defects):
-        return ""
-    share = spro(heat, defects, level)
-    covered = "" if share is None else f", sPRO {share:.2f}"
-    return f"{covered}, false area {false_share(heat, defects, level):.1%}"
-
-
-def _heading(shown: Shown, sample: Sample, names: str, reason: str) -> Markup:
-    key = f"{sample.kind_folder}/{sample.id}"
-    place: Markup | str = key
-    if key in shown.linked:
-        place = element("a", key, href=f"#{image_link(shown.results.name, key)}")
-    return element(
-        "figcaption",
-        element("span", KIND_NAMES[sample.kind], class_=f"pill {sample.kind}"),
-        " ",
-        element("strong", names),
-        element("span", " · ", place, f" · {reason}", class_="quiet"),
-    )
-
-
-def _tile(spoken: str, picture: Markup, name: str, words: str = "") -> Markup:
-    button = element(
-        "button", picture, type="button", class_="tile", aria_label=f"Enlarge: {spoken}"
-    )
-    caption = element("span", element("b", name), element("br") if words else None, words)
-    return element("div", button, caption, class_="cell")
 
 
 def _outline(mask: npt.NDArray[np.bool_], size: tuple[int, int], kind: str) -> Markup:
@@ -166,7 +169,7 @@ def _outline(mask: npt.NDArray[np.bool_], size: tuple[int, int], kind: str) -> M
     return join(element("path", d=path, class_="casing"), element("path", d=path, class_=kind))
 
 
-def _heat(heat: Pixels) -> str:
+def _heat_url(heat: Pixels) -> str:
     """A map as a transparent picture: colder parts let the photo through."""
     level = heat.astype(np.float32) / 255
     stops = np.linspace(0, 1, len(_RAMP))
@@ -183,21 +186,11 @@ def ramp() -> list[list[int]]:
 
 def heat_legend(key: str) -> Markup:
     """The colours of the maps from cold to hot, as a bar; `key` is an id of its own."""
-    stops = [
-        element("stop", offset=f"{100 * i / (len(_RAMP) - 1):.0f}%", stop_color=_css(colour))
-        for i, colour in enumerate(_RAMP)
-    ]
-    gradient = element("linearGradient", stops, id=key)
+    stops = []
+    for i, colour in enumerate(ramp()):
+        hexadecimal = "#" + "".join(f"{value:02x}" for value in colour)
+        offset = f"{100 * i / (len(_RAMP) - 1):.0f}%"
+        stops.append(element("stop", offset=offset, stop_color=hexadecimal))
+    gradient = element("defs", element("linearGradient", stops, id=key))
     bar = element("rect", width=120, height=10, rx=3, fill=f"url(#{key})")
-    return element(
-        "svg",
-        element("defs", gradient),
-        bar,
-        viewBox="0 0 120 10",
-        class_="ramp",
-        aria_hidden="true",
-    )
-
-
-def _css(colour: npt.NDArray[np.float32]) -> str:
-    return "#" + "".join(f"{int(c):02x}" for c in colour)
+    return element("svg", gradient, bar, viewBox="0 0 120 10", class_="ramp", aria_hidden="true")

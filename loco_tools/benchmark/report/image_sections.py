@@ -2,25 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
+
+from markupsafe import Markup
 
 from loco_tools.benchmark.analysis.error_analysis import Mistakes, key_of, mistakes_of
 from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData, share_of_good_below
+from loco_tools.benchmark.analysis.segmentation import TOP_LEVEL
 from loco_tools.benchmark.cell.thumbnails import HIGH_PERCENTILE
 from loco_tools.benchmark.report import error_tables, image_view
-from loco_tools.benchmark.report.gallery import Shown, heat_legend, image_link, rows
-from loco_tools.benchmark.report.html import Markup, element, folded, join, section, seed_note
+from loco_tools.benchmark.report.gallery import ClassImages, heat_legend, image_link, image_rows
+from loco_tools.benchmark.report.html import render
 from loco_tools.benchmark.report.images import (
     IMAGES_PER_CLASS,
     RULE,
-    Picked,
-    Truth,
-    found_at_threshold,
-    pick,
-    small_maps,
+    GroundTruth,
+    SelectedImage,
+    read_small_maps,
+    select_images,
+    spro_at_threshold,
 )
 from loco_tools.benchmark.report.tables import Table
 from loco_tools.progress import Progress
+from loco_tools.wording import plural
 
 GALLERY_BYTES = 5_000_000
 ERRORS_BYTES = 2_000_000
@@ -41,10 +45,10 @@ class Pictured:
     """One class with everything that its pictures are made of; `fault` says why there are none."""
 
     results: ClassResults
-    shown: Shown
-    chosen: tuple[Picked, ...]
-    in_view: tuple[Picked, ...]
-    errors: tuple[Picked, ...]
+    images: ClassImages
+    in_gallery: tuple[SelectedImage, ...]
+    in_view: tuple[SelectedImage, ...]
+    in_errors: tuple[SelectedImage, ...]
     mistakes: Mistakes | None
     tables: tuple[Table, ...]
     fault: str
@@ -56,168 +60,122 @@ def pictured(data: ReportData, progress: Progress) -> list[Pictured]:
     Raises:
         BenchmarkError: a cell is damaged.
     """
-    truth, found = Truth(data), []
+    truth = GroundTruth(data)
     done = [one for one in data.classes if one.done]
+    classes = []
     with progress.task("report: images", len(done)) as advance:
         for one in done:
-            found.append(_pictured(data, one, truth, len(done)))
+            classes.append(_choose_pictures(data, one, truth, len(done)))
             advance(1)
-    return found
+    return classes
 
 
 def gallery_section(data: ReportData, classes: Sequence[Pictured]) -> Markup:
     """The galleries of all classes."""
-    blocks = []
-    for place, one in enumerate(classes):
-        simulated = any(i.simulated for i in data.run.classes if i.name == one.results.name)
-        what = "Simulated images, not photographs." if simulated else None
-        note = element("p", what, class_="note") if what else None
-        shown: list[Markup] | Markup = rows(f"g{place}", one.shown, one.chosen)
-        if one.fault:
-            shown = _unreadable(one)
-        blocks.append(join(element("h3", one.results.name), note, shown))
-    scale = (
-        "Each method's colours run from the median of its own maps of the class (transparent) to "
-        f"their {HIGH_PERCENTILE:g} % point (brightest); this scale, set after the fact, is for "
-        "looking only. The blue line is the true defect: solid for structural, dashed for logical. "
-        "The white line is the segmentation at the threshold that 5 % of the pixels of good "
-        "validation images lie above; sPRO and false area are those of it, at reduced resolution. "
-        "Select a picture to enlarge it; the arrow keys go to the next one."
+    simulated = {info.name for info in data.run.classes if info.simulated}
+    blocks = [
+        (
+            one.results.name,
+            one.results.name in simulated,
+            one.fault,
+            [] if one.fault else image_rows(f"g{number}", one.images, one.in_gallery),
+        )
+        for number, one in enumerate(classes)
+    ]
+    return render(
+        "gallery.html",
+        note=f"{RULE} {data.seed_note}",
+        percentile=f"{HIGH_PERCENTILE:g}",
+        ramp=heat_legend("gallery-ramp"),
+        blocks=blocks,
     )
-    rule = f"{RULE} {seed_note(data)}"
-    return section("images", "Images", rule, element("p", scale), _controls(), blocks)
 
 
 def errors_section(data: ReportData, classes: Sequence[Pictured]) -> Markup:
     """The error analysis of all classes."""
     blocks = []
-    for place, one in enumerate(classes):
-        if one.mistakes is None:
-            words = "Scores of validation images were not kept; run the benchmark again."
-            name = element("h3", one.results.name)
-            blocks.append(join(name, element("p", words, class_="quiet")))
-            continue
-        links = {key: image_link(one.results.name, key) for key in one.shown.linked}
-        drawn = [_unreadable(one)] if one.fault else rows(f"e{place}", one.shown, one.errors)
-        blocks.append(error_tables.block(one.results.name, one.tables, drawn, links))
-    note = f"{error_tables.NOTE} {seed_note(data)}"
-    return section("errors", "Errors", note, blocks)
+    for number, one in enumerate(classes):
+        block: dict[str, Any] = {"name": one.results.name, "tables": one.tables}
+        if one.tables:
+            listing = one.tables[-1]
+            links = {key: image_link(one.results.name, key) for key in one.images.linked}
+            block |= {
+                "summary": f"The {plural(len(listing.rows), 'image')} that a method is wrong about",
+                "listing": error_tables.first_rows(listing, links),
+                "more": len(listing.rows) - error_tables.ROWS_SHOWN,
+                "fault": one.fault,
+                "images": [] if one.fault else image_rows(f"e{number}", one.images, one.in_errors),
+            }
+        blocks.append(block)
+    return render("errors.html", note=f"{error_tables.NOTE} {data.seed_note}", blocks=blocks)
 
 
 def view_section(data: ReportData, classes: Sequence[Pictured]) -> Markup | None:
     """The interactive view; None where no image can be shown."""
-    of_classes = [image_view.OfClass(one.shown, one.in_view, one.mistakes) for one in classes]
-    found = image_view.view(data, of_classes)
-    if found is None:
+    content = image_view.view(data, [(one.images, one.in_view, one.mistakes) for one in classes])
+    if content is None:
         return None
     count = sum(len(one.in_view) for one in classes)
-    total = sum(len(one.shown.scores) for one in classes)
+    total = sum(len(one.images.scores) for one in classes)
     which = f"All {total} test images are in this file."
     if count < total:
         which = (
             f"{count} of {total} test images are in this file, to keep it small: first those that "
-            "most methods err on, then as in the gallery, then any others."
+            "most methods are wrong about, then those of the gallery, then any others."
         )
-    which += " The address of the page leads back to the image that is shown."
-    script = element("p", "The view needs JavaScript.", class_="note noscript")
-    more = folded("What the figures here mean, and which images are here",
-                  element("p", f"{image_view.MEANING} {which}", class_="quiet"))  # fmt: skip
-    note = f"{image_view.NOTE} {seed_note(data)}"
-    return section("inspect", "Look closely", note, more, element("noscript", script), found)
-
-
-class _Room(NamedTuple):
-    """How many images of a class there is room for."""
-
-    gallery: int
-    errors: int
-    view: int
-
-
-def _room(classes: int, methods: int) -> _Room:
-    per_image = classes * (methods + 1)
-
-    def images(budget: int, per_picture: int, least: int = FEWEST_IMAGES) -> int:
-        return max(least, budget // (per_image * per_picture))
-
-    return _Room(
-        min(IMAGES_PER_CLASS, images(GALLERY_BYTES, BYTES_PER_TILE)),
-        min(_ERRORS_PER_CLASS, images(ERRORS_BYTES, BYTES_PER_TILE, 1)),
-        images(VIEW_BYTES, image_view.BYTES_PER_PICTURE),
+    return render(
+        "image_view.html",
+        note=f"{image_view.NOTE} {data.seed_note}",
+        meaning=f"{image_view.MEANING} {which} The address of the page leads back to the image "
+        "that is shown.",
+        ramp=heat_legend("view-ramp"),
+        top_level=TOP_LEVEL,
+        content=content,
     )
 
 
-def _pictured(data: ReportData, one: ClassResults, truth: Truth, classes: int) -> Pictured:
+def _choose_pictures(
+    data: ReportData, one: ClassResults, truth: GroundTruth, classes: int
+) -> Pictured:
+    """Choose the images of a class: many classes and methods get fewer images each."""
     scores = {record.stamp.method: data.scores(record.cell) for record in one.shown}
     first = next(iter(scores.values()))
-    above = {method: share_of_good_below(found) for method, found in scores.items()}
-    maps = [] if truth.fault(one) else small_maps(data, one)
+    above = {method: share_of_good_below(of_method) for method, of_method in scores.items()}
+    maps = [] if truth.fault(one) else read_small_maps(data, one)
+    per_image = classes * (len(maps) + 1)
+    gallery = max(FEWEST_IMAGES, GALLERY_BYTES // (per_image * BYTES_PER_TILE))
+    most_errors = max(1, ERRORS_BYTES // (per_image * BYTES_PER_TILE))
+    most_in_view = max(FEWEST_IMAGES, VIEW_BYTES // (per_image * image_view.BYTES_PER_PICTURE))
     keys, mistakes = [key_of(score) for score in first], mistakes_of(data, one)
-    segmented, room = found_at_threshold(maps, keys, truth, one), _room(classes, len(maps))
-    chosen = pick(first, above, segmented, limit=room.gallery)
-    errors = error_tables.hardest(mistakes, room.errors) if mistakes is not None else []
-    more = pick(first, above, segmented, limit=room.view)
-    rest = [Picked(index, "another image") for index in range(len(first))]
-    in_view = _in_view((*errors, *chosen, *more, *rest), room.view)
+    segmented = spro_at_threshold(maps, keys, truth, one)
+    selected = select_images(first, above, segmented, limit=min(IMAGES_PER_CLASS, gallery))
+    errors: list[SelectedImage] = []
+    tables: list[Table | None] = []
+    if mistakes is not None:
+        errors = error_tables.hardest(mistakes, min(_ERRORS_PER_CLASS, most_errors))
+        sizes = truth.shares(one)
+        tables = [
+            error_tables.decisions(one.name, mistakes),
+            error_tables.shared(one.name, mistakes, sizes),
+            error_tables.overlaps(one.name, mistakes),
+            error_tables.listing(one.name, mistakes, sizes),
+        ]
+    more = select_images(first, above, segmented, limit=most_in_view)
+    rest = [SelectedImage(index, "another image") for index in range(len(first))]
+    by_index: dict[int, SelectedImage] = {}
+    for image in (*errors, *selected, *more, *rest):
+        if len(by_index) < most_in_view:
+            by_index.setdefault(image.index, image)
+    in_view = [by_index[index] for index in sorted(by_index)]
     samples = truth.samples(one)
-    linked = frozenset(keys[picked.index] for picked in in_view) & frozenset(samples)
+    linked = frozenset(keys[image.index] for image in in_view) & frozenset(samples)
     return Pictured(
         one,
-        Shown(one, first, samples, maps, above, linked),
-        tuple(chosen),
+        ClassImages(one, first, samples, maps, above, linked),
+        tuple(selected),
         tuple(in_view),
         tuple(errors),
         mistakes,
-        tuple(_tables(one.name, mistakes, truth.shares(one))),
+        tuple(table for table in tables if table is not None),
         truth.fault(one),
     )
-
-
-def _in_view(wanted: Sequence[Picked], limit: int) -> list[Picked]:
-    """The first of the images that are wanted, in the order of the test set."""
-    found: dict[int, Picked] = {}
-    for one in wanted:
-        if len(found) < limit:
-            found.setdefault(one.index, one)
-    return [found[index] for index in sorted(found)]
-
-
-def _tables(class_name: str, found: Mistakes | None, sizes: dict[str, float]) -> list[Table]:
-    if found is None:
-        return []
-    tables = [
-        error_tables.decisions(class_name, found),
-        error_tables.shared(class_name, found, sizes),
-        error_tables.overlaps(class_name, found),
-        error_tables.listing(class_name, found, sizes),
-    ]
-    return [table for table in tables if table is not None]
-
-
-def _unreadable(one: Pictured) -> Markup:
-    return element("p", f"The images cannot be shown: {one.fault}", class_="note")
-
-
-def _controls() -> Markup:
-    kinds = ("all", "logical", "structural", "good")
-    return element(
-        "div",
-        element(
-            "label",
-            "Show ",
-            element("select", [element("option", k, value=k) for k in kinds], id="kind"),
-        ),
-        element(
-            "label",
-            "Heat ",
-            element("input", type="range", id="heat", min="0", max="100", value="75"),
-        ),
-        _box("truth", " true defect"),
-        _box("lit", " segmentation"),
-        element("span", "cold ", heat_legend("gallery-ramp"), " hot"),
-        class_="controls",
-    )
-
-
-def _box(key: str, label: str) -> Markup:
-    return element("label", element("input", type="checkbox", id=key, checked=True), label)

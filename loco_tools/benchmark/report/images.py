@@ -1,4 +1,4 @@
-"""The test images of a run with their true defects, as far as they can still be read."""
+"""Test images and small maps of a run, as far as they can be read, and which ones to show."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ from loco_tools.datasets.sample import Sample
 from loco_tools.errors import BenchmarkError, LocoToolsError
 
 
-class Truth:
+class GroundTruth:
     """Reads every class of a run at most once."""
 
     def __init__(self, data: ReportData) -> None:
-        self._classes = {one.name: _OfClass(one) for one in data.classes}
+        self._classes = {one.name: _ClassTruth(one) for one in data.classes}
 
     def samples(self, one: ClassResults) -> Mapping[str, Sample]:
         """The test images by "<kind folder>/<id>"; none where they cannot be read."""
@@ -37,7 +37,7 @@ class Truth:
         return self._classes[one.name].shares
 
 
-class _OfClass:
+class _ClassTruth:
     def __init__(self, results: ClassResults) -> None:
         self._results = results
 
@@ -79,7 +79,7 @@ class MethodMaps:
         return thumbnails.read_maps(self.path, indices)
 
 
-def small_maps(data: ReportData, results: ClassResults) -> list[MethodMaps]:
+def read_small_maps(data: ReportData, results: ClassResults) -> list[MethodMaps]:
     """Of every method that has finished a class, its first seed.
 
     Raises:
@@ -111,8 +111,8 @@ def pixel_threshold(record: CellRecord, out: Path) -> float | None:
         ) from error
 
 
-def found_at_threshold(
-    maps: Sequence[MethodMaps], keys: Sequence[str], truth: Truth, results: ClassResults
+def spro_at_threshold(
+    maps: Sequence[MethodMaps], keys: Sequence[str], truth: GroundTruth, results: ClassResults
 ) -> Mapping[int, float]:
     """Per defective test image the sPRO of its segmentation at the threshold, mean over methods.
 
@@ -157,20 +157,20 @@ RULE = (
 
 
 @dataclass(frozen=True)
-class Picked:
-    """An image to show: its place in the test set, and why it is there."""
+class SelectedImage:
+    """An image to show: its index in the test set, and why it was chosen."""
 
     index: int
     reason: str
 
 
-def pick(
+def select_images(
     scores: Sequence[Score],
     shares: Mapping[str, Sequence[float]],
     segmented: Mapping[int, float] | None = None,
     *,
     limit: int = IMAGES_PER_CLASS,
-) -> list[Picked]:
+) -> list[SelectedImage]:
     """Choose images by `RULE`, at most `limit`; good ones come last.
 
     Args:
@@ -182,18 +182,18 @@ def pick(
     together = np.mean([list(share) for share in shares.values()], axis=0)
     good = [i for i in np.argsort(-together, kind="stable") if scores[i].kind == "good"]
     reserved = min(GOOD_PER_CLASS, len(good), max(1, limit // 4))
-    picked: dict[int, Picked] = {}
+    selected: dict[int, SelectedImage] = {}
     for index, reason in (*_by_kind(scores, segmented or {}), *_by_type(scores, together)):
-        if index in picked:
-            if "segmentation" not in picked[index].reason:
+        if index in selected:
+            if "segmentation" not in selected[index].reason:
                 continue
-            reasons = f"{picked[index].reason}, {reason}"
-            picked[index] = Picked(index, reasons)
-        elif len(picked) < limit - reserved:
-            picked[index] = Picked(index, reason)
-    order = sorted(picked, key=lambda i: (scores[i].kind, scores[i].defects, together[i]))
-    chosen = [picked[index] for index in order]
-    return chosen + [Picked(int(i), "good, yet suspicious") for i in good[:reserved]]
+            reasons = f"{selected[index].reason}, {reason}"
+            selected[index] = SelectedImage(index, reasons)
+        elif len(selected) < limit - reserved:
+            selected[index] = SelectedImage(index, reason)
+    order = sorted(selected, key=lambda i: (scores[i].kind, scores[i].defects, together[i]))
+    chosen = [selected[index] for index in order]
+    return chosen + [SelectedImage(int(i), "good, but suspicious") for i in good[:reserved]]
 
 
 def _by_kind(scores: Sequence[Score], segmented: Mapping[int, float]) -> Iterator[tuple[int, str]]:

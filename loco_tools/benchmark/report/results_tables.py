@@ -90,12 +90,17 @@ def per_class(data: ReportData, metric: Metric) -> Table | None:
         columns.append(Column("mean", guess=metric.guess))
     of_classes = {one.name: found for one, found in zip(classes, standings, strict=True)}
     return Table(
-        key_of(metric.title, "per class"),
+        per_class_key(metric),
         f"{metric.title} per method and class",
         (*names("method"), *columns),
         tuple(rows),
         _rules({**of_classes, "mean": over_all}),
     )
+
+
+def per_class_key(metric: Metric) -> str:
+    """The key of the table that `per_class` makes of a metric."""
+    return key_of(metric.title, "per class")
 
 
 def per_category(data: ReportData) -> Table | None:

@@ -11,7 +11,7 @@ from loco_tools.benchmark.run.results_csv import Spread, inert
 Mark = Literal["", "best", "level"]
 
 MARKS: dict[Mark, str] = {"": "", "best": "★", "level": "≈"}
-"""How a mark is written in text; "level" is not told apart from the best."""
+"""How a mark is written in text; "level" does not differ significantly from the best."""
 
 NOTHING = "–"
 """Stands where a figure does not apply."""
@@ -128,8 +128,9 @@ def with_distinct_keys(tables: Sequence[Table]) -> list[Table]:
 
 READING = {
     "best": "the best of its column",
-    "level": "not told apart from the best",
+    "level": "not significantly different from the best",
 }
+"""What a mark means, in words."""
 
 
 def as_markdown(table: Table) -> str:

@@ -10,7 +10,7 @@ from page_outline import Outline
 from loco_tools.benchmark.analysis.run_data import share_of_good_below
 from loco_tools.benchmark.cell.record import Score
 from loco_tools.benchmark.report import write_report
-from loco_tools.benchmark.report.images import pick
+from loco_tools.benchmark.report.images import select_images
 from loco_tools.benchmark.run.runner import RunReport, run
 from loco_tools.benchmark.suite import Suite
 from loco_tools.errors import BenchmarkError
@@ -91,7 +91,7 @@ def test_a_failed_cell_is_listed_with_its_error(
     suite = make_suite("a", "b", overrides={"a": {"fault": str(fault)}})
     run(suite, [make_loco_class()], tmp_path / "out")
     text = write_report(tmp_path / "out").read_text()
-    assert "1 of the cells failed" in text
+    assert "1 cell failed" in text
     assert "boom &lt;b&gt;crash&lt;/b&gt;" in text
     assert "1 of 2 cells, 1 failed" in text
 
@@ -143,20 +143,20 @@ def test_the_gallery_takes_hardest_easiest_and_middle_of_each_type_and_suspiciou
     scores = [score("good", i) for i in range(10)]
     scores += [score("structural", i, "dent") for i in (1, 5, 9)]
     scores += [score("logical", i, "missing") for i in (2, 3)]
-    chosen = pick(scores, {"m": share_of_good_below(scores)})
+    chosen = select_images(scores, {"m": share_of_good_below(scores)})
     assert [(one.index, one.reason) for one in chosen] == [
         (13, "hardest of missing"),
         (14, "easiest of missing"),
         (10, "hardest of dent"),
         (11, "in the middle of dent"),
         (12, "easiest of dent"),
-        (9, "good, yet suspicious"),
-        (8, "good, yet suspicious"),
-        (7, "good, yet suspicious"),
+        (9, "good, but suspicious"),
+        (8, "good, but suspicious"),
+        (7, "good, but suspicious"),
     ]
-    few = pick(scores, {"m": share_of_good_below(scores)}, limit=4)
+    few = select_images(scores, {"m": share_of_good_below(scores)}, limit=4)
     assert [one.reason for one in few] == [
-        *("hardest of missing", "easiest of missing", "hardest of dent", "good, yet suspicious"),
+        *("hardest of missing", "easiest of missing", "hardest of dent", "good, but suspicious"),
     ]
 
 

@@ -50,7 +50,7 @@ def test_markdown_has_captions_marks_spreads_and_what_marks_mean() -> None:
         "| **other** | **≈ 0.900** | **−0.020** |",
         "| =HYPERLINK(1) | failed | – |",
         "",
-        "★ the best of its column, ≈ not told apart from the best.",
+        "★ the best of its column, ≈ not significantly different from the best.",
         "",
         "A note.",
     ]
