@@ -1,8 +1,8 @@
-"""Where plans, taxonomies, suites and data cards live.
+"""Finding plans, taxonomies, suites and data cards by name.
 
-A *workspace* is any folder that holds `capture/`, `annotations/`, `benchmark/` and `data_cards/`.
-A definition is named ("angle") or given as a path ("./my_plans/angle.toml"). A name is looked up
-in the current folder's workspace first, then among those shipped with loco-tools.
+A *workspace* is any folder with `capture/`, `annotations/`, `benchmark/` and `data_cards/` in it. A
+definition is given by name ("angle") or by path ("./my_plans/angle.toml"). A name is looked up in
+the workspace in the current folder first, and then among the definitions shipped with loco-tools.
 """
 
 from pathlib import Path
@@ -15,30 +15,30 @@ KINDS = {
     "benchmark/suites": "suite",
     "data_cards": "data card",
 }
-"""Folder within a workspace -> what one file in it is called."""
+"""Folder in a workspace -> the term for a file in it."""
 
 _SUFFIX = {"data_cards": ".md"}
 
 
 def shipped_root() -> Path:
-    """The workspace that came with the installation: `_definitions` in a wheel, or the checkout."""
+    """The workspace in the installation: `_definitions` in a wheel, otherwise the checkout."""
     package = Path(__file__).resolve().parent
     in_wheel = package / "_definitions"
     return in_wheel if in_wheel.is_dir() else package.parent
 
 
 def names(folder: str, workspace: Path | None = None) -> list[str]:
-    """The names of every definition in `folder` ("capture", "annotations", ...), sorted."""
+    """The names of all definitions in `folder` ("capture", "annotations", ...), sorted."""
     suffix = _SUFFIX.get(folder, ".toml")
     files = [path for root in _roots(workspace) for path in (root / folder).glob(f"*{suffix}")]
     return sorted({path.stem for path in files if path.stem != "README"})
 
 
 def locate(folder: str, name: str, workspace: Path | None = None) -> Path:
-    """The file of a definition given by name or path.
+    """The file of a definition that is given by name or path.
 
     Raises:
-        DefinitionError: nothing of that name exists; the message names the nearest one.
+        DefinitionError: there is no such definition; the message names the nearest one.
     """
     suffix = _SUFFIX.get(folder, ".toml")
     if name.endswith(suffix) or "/" in name or "\\" in name:

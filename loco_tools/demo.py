@@ -1,4 +1,4 @@
-"""The whole path in one go on the simulated station: capture, mark, convert, compare, report."""
+"""The demo: the whole way from capture to report on the simulated station."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,43 +21,43 @@ CLASSES = ("flat_connector", "angle", "composite_part")
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo made: the benchmark's outcome and its report."""
+    """The outcome of the benchmark, and the path of its report."""
 
     run: RunReport
     report: Path
 
 
 def run_demo(workspace: Path, *, seed: int = 0, progress: Progress = SILENT) -> Demo:
-    """Photograph all three classes with the twin, have them marked, convert, benchmark, report.
+    """Render all three classes with the twin, annotate and convert them, and compare detectors.
 
-    Everything lands in `workspace`, laid out as in a real one: `captures/`, `data/`, `runs/demo/`.
-    What an earlier, interrupted demo finished is reused.
+    `workspace` gets the folders of a real workspace: `captures/`, `data/` and `runs/demo/`. Results
+    of an earlier demo that was interrupted are reused.
 
     Args:
-        workspace: a folder; made when needed.
-        seed: of the simulated parts.
-        progress: where to report to.
+        workspace: a folder, which is created if it does not exist.
+        seed: random seed of the simulated parts.
+        progress: receives progress and messages.
 
     Raises:
-        MissingExtraError: without the extras `bench` and `twin`.
+        MissingExtraError: the extra `bench` or `twin` is not installed.
     """
     extras.require("The demo", "twin")
     extras.require("The demo", "bench")
-    classes = [_make_class(name, workspace, seed, progress) for name in CLASSES]
+    data = workspace / "data"
+    for name in CLASSES:
+        plan, taxonomy = load_plan(name).for_demo(), load_taxonomy(name)
+        request = SessionRequest(plan, captures=workspace / "captures", seed=seed)
+        session = capture(request, progress=progress)
+        export = annotate_session(session, taxonomy, seed=seed)
+        convert(export, out_root=data, taxonomy=taxonomy, progress=progress)
+        progress.note(load(data / name).describe())
     out = workspace / "runs" / "demo"
-    command = "loco-tools demo"
-    suite = load_suite("demo")
-    outcome = run(suite, classes, out, progress, command=command, retry_failed=True)
-    return Demo(outcome, write_report(out))
-
-
-def _make_class(name: str, workspace: Path, seed: int, progress: Progress) -> Path:
-    plan, taxonomy = load_plan(name).for_demo(), load_taxonomy(name)
-    session = capture(
-        SessionRequest(plan, captures=workspace / "captures", seed=seed), progress=progress
+    outcome = run(
+        load_suite("demo"),
+        [data / name for name in CLASSES],
+        out,
+        progress,
+        command="loco-tools demo",
+        retry_failed=True,
     )
-    export = annotate_session(session, taxonomy, seed=seed)
-    convert(export, out_root=workspace / "data", taxonomy=taxonomy, progress=progress)
-    made = workspace / "data" / name
-    progress.note(load(made).describe())
-    return made
+    return Demo(outcome, write_report(out))

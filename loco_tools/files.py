@@ -1,7 +1,7 @@
-"""Writing files so that a reader never sees half of one.
+"""Atomic writes: a reader never gets a partly written file.
 
-Each writer makes a temporary file beside the target, syncs it and renames it into place: after a
-crash or on a full disk the target is either the old one or the new one.
+Each function writes a temporary file next to the target, syncs it and renames it: after a crash, or
+on a full disk, the target is either the old file or the new one.
 """
 
 import contextlib
@@ -17,16 +17,17 @@ from typing import Any, BinaryIO
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` atomically, making its folder when needed."""
+    """Replace `path` by `content` atomically; its folder is created if it does not exist."""
     with file_swapped_in(path) as stream:
         stream.write(content)
 
 
 @contextlib.contextmanager
 def file_swapped_in(path: Path) -> Iterator[BinaryIO]:
-    """A fresh file beside `path` that takes its place when the block ends without an error.
+    """A new file that replaces `path` when the block ends without an error.
 
-    Its folder is made when needed. On an error the fresh file is removed and `path` is as it was.
+    Its folder is created if it does not exist. After an error the new file is removed and `path` is
+    unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -42,19 +43,19 @@ def file_swapped_in(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Replace `path` by UTF-8 text with Unix line ends, atomically."""
+    """Replace `path` by UTF-8 text with Unix line breaks, atomically."""
     write_bytes(path, content.encode("utf-8"))
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Replace `path` by readable JSON, atomically; NaN and infinity are refused."""
+    """Replace `path` by indented JSON, atomically; NaN and infinity are a ValueError."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def append_line(path: Path, line: str) -> None:
     """Append one line to a journal and sync it to the disk before returning.
 
-    When that fails, on a full disk say, the journal is as it was.
+    If that fails, for example on a full disk, the journal is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab", buffering=0) as stream:
@@ -71,10 +72,10 @@ def append_line(path: Path, line: str) -> None:
 
 @contextlib.contextmanager
 def folder_swapped_in(path: Path) -> Iterator[Path]:
-    """A fresh folder beside `path` that takes its place when the block ends without an error.
+    """A new folder that replaces `path` when the block ends without an error.
 
-    What stood at `path` before is removed only after the new folder is complete. On an error the
-    new folder is removed and `path` is as it was.
+    The old folder is removed only after the new one is complete. After an error the new folder is
+    removed and `path` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     mark = uuid.uuid4().hex[:8]
@@ -95,10 +96,10 @@ def folder_swapped_in(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what a process that was killed in `folder_swapped_in(path)` has left beside `path`.
+    """Remove the temporary folders that a process killed in `folder_swapped_in(path)` left behind.
 
-    What stood at `path` is put back if the process died between the two renames. Nobody may be
-    writing `path` meanwhile.
+    The old folder is put back if the process was killed between the two renames. No other process
+    may write `path` at the same time.
     """
     for fresh in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
         shutil.rmtree(fresh, ignore_errors=True)
@@ -110,7 +111,7 @@ def remove_leftovers(path: Path) -> None:
 
 
 def link_in_place(original: Path, copy: Path) -> None:
-    """Put a hard link to `original` in the place of `copy`; a disk without such links keeps it."""
+    """Replace `copy` by a hard link to `original`; it is kept on disks without hard links."""
     temporary = copy.with_name(f".{copy.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         os.link(original, temporary)

@@ -1,4 +1,4 @@
-"""One writer for a folder: a lock that dies with its process, and a note of who holds it."""
+"""One writer per folder: a lock that ends with its process, and a note that names its holder."""
 
 import contextlib
 import datetime
@@ -18,42 +18,36 @@ HOLDER = ".holder"
 
 @contextlib.contextmanager
 def held(folder: Path, error: type[LocoToolsError], otherwise: str) -> Iterator[None]:
-    """Hold the lock of a folder, which is made when needed.
+    """Hold the lock of a folder, which is created if it does not exist.
 
-    The lock is the operating system's: it is free again when its process ends, however that was.
+    It is a lock of the operating system, which is released when its process ends in any way.
 
     Args:
-        folder: a session's, or a run's.
-        error: what is raised when another process holds it; its message names that process and
-            its computer.
-        otherwise: what can be done but to stop that one, such as "begin another session with
-            --new".
+        folder: the folder of a session or of a run.
+        error: the exception that is raised if another process holds the lock; its message names
+            that process and its computer.
+        otherwise: what the user can do instead of stopping that process, such as "begin another
+            session with --new".
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout as timeout:
+        try:
+            holder = (folder / HOLDER).read_text(encoding="utf-8").strip()
+        except OSError:
+            holder = ""
         raise error(
-            f"{folder}: is being written by {_holder(folder)}; next step: stop that one, or "
-            f"{otherwise}"
+            f"{folder}: is being written by {holder or 'another process'}; next step: stop that "
+            f"process, or {otherwise}"
         ) from timeout
+    since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    note = f"process {os.getpid()} on {socket.gethostname()} since {since}"
     try:
-        # not in the lock's own file, which whoever tries the lock empties
-        files.write_text(folder / HOLDER, f"{_myself()}\n")
+        # not in the file of the lock, which every attempt to take the lock empties
+        files.write_text(folder / HOLDER, f"{note}\n")
         yield
     finally:
         (folder / HOLDER).unlink(missing_ok=True)
         lock.release()
-
-
-def _myself() -> str:
-    since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return f"process {os.getpid()} on {socket.gethostname()} since {since}"
-
-
-def _holder(folder: Path) -> str:
-    try:
-        return (folder / HOLDER).read_text(encoding="utf-8").strip() or "another process"
-    except OSError:
-        return "another process"

@@ -1,4 +1,4 @@
-"""Telling how far long work is, without the library knowing about terminals.
+"""Progress of long work, without the library depending on a terminal.
 
 Library functions take a `progress: Progress` and default to `SILENT`; the command line passes
 `RichProgress`, which shows a bar with rate and time left on a terminal.
@@ -15,21 +15,21 @@ Advance = Callable[[int], None]
 
 
 class Progress(Protocol):
-    """Where long work reports to."""
+    """Receives the progress of long work."""
 
     def task(
         self, description: str, total: int | None = None
     ) -> contextlib.AbstractContextManager[Advance]:
-        """Open a task of `total` steps; the block calls what it gets with the steps just done."""
+        """Open a task of `total` steps; the block calls its target with the steps done."""
         ...
 
     def note(self, message: str) -> None:
-        """Say one line to the person watching."""
+        """Show one line of text."""
         ...
 
 
 class Silent:
-    """Reports nothing."""
+    """Ignores all progress."""
 
     @contextlib.contextmanager
     def task(self, description: str, total: int | None = None) -> Iterator[Advance]:
@@ -45,9 +45,9 @@ SILENT = Silent()
 
 
 class RichProgress:
-    """Bars with rate and time left on a terminal, and lines alone elsewhere. Writes to stderr.
+    """Bars with rate and time left on a terminal, and only lines elsewhere. Writes to stderr.
 
-    Tasks may be opened within tasks; all of them share one display.
+    Tasks may be nested; all of them share one display.
     """
 
     def __init__(self) -> None:
@@ -60,9 +60,21 @@ class RichProgress:
     @contextlib.contextmanager
     def task(self, description: str, total: int | None = None) -> Iterator[Advance]:
         """See `Progress.task`."""
-        display = self._display or self._new_display()
-        if self._open == 0:
-            display.start()
+        from rich import progress as bars
+
+        if self._display is None:
+            self._display = bars.Progress(
+                bars.TextColumn("{task.description}", markup=False),
+                bars.BarColumn(bar_width=30),
+                bars.MofNCompleteColumn(),
+                bars.TextColumn("{task.fields[rate]}"),
+                bars.TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+                disable=not self._console.is_terminal,
+            )
+            self._display.start()
+        display = self._display
         self._open += 1
         bar = display.add_task(description, total=total, rate="")
 
@@ -83,18 +95,3 @@ class RichProgress:
     def note(self, message: str) -> None:
         """See `Progress.note`."""
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
-
-    def _new_display(self) -> "RichDisplay":
-        from rich import progress as bars
-
-        self._display = bars.Progress(
-            bars.TextColumn("{task.description}", markup=False),
-            bars.BarColumn(bar_width=30),
-            bars.MofNCompleteColumn(),
-            bars.TextColumn("{task.fields[rate]}"),
-            bars.TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
-        return self._display

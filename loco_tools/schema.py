@@ -1,7 +1,7 @@
-"""The base of every file that people edit or other programs read.
+"""The base class of the models of all files that people edit or other programs read.
 
-Such files are frozen pydantic models; an unknown key is refused with the nearest valid one, and
-each error names the file, the place, what was expected and what was found.
+The models are frozen pydantic models. An unknown key is an error that names the nearest valid one;
+every error names the file, the key, what was expected and what was found.
 """
 
 import json
@@ -16,7 +16,7 @@ from loco_tools.errors import DefinitionError, did_you_mean
 
 
 class Schema(BaseModel):
-    """A frozen model that refuses unknown keys."""
+    """A frozen model in which unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -28,7 +28,7 @@ def read_toml(model: type[Model], path: Path) -> Model:
     """Read one TOML file as `model`.
 
     Raises:
-        DefinitionError: the file cannot be read, is no TOML, or does not fit the model.
+        DefinitionError: the file cannot be read, is not TOML, or does not match the model.
     """
     return _read(model, path, "TOML", tomllib.loads)
 
@@ -51,10 +51,15 @@ def _read(model: type[Model], path: Path, language: str, loads: Callable[[str], 
 
 
 def parse(model: type[Model], content: Any, *, origin: str) -> Model:
-    """Turn plain data into `model`; `origin` (a file, a command-line option) opens the message.
+    """Turn plain data into a `model`.
+
+    Args:
+        model: the class of the model.
+        content: dictionaries, lists, strings and numbers.
+        origin: a file or a command-line option, with which error messages begin.
 
     Raises:
-        DefinitionError: the data does not fit; the message lists every fault.
+        DefinitionError: the data does not match the model; the message lists every fault.
     """
     try:
         return model.model_validate(content)
@@ -64,42 +69,41 @@ def parse(model: type[Model], content: Any, *, origin: str) -> Model:
 
 
 def _explain(model: type[BaseModel], fault: Any) -> str:
-    place = ".".join(str(step) for step in fault["loc"]) or "the file"
+    key = ".".join(str(step) for step in fault["loc"]) or "the file"
     if fault["type"] == "extra_forbidden":
         keys = _keys_at(model, fault["loc"][:-1])
-        return f"unknown key {place}; {did_you_mean(str(fault['loc'][-1]), keys)}"
+        return f"unknown key {key}; {did_you_mean(str(fault['loc'][-1]), keys)}"
     if fault["type"] == "missing":
-        return f"{place} is missing"
+        return f"{key} is missing"
     if fault["type"] == "value_error":
-        return f"{place}: {fault['ctx']['error']}"
-    return f"{place}: {fault['msg'].lower()}, got {fault['input']!r}"
+        return f"{key}: {fault['ctx']['error']}"
+    return f"{key}: {fault['msg'].lower()}, got {fault['input']!r}"
 
 
 def _keys_at(model: type[BaseModel], steps: tuple[Any, ...]) -> list[str]:
-    """The valid keys of the model nested at `steps`; list indices and union tags are passed."""
+    """The valid keys of the model nested at `steps`, in which list indices and tags are skipped."""
     candidates: list[type[BaseModel]] = [model]
     for step in steps:
-        tagged = [m for m in candidates if _tag(m) == step]
-        inner = [n for m in candidates if step in m.model_fields for n in _models(m, step)]
-        candidates = tagged or inner or candidates
-    fields = [item for m in candidates for item in m.model_fields.items()]
-    return sorted({field.alias or name for name, field in fields})
+        tagged = [m for m in candidates if step in _tags(m)]
+        nested = [n for m in candidates if step in m.model_fields for n in _nested(m, step)]
+        candidates = tagged or nested or candidates
+    return sorted({key for m in candidates for key in m.model_fields})
 
 
-def _tag(model: type[BaseModel]) -> str | None:
-    for name in ("kind", "shape"):
-        if name in model.model_fields:
-            values = get_args(model.model_fields[name].annotation)
-            return str(values[0]) if len(values) == 1 else None
-    return None
+def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+    """The value that distinguishes a model in a union: that of its literal `kind` or `shape`."""
+    field = model.model_fields.get("kind") or model.model_fields.get("shape")
+    values = get_args(field.annotation) if field else ()
+    return values if len(values) == 1 else ()
 
 
-def _models(model: type[BaseModel], field: str) -> list[type[BaseModel]]:
-    found: list[type[BaseModel]] = []
+def _nested(model: type[BaseModel], field: str) -> list[type[BaseModel]]:
+    """All models in the annotation of a field."""
+    models: list[type[BaseModel]] = []
     pending: list[Any] = [model.model_fields[field].annotation]
     while pending:
         annotation = pending.pop()
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            found.append(annotation)
+            models.append(annotation)
         pending.extend(get_args(annotation))
-    return found
+    return models

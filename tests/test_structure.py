@@ -28,7 +28,7 @@ FOUNDATION = {
 }
 ALLOWED = {
     "metrics": set[str](),
-    "twin": set[str](),
+    "twin": {"datasets"},
     "datasets": set[str](),
     "synthesis": {"datasets"},
     "evaluation": {"datasets", "metrics"},

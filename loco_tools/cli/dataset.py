@@ -1,4 +1,4 @@
-"""Dataset classes as they stand on the disk: validate, show, export, card, evaluate."""
+"""The commands for dataset classes: validate, show, export, card, evaluate."""
 
 from pathlib import Path
 from typing import Literal
@@ -25,9 +25,9 @@ STANDARD_OUTPUT = Path("-")
 @AS_JSON
 @click.pass_obj
 def validate(progress: Progress, /, *, path: Path, as_json: bool) -> None:
-    """Report every fault of a dataset class: the file, what was expected, what was found.
+    """Report every fault of a dataset class, with its file and what was expected there.
 
-    Ends with 1 when there is an error; warnings alone end with 0.
+    The exit code is 1 if there is an error, and 0 if there are only warnings.
 
     Example: loco-tools validate data/angle
     """
@@ -42,14 +42,18 @@ def validate(progress: Progress, /, *, path: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("path", type=EXISTING)
 @click.option(
-    "--out", type=PATH, default=Path("sheets"), show_default=True, help="Folder of the sheets."
+    "--out", type=PATH, default=Path("sheets"), show_default=True, help="Folder for the files."
 )
 @click.option(
-    "--examples", type=click.IntRange(1, 12), default=3, show_default=True, help="Per row."
+    "--examples",
+    type=click.IntRange(1, 12),
+    default=3,
+    show_default=True,
+    help="Images per defect.",
 )
 @AS_JSON
 def show(path: Path, out: Path, examples: int, as_json: bool) -> None:
-    """Say what a dataset class holds, and draw a contact sheet of it as PNG and HTML.
+    """Print a summary of a dataset class, and draw its contact sheet as PNG and HTML.
 
     Example: loco-tools show data/angle
     """
@@ -59,7 +63,7 @@ def show(path: Path, out: Path, examples: int, as_json: bool) -> None:
     try:
         dataset = load(path)
     except DatasetError as error:
-        fault = f"{error}; every fault at once: loco-tools validate {path}"
+        fault = f"{error}; all faults at once: loco-tools validate {path}"
         raise DatasetError(fault) from error
     png, html = out / f"{dataset.name}.png", out / f"{dataset.name}.html"
     summary = write_contact_sheet(dataset, png, html, examples=examples)
@@ -71,9 +75,9 @@ def show(path: Path, out: Path, examples: int, as_json: bool) -> None:
 
 @click.command()
 @click.argument("path", type=EXISTING)
-@click.option("--to", type=click.Choice(["hf", "ad", "loco"]), required=True, help="The layout.")
-@click.option("--out", type=PATH, required=True, help="The folder to make.")
-@click.option("--overwrite", is_flag=True, help="Replace an output that is there.")
+@click.option("--to", type=click.Choice(["hf", "ad", "loco"]), required=True, help="Target format.")
+@click.option("--out", type=PATH, required=True, help="The folder to write.")
+@click.option("--overwrite", is_flag=True, help="Replace the folder if it exists.")
 @AS_JSON
 @click.pass_obj
 def export(
@@ -86,9 +90,9 @@ def export(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Convert a class: to Parquet for Hugging Face datasets, to MVTec AD, to MVTec LOCO AD.
+    """Convert a class to Hugging Face datasets (hf), MVTec AD (ad) or MVTec LOCO AD (loco).
 
-    Says what the other layout cannot hold.
+    The output lists the information that the target format cannot represent.
 
     Example: loco-tools export data/angle --to hf --out exported/angle
     """
@@ -105,7 +109,7 @@ def export(
 @click.command()
 @click.argument("path", type=EXISTING)
 @click.option("--out", type=PATH, help="Default: data_cards/<class>.md")
-@click.option("--captures", type=EXISTING, help="Folder of the sessions that the class came from.")
+@click.option("--captures", type=EXISTING, help="Folder of the sessions of the class.")
 @AS_JSON
 @click.pass_obj
 def card(
@@ -117,7 +121,7 @@ def card(
     captures: Path | None,
     as_json: bool,
 ) -> None:
-    """Write the data card of a class, or bring it up to date; what people wrote in it stays.
+    """Write or update the data card of a class. Text that people wrote in it is kept.
 
     Example: loco-tools card data/angle
     """
@@ -140,20 +144,22 @@ def card(
     flag_value=STANDARD_OUTPUT,
     help="Print the metrics as JSON; with a file, write them there as well as printing tables.",
 )
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes to use."
+)
 @click.option(
     "--bootstrap",
     type=click.IntRange(0),
     default=1000,
     show_default=True,
-    help="Draws behind the 95 % intervals; 0 for none.",
+    help="Bootstrap samples for the 95 % confidence intervals; 0 for none.",
 )
 @click.option(
     "--fpr",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.05,
     show_default=True,
-    help="Share of good validation scores above the threshold of the threshold's figures.",
+    help="False-positive rate on good validation images that sets the decision threshold.",
 )
 @click.pass_obj
 def evaluate(
@@ -167,10 +173,11 @@ def evaluate(
     bootstrap: int,
     fpr: float,
 ) -> None:
-    """Print the official figures, and more, for anybody's anomaly maps of one class.
+    """Evaluate anomaly maps of one class, which may come from any program.
 
-    MAPS is the folder of the class, with test/<kind>/<id>.tiff in it. Maps of good validation
-    images in validation/good/<id>.tiff add the figures at one threshold.
+    MAPS is the folder of the class with a map test/<kind>/<id>.tiff for every test image. With maps
+    of the good validation images in validation/good/<id>.tiff, metrics at a decision threshold are
+    computed too.
 
     Example: loco-tools evaluate maps/angle --data data/angle --json metrics.json
     """
