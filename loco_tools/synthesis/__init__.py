@@ -1,1 +1,1 @@
-"""Synthetic anomalies: textures, noise, and defects that are drawn into good images."""
+"""Synthetic anomalies in good images: for training DRAEM and for calibrating ensemble members."""

@@ -1,7 +1,7 @@
-"""Synthetic anomalies: blobs of a foreign texture in good images, after DRAEM.
+"""Synthetic anomalies of DRAEM: blobs of a foreign texture in good images.
 
-Zavrtanik et al. 2021, "DRAEM", ICCV, section 3.3. Arrays only; everything random comes from the
-generator that is passed in.
+Zavrtanik et al. 2021, "DRAEM", ICCV, section 3.3. All functions work on arrays and draw random
+numbers from the given generator only.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from loco_tools.synthesis.perlin import Field, Mask, perlin_mask, turned
 from loco_tools.synthesis.textures import TextureSource
 
 _OPERATIONS = 3
-"""How many of the ten each texture goes through."""
+"""Number of operations, out of ten, that are applied to each texture."""
 _MOST_TRANSPARENT = 0.8
 
 
 @dataclass(frozen=True)
 class Example:
-    """A good image, what was made of it, and where that is anomalous, perhaps nowhere.
+    """A good image, the image with its anomaly, and the mask of the anomaly, which may be empty.
 
     `good` and `image` are (H, W, 3) float32 in 0..1, `mask` is (H, W).
     """
@@ -33,42 +33,41 @@ class Example:
 
     @property
     def pixels(self) -> Pixels:
-        """The image as detectors take it: (H, W, 3) uint8."""
+        """The image as input of detectors: (H, W, 3) uint8."""
         return (self.image * 255).round().astype(np.uint8)
 
 
 def with_anomaly(image: Pixels, textures: TextureSource, rng: np.random.Generator) -> Example:
-    """A good image (H, W, 3) with blobs of an augmented texture, more or less transparent.
+    """Add blobs of an augmented, partly transparent texture to a good image (H, W, 3).
 
-    The blobs may be missing, see `perlin_mask`. With transparency b, drawn from 0 to 0.8, their
-    pixels are (1 - b) texture + b image.
+    There may be no blob, see `perlin_mask`. With transparency b, drawn from 0 to 0.8, the pixels of
+    a blob are (1 - b) texture + b image.
     """
     size = (image.shape[0], image.shape[1])
     good, texture = _floats(image), _floats(augmented(textures(size, rng), rng))
     mask = perlin_mask(size, rng)
     transparency = np.float32(rng.uniform(0, _MOST_TRANSPARENT))
     blended = (1 - transparency) * texture + transparency * good
-    seen: Field = np.where(mask[..., None], blended, good).astype(np.float32, copy=False)
-    return Example(good, seen, mask)
+    mixed: Field = np.where(mask[..., None], blended, good).astype(np.float32, copy=False)
+    return Example(good, mixed, mask)
 
 
 def without_anomaly(image: Pixels) -> Example:
-    """A good image (H, W, 3) as it is."""
+    """A good image (H, W, 3) without an anomaly."""
     good = _floats(image)
     return Example(good, good, np.zeros(image.shape[:2], np.bool_))
 
 
 def augmented(texture: Pixels, rng: np.random.Generator) -> Pixels:
-    """(H, W, 3) after three different operations of `OPERATIONS`, in random order."""
+    """Apply three different operations of `OPERATIONS` to a texture (H, W, 3), in random order."""
     for number in rng.choice(len(OPERATIONS), _OPERATIONS, replace=False):
         texture = OPERATIONS[number](texture, rng)
     return texture
 
 
 def rotated(image: Pixels, most_deg: float, rng: np.random.Generator) -> Pixels:
-    """Turned about the centre by up to `most_deg` either way, black from outside."""
-    angle = rng.uniform(-most_deg, most_deg)
-    return turned(image, angle)
+    """Rotate about the centre by up to `most_deg` in either direction, with black corners."""
+    return turned(image, rng.uniform(-most_deg, most_deg))
 
 
 def _floats(image: Pixels) -> Field:
@@ -88,11 +87,6 @@ def _brightness(image: Pixels, rng: np.random.Generator) -> Pixels:
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).astype(np.uint8, copy=False)
 
 
-def _sharpness(image: Pixels, rng: np.random.Generator) -> Pixels:
-    enhanced = ImageEnhance.Sharpness(Image.fromarray(image)).enhance(rng.uniform(0.1, 1.9))
-    return np.array(enhanced)
-
-
 def _hue_and_saturation(image: Pixels, rng: np.random.Generator) -> Pixels:
     hue, saturation = rng.uniform(-50, 50, 2)
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
@@ -103,41 +97,31 @@ def _hue_and_saturation(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _solarise(image: Pixels, rng: np.random.Generator) -> Pixels:
-    threshold, wanted = int(rng.integers(32, 129)), rng.random() < 0.5
-    return np.array(ImageOps.solarize(Image.fromarray(image), threshold)) if wanted else image
-
-
-def _posterise(image: Pixels, rng: np.random.Generator) -> Pixels:
-    return np.array(ImageOps.posterize(Image.fromarray(image), int(rng.integers(1, 9))))
-
-
-def _invert(image: Pixels, _rng: np.random.Generator) -> Pixels:
-    return cv2.bitwise_not(image).astype(np.uint8, copy=False)
-
-
-def _autocontrast(image: Pixels, rng: np.random.Generator) -> Pixels:
-    cut_off_percent = float(rng.uniform(0, 20))
-    return np.array(ImageOps.autocontrast(Image.fromarray(image), cut_off_percent))
-
-
-def _equalise(image: Pixels, _rng: np.random.Generator) -> Pixels:
-    return np.array(ImageOps.equalize(Image.fromarray(image)))
-
-
-def _rotate(image: Pixels, rng: np.random.Generator) -> Pixels:
-    return rotated(image, 45, rng)
+    threshold, is_applied = int(rng.integers(32, 129)), rng.random() < 0.5
+    return np.array(ImageOps.solarize(Image.fromarray(image), threshold)) if is_applied else image
 
 
 OPERATIONS: tuple[Callable[[Pixels, np.random.Generator], Pixels], ...] = (
     _gamma,
     _brightness,
-    _sharpness,
+    # sharpness
+    lambda image, rng: np.array(
+        ImageEnhance.Sharpness(Image.fromarray(image)).enhance(rng.uniform(0.1, 1.9))
+    ),
     _hue_and_saturation,
     _solarise,
-    _posterise,
-    _invert,
-    _autocontrast,
-    _equalise,
-    _rotate,
+    # posterise
+    lambda image, rng: np.array(
+        ImageOps.posterize(Image.fromarray(image), int(rng.integers(1, 9)))
+    ),
+    # invert
+    lambda image, _rng: cv2.bitwise_not(image).astype(np.uint8, copy=False),
+    # autocontrast, with a cut-off in percent
+    lambda image, rng: np.array(
+        ImageOps.autocontrast(Image.fromarray(image), float(rng.uniform(0, 20)))
+    ),
+    # equalise
+    lambda image, _rng: np.array(ImageOps.equalize(Image.fromarray(image))),
+    lambda image, rng: rotated(image, 45, rng),
 )
-"""What a texture may go through; ranges that the paper does not give are those of imgaug."""
+"""The operations on a texture; ranges that the paper does not give are those of imgaug."""

@@ -1,6 +1,6 @@
-"""Perlin noise, and the blobs that it gives when it is cut at a threshold.
+"""Perlin noise, and masks of blobs where it is above a threshold.
 
-Perlin 2002, "Improving noise": unit gradients on a grid, blended by a quintic.
+Perlin 2002, "Improving noise": unit gradients on a grid, interpolated by a quintic.
 """
 
 import math
@@ -24,18 +24,18 @@ def perlin_noise(size: Size, cells: tuple[int, int], rng: np.random.Generator) -
 
     Args:
         size: height and width in pixels.
-        cells: how many cells of the gradient grid fit into height and width.
-        rng: draws the gradients' directions.
+        cells: number of cells of the gradient grid along height and width.
+        rng: draws the directions of the gradients.
     """
-    rows, row_share = _places(size[0], cells[0])
-    columns, column_share = _places(size[1], cells[1])
+    rows, row_share = _cell_coordinates(size[0], cells[0])
+    columns, column_share = _cell_coordinates(size[1], cells[1])
     dy, dx = row_share[:, None], column_share[None]
     angles = rng.uniform(0, 2 * math.pi, (cells[0] + 1, cells[1] + 1)).astype(np.float32)
     towards_y, towards_x = np.sin(angles), np.cos(angles)
 
     def corner(down: int, right: int) -> Field:
-        place = np.ix_(rows + down, columns + right)
-        field = towards_y[place] * (dy - down) + towards_x[place] * (dx - right)
+        nodes = np.ix_(rows + down, columns + right)
+        field = towards_y[nodes] * (dy - down) + towards_x[nodes] * (dx - right)
         return field.astype(np.float32, copy=False)
 
     fade_x = _fade(dx)
@@ -46,11 +46,11 @@ def perlin_noise(size: Size, cells: tuple[int, int], rng: np.random.Generator) -
 
 
 def perlin_mask(size: Size, rng: np.random.Generator, *, threshold: float = 0.5) -> Mask:
-    """Random blobs (H, W): where rotated noise is above a threshold. May be empty.
+    """A mask (H, W) of random blobs, where rotated noise is above a threshold; it may be empty.
 
-    As DRAEM draws them: 1, 2, 4, ... or 32 cells along each axis, each alike likely, turned by
-    -90 to 90 degrees about the centre with zeros from outside. At 256 x 256 px and threshold 0.5
-    the blobs cover 4.8 % on average, and 5 % of the masks are empty.
+    As in DRAEM, the noise has 1, 2, 4, ... or 32 cells along each axis with equal probability, and
+    is rotated by -90 to 90 degrees about the centre with zeros from outside. At 256 x 256 px and
+    threshold 0.5 the blobs cover 4.8 % on average, and 5 % of the masks are empty.
     """
     down, right = (2 ** rng.integers(0, _MOST_DOUBLINGS + 1, 2)).tolist()
     noise = perlin_noise(size, (down, right), rng)
@@ -59,17 +59,17 @@ def perlin_mask(size: Size, rng: np.random.Generator, *, threshold: float = 0.5)
 
 
 def turned(field: npt.NDArray[Number], angle_deg: float) -> npt.NDArray[Number]:
-    """(H, W) or (H, W, C) turned about its centre, bilinear, zeros from outside."""
+    """Rotate (H, W) or (H, W, C) about its centre, bilinearly, with zeros from outside."""
     height, width = field.shape[:2]
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle_deg, 1.0)
     return cv2.warpAffine(field, turn, (width, height)).astype(field.dtype, copy=False)
 
 
-def _places(length: int, cells: int) -> tuple[npt.NDArray[np.intp], Field]:
-    """Of each pixel: the cell it lies in, and how far into it, 0 to 1."""
-    places = np.arange(length) * (cells / length)
-    cell = np.minimum(places.astype(np.intp), cells - 1)
-    return cell, (places - cell).astype(np.float32)
+def _cell_coordinates(length: int, cells: int) -> tuple[npt.NDArray[np.intp], Field]:
+    """The cell of each pixel and its relative position (0 to 1) in the cell."""
+    position = np.arange(length) * (cells / length)
+    cell = np.minimum(position.astype(np.intp), cells - 1)
+    return cell, (position - cell).astype(np.float32)
 
 
 def _fade(share: Field) -> Field:

@@ -1,7 +1,7 @@
-"""Pictures that are no part of the class: what synthetic anomalies are made of.
+"""Foreign textures for synthetic anomalies.
 
-From a folder of photographs (the Describable Textures Dataset, as published), or drawn here, so
-that nothing needs to be downloaded.
+They come from a folder of photographs (in the paper the Describable Textures Dataset), or they are
+generated here, so that nothing needs to be downloaded.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,46 +18,46 @@ from loco_tools.errors import MethodError, did_you_mean
 from loco_tools.synthesis.perlin import Field, perlin_noise
 
 TextureSource = Callable[[Size, np.random.Generator], Pixels]
-"""Gives a texture (H, W, 3) uint8 of a size; the same random numbers give the same one."""
+"""Returns a texture (H, W, 3) uint8 of a size; it depends on size and generator only."""
 
 
 def texture_source(folder: str | None) -> TextureSource:
-    """Photographs of a folder, or the procedural bank when there is none.
+    """A source of photographs from a folder, or of procedural textures when it is None.
 
     Raises:
-        MethodError: no images in the folder.
-        DatasetError: one of them is no image, or claims too many pixels.
+        MethodError: the folder has no images.
+        DatasetError: a file is not an image, or its header declares too many pixels.
     """
     return ProceduralTextures() if folder is None else TextureFolder(Path(folder))
 
 
 class TextureFolder:
-    """The images of a folder and of the folders in it, each as likely as the others."""
+    """The images of a folder and its subfolders, drawn with equal probability."""
 
     def __init__(self, folder: Path) -> None:
-        """See `texture_source`; every image's header is checked here, its pixels when drawn."""
-        found = [p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES]
-        self.paths = sorted(path for path in found if path.is_file())
+        """See `texture_source`; headers are checked here, pixels when an image is drawn."""
+        paths = [p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES]
+        self.paths = sorted(path for path in paths if path.is_file())
         if not self.paths:
             raise MethodError(
                 f"{folder}: expected a folder of texture images, got none; next step: unpack the "
-                "Describable Textures Dataset there, or leave textures out to have them drawn"
+                "Describable Textures Dataset there, or omit textures to generate them"
             )
         for path in self.paths:
             image_size(path)
 
     def __call__(self, size: Size, rng: np.random.Generator) -> Pixels:
-        """One of them, resized; DatasetError when it is damaged."""
+        """A random image, resized; raises DatasetError when it is damaged."""
         image = read_image(self.paths[int(rng.integers(len(self.paths)))])
         return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
 @dataclass(frozen=True)
 class ProceduralTextures:
-    """Drawn textures of several families, each as likely as the others.
+    """Generated textures of several families, drawn with equal probability.
 
     Raises:
-        MethodError: an unknown family.
+        MethodError: a family is unknown.
     """
 
     families: Sequence[str] = ("clouds", "cells", "tiling", "phase", "gabor", "labyrinth")
@@ -70,9 +70,9 @@ class ProceduralTextures:
                 )
 
     def __call__(self, size: Size, rng: np.random.Generator) -> Pixels:
-        """One of a family drawn at random, a third of them grey.
+        """A texture of a random family; a third of the textures are grey.
 
-        Were all in full colour, a grey class's anomalies would be known by their colour alone.
+        With coloured textures only, anomalies of a grey class would be recognised by colour alone.
         """
         draw = FAMILIES[self.families[int(rng.integers(len(self.families)))]]
         coloured = draw(size, rng)
@@ -83,7 +83,7 @@ class ProceduralTextures:
 
 
 def clouds(size: Size, rng: np.random.Generator) -> Pixels:
-    """Perlin noise of several octaves through a colour ramp; ridged half of the time."""
+    """Perlin noise of several octaves with a colour ramp; ridged with probability 1/2."""
     start = int(rng.integers(1, 9))
     persistence = rng.uniform(0.4, 0.8)
     ridged = rng.random() < 0.5
@@ -92,11 +92,11 @@ def clouds(size: Size, rng: np.random.Generator) -> Pixels:
         cells = min(start * 2**octave, 64)
         noise = perlin_noise(size, (cells, cells), rng)
         total += np.float32(persistence**octave) * (np.abs(noise) if ridged else noise)
-    return _coloured(total, rng)
+    return _apply_colour_ramp(total, rng)
 
 
 def cells(size: Size, rng: np.random.Generator) -> Pixels:
-    """Voronoi cells of random colours, darker towards their borders half of the time."""
+    """Voronoi cells of random colours, with probability 1/2 darker towards their borders."""
     count = int(2 ** rng.uniform(3, 9))
     sites = np.ones(size, np.uint8)
     sites[rng.integers(0, size[0], count), rng.integers(0, size[1], count)] = 0
@@ -111,8 +111,8 @@ def cells(size: Size, rng: np.random.Generator) -> Pixels:
 
 
 def tiling(size: Size, rng: np.random.Generator) -> Pixels:
-    """Stripes, a checkerboard or bricks: turned, warped, in two colours with grain."""
-    y, x = _warped(size, rng)
+    """Stripes, a checkerboard or bricks, rotated and warped, in two colours with grain."""
+    y, x = _warped_coordinates(size, rng)
     period = rng.uniform(6, 48)
     kind = rng.integers(3)
     joint = rng.uniform(0.05, 0.5)
@@ -130,17 +130,17 @@ def tiling(size: Size, rng: np.random.Generator) -> Pixels:
 
 
 def phase(size: Size, rng: np.random.Generator) -> Pixels:
-    """Random phases under amplitudes of 1/f^a, in correlated colours."""
+    """Random phases with amplitudes of 1/f^a, in correlated colours."""
     frequency = _frequencies(size)
     steepness = np.float32(rng.uniform(0.5, 2.0))
     fall_off = np.maximum(frequency, np.float32(1 / max(size))) ** -steepness
-    layers = np.stack([_filtered(fall_off, size, rng) for _ in range(3)], axis=-1)
+    layers = np.stack([_filter_noise(fall_off, size, rng) for _ in range(3)], axis=-1)
     mixed = layers @ rng.normal(0, 1, (3, 3)).astype(np.float32)
-    return _stretched(mixed)
+    return _scale_to_bytes(mixed)
 
 
 def gabor(size: Size, rng: np.random.Generator) -> Pixels:
-    """A mixture of Gabor noises: a few directions and wavelengths, through a colour ramp."""
+    """A mixture of Gabor noises of a few directions and wavelengths, with a colour ramp."""
     fy, fx = _frequency_grid(size)
     amplitude: Field = np.zeros((fy.size, fx.size), np.float32)
     for _ in range(int(rng.integers(1, 5))):
@@ -149,14 +149,14 @@ def gabor(size: Size, rng: np.random.Generator) -> Pixels:
         spread = wave * rng.uniform(0.05, 0.3)
         distance = (fy - wave * np.sin(angle)) ** 2 + (fx - wave * np.cos(angle)) ** 2
         amplitude += np.exp(-distance / (2 * spread**2)).astype(np.float32)
-    return _coloured(_filtered(amplitude, size, rng), rng)
+    return _apply_colour_ramp(_filter_noise(amplitude, size, rng), rng)
 
 
 def labyrinth(size: Size, rng: np.random.Generator) -> Pixels:
-    """Spots and labyrinths as reaction-diffusion leaves them: one wavelength, two phases."""
+    """Spots and labyrinths as from reaction-diffusion: one wavelength, two phases."""
     wave = 2 ** rng.uniform(-5, -2.5)  # cycles per pixel
     ring = np.exp(-(((_frequencies(size) - wave) / (0.15 * wave)) ** 2)).astype(np.float32)
-    field = _filtered(ring, size, rng) + np.float32(rng.uniform(-1, 1))
+    field = _filter_noise(ring, size, rng) + np.float32(rng.uniform(-1, 1))
     share = 1 / (1 + np.exp(-rng.uniform(2, 10) * field[..., None]))
     first, second = rng.uniform(0, 255, (2, 3))
     painted: npt.NDArray[np.float64] = first * share + second * (1 - share)
@@ -173,8 +173,8 @@ FAMILIES: Mapping[str, Callable[[Size, np.random.Generator], Pixels]] = {
 }
 
 
-def _warped(size: Size, rng: np.random.Generator) -> tuple[Field, Field]:
-    """Pixel coordinates (y, x), turned and bent."""
+def _warped_coordinates(size: Size, rng: np.random.Generator) -> tuple[Field, Field]:
+    """Pixel coordinates (y, x), rotated and bent."""
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
     angle, bend = rng.uniform(0, 2 * np.pi), rng.uniform(0, 20)
     cells_of_bend = (int(rng.integers(1, 6)), int(rng.integers(1, 6)))
@@ -184,7 +184,7 @@ def _warped(size: Size, rng: np.random.Generator) -> tuple[Field, Field]:
 
 
 def _frequency_grid(size: Size) -> tuple[Field, Field]:
-    """Cycles per pixel of a real transform's bins: (H, 1) and (1, W // 2 + 1)."""
+    """Frequencies in cycles per pixel of a real FFT: (H, 1) and (1, W // 2 + 1)."""
     fy = np.fft.fftfreq(size[0]).astype(np.float32)[:, None]
     fx = np.fft.rfftfreq(size[1]).astype(np.float32)[None]
     return fy, fx
@@ -195,25 +195,25 @@ def _frequencies(size: Size) -> Field:
     return np.hypot(fy, fx)
 
 
-def _filtered(amplitude: Field, size: Size, rng: np.random.Generator) -> Field:
-    """White noise with these amplitudes, (H, W), mean 0 and deviation 1."""
+def _filter_noise(amplitude: Field, size: Size, rng: np.random.Generator) -> Field:
+    """White noise (H, W) filtered to these amplitudes, with mean 0 and standard deviation 1."""
     spectrum = np.fft.rfft2(rng.standard_normal(size)) * amplitude
     field = np.fft.irfft2(spectrum, s=size)
     scaled: Field = ((field - field.mean()) / max(float(field.std()), 1e-12)).astype(np.float32)
     return scaled
 
 
-def _coloured(field: Field, rng: np.random.Generator) -> Pixels:
-    """(H, W) through a ramp of random colours, lowest to highest: (H, W, 3)."""
+def _apply_colour_ramp(field: Field, rng: np.random.Generator) -> Pixels:
+    """Map (H, W) to (H, W, 3) by a ramp of random colours."""
     knots = rng.uniform(0, 255, (int(rng.integers(2, 7)), 3))
-    places = np.linspace(0, 255, len(knots))
-    ramp = np.stack([np.interp(np.arange(256), places, c) for c in knots.T], axis=-1)
-    colours: Pixels = ramp.astype(np.uint8)[_stretched(field)]
+    levels = np.linspace(0, 255, len(knots))
+    ramp = np.stack([np.interp(np.arange(256), levels, c) for c in knots.T], axis=-1)
+    colours: Pixels = ramp.astype(np.uint8)[_scale_to_bytes(field)]
     return colours
 
 
-def _stretched(field: Field) -> Pixels:
-    """0 to 255 between the 1st and 99th percentile."""
+def _scale_to_bytes(field: Field) -> Pixels:
+    """Scale the range from the 1st to the 99th percentile to 0..255."""
     low, high = np.percentile(field[::4, ::4], (1, 99))
     scaled = (field - low) * (255 / max(high - low, 1e-12))
     return np.asarray(np.clip(scaled, 0, 255), np.uint8)

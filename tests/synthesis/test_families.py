@@ -4,7 +4,8 @@ import pytest
 
 from loco_tools.datasets.images import resize_image
 from loco_tools.errors import MethodError
-from loco_tools.synthesis.families import FAMILIES, LOGICAL, foreground, synthetic_anomalies
+from loco_tools.synthesis.families import FAMILIES, LOGICAL, synthetic_anomalies
+from loco_tools.synthesis.scene import foreground
 
 SIZE = (96, 144)
 
