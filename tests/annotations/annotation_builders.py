@@ -68,7 +68,7 @@ def make_region(kind: str = "rectanglelabels", **changes: Any) -> dict[str, Any]
         "value": value,
         **changes,
     }
-    return {key: found for key, found in item.items() if found is not None}
+    return {key: content for key, content in item.items() if content is not None}
 
 
 def brush_region(mask: Mask, label: str = "scratch", **changes: Any) -> dict[str, Any]:

@@ -60,13 +60,13 @@ def make_session(tmp_path: Path) -> MakeSession:
             plan=plan,
         )
         write_session(folder, record)
-        found = default_truth() if truth is None else truth
+        masks_by_shot = default_truth() if truth is None else truth
         journal = []
         rng = np.random.default_rng(len(name))
         for planned in plan.planned_shots():
             image = folder / "images" / f"{planned.shot}.png"
             write(image, rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8))
-            for number, (defect, mask) in enumerate(found.get(planned.shot, ())):
+            for number, (defect, mask) in enumerate(masks_by_shot.get(planned.shot, ())):
                 target = folder / "truth" / planned.shot / f"{number}_{defect}.png"
                 write(target, mask.astype(np.uint8) * 255)
             journal.append(

@@ -30,8 +30,8 @@ SHOTS = ("p0004-top", "p0005-top", "p0006-top", "p0007-top")
 
 
 def everything(folder: Path) -> dict[str, bytes]:
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(found)}
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(paths)}
 
 
 def export_of(session: Path, changes: dict[str, list[Any]] | None = None, **more: Any) -> Path:
@@ -53,8 +53,8 @@ def test_a_session_and_its_export_become_a_loco_class(
 ) -> None:
     session = make_session()
     report = convert(annotate_session(session, taxonomy), out_root=tmp_path / "data")
-    found = everything(tmp_path / "data" / "composite_part")
-    assert set(found) == {
+    files = everything(tmp_path / "data" / "composite_part")
+    assert set(files) == {
         "defects_config.json",
         "readme.txt",
         "train/good/000.png",
@@ -79,10 +79,10 @@ def test_a_session_and_its_export_become_a_loco_class(
     }
     assert report.defects == {"dent": 1, "misplaced_screw": 1, "scratch": 2}
     assert (
-        found["test/logical_anomalies/000.png"]
+        files["test/logical_anomalies/000.png"]
         == (session / "images" / "p0006-top.png").read_bytes()
     )
-    assert b"SIMULATED" in found["readme.txt"]
+    assert b"SIMULATED" in files["readme.txt"]
     assert "(SIMULATED images)" in report.describe()
 
 

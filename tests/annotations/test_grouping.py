@@ -39,7 +39,7 @@ def groups_of(tmp_path: Path, rule: Group, *result: Any) -> list[str]:
     ],
 )
 def test_each_rule_makes_its_own_instances(tmp_path: Path, rule: Group, groups: list[str]) -> None:
-    found = groups_of(
+    instances = groups_of(
         tmp_path,
         rule,
         *(labelled(name, "dent") for name in "abcd"),
@@ -52,7 +52,7 @@ def test_each_rule_makes_its_own_instances(tmp_path: Path, rule: Group, groups: 
         relation("a", "x"),
         relation("a", "gone"),
     )
-    assert found == groups
+    assert instances == groups
 
 
 def test_groups_come_in_the_order_of_their_first_members() -> None:
@@ -67,6 +67,6 @@ def test_a_long_chain_is_one_group() -> None:
 
 def test_relations_of_the_wrong_form_tie_nothing(tmp_path: Path) -> None:
     broken = [{"type": "relation", "from_id": [1], "to_id": None}, {"type": "relation"}]
-    found = groups_of(tmp_path, "auto", labelled("a", "dent"), labelled("b", "dent"), *broken)
-    assert found == ["a", "b"]
+    groups = groups_of(tmp_path, "auto", labelled("a", "dent"), labelled("b", "dent"), *broken)
+    assert groups == ["a", "b"]
     assert json.loads((tmp_path / "export.json").read_text())

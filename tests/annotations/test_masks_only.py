@@ -26,8 +26,8 @@ def record_of(out: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(found)}
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(paths)}
 
 
 def test_each_region_becomes_a_black_and_white_mask_of_the_image(tmp_path: Path) -> None:

@@ -54,15 +54,15 @@ def merged(session: Path, tmp_path: Path, merge: Any, *annotations: Any) -> list
     return masks_of(convert(export, out_root=tmp_path / "data", merge=merge))
 
 
-def equal(found: list[Mask], expected: list[Mask]) -> bool:
-    return len(found) == len(expected) and all(map(np.array_equal, found, expected))
+def equal(masks: list[Mask], expected: list[Mask]) -> bool:
+    return len(masks) == len(expected) and all(map(np.array_equal, masks, expected))
 
 
 def test_latest_takes_the_annotation_that_was_changed_last(
     make_session: MakeSession, tmp_path: Path
 ) -> None:
-    found = merged(make_session(), tmp_path, "latest", by(1, A, day=3), by(2, B, day=2))
-    assert equal(found, [A])
+    masks = merged(make_session(), tmp_path, "latest", by(1, A, day=3), by(2, B, day=2))
+    assert equal(masks, [A])
 
 
 def test_reviewed_takes_the_last_reviewed_annotation(
@@ -71,7 +71,7 @@ def test_reviewed_takes_the_last_reviewed_annotation(
     session = make_session()
     accepted = {"reviews": [{"accepted": False}, {"accepted": True}]}
     rejected = {"reviews": [{"accepted": True}, {"accepted": False}]}
-    found = merged(
+    masks = merged(
         session,
         tmp_path,
         "reviewed",
@@ -80,7 +80,7 @@ def test_reviewed_takes_the_last_reviewed_annotation(
         by(3, C, day=3, **rejected),
         by(4, C, day=4),
     )
-    assert equal(found, [B])
+    assert equal(masks, [B])
 
 
 def test_reviewed_asks_for_a_review_where_there_is_none(
@@ -95,16 +95,16 @@ def test_reviewed_asks_for_a_review_where_there_is_none(
 def test_union_joins_what_overlaps_and_keeps_the_rest(
     make_session: MakeSession, tmp_path: Path
 ) -> None:
-    found = merged(make_session(), tmp_path, "union", by(1, A, FAR), by(2, C, B), by(3))
-    assert equal(found, [A | B | C, FAR])
+    masks = merged(make_session(), tmp_path, "union", by(1, A, FAR), by(2, C, B), by(3))
+    assert equal(masks, [A | B | C, FAR])
 
 
 def test_majority_keeps_the_pixels_that_more_than_half_marked(
     make_session: MakeSession, tmp_path: Path
 ) -> None:
     session = make_session()
-    found = merged(session, tmp_path, "majority", by(1, A), by(2, B, FAR), by(3, C))
-    assert equal(found, [(A & B) | (A & C) | (B & C)])
+    masks = merged(session, tmp_path, "majority", by(1, A), by(2, B, FAR), by(3, C))
+    assert equal(masks, [(A & B) | (A & C) | (B & C)])
     assert equal(merged(session, tmp_path, "majority", by(1, A), by(2, B)), [A & B])
 
 
@@ -140,10 +140,10 @@ def test_overlaps_are_those_of_every_two_masks(masks: list[Mask]) -> None:
 def test_each_annotator_has_one_vote_however_often_they_submit(
     make_session: MakeSession, tmp_path: Path, merge: str
 ) -> None:
-    found = merged(
+    masks = merged(
         make_session(), tmp_path, merge, by(1, FAR, day=1), by(1, FAR, day=2), by(1, A, day=3)
     )
-    assert equal(found, [A])
+    assert equal(masks, [A])
 
 
 def test_predictions_count_only_when_asked_for_and_below_people(
@@ -162,8 +162,8 @@ def test_predictions_count_only_when_asked_for_and_below_people(
     assert [skip.reason for skip in report.left_out] == [
         "belongs to a prediction, where a person's annotation counts"
     ]
-    found = convert(export, out_root=tmp_path, predictions=True, merge="union")
-    assert equal(masks_of(found), [A | B])
+    report = convert(export, out_root=tmp_path, predictions=True, merge="union")
+    assert equal(masks_of(report), [A | B])
     annotations = read_export(export, predictions=True).tasks[0].annotations
     assert [a.annotator for a in annotations] == ["1", "prediction v1"]
 

@@ -122,8 +122,8 @@ def areas_of(session: Path, out: Path, *tasks: Any) -> dict[str, list[int]]:
 EXPECTED = {"p0004-top": [25], "p0005-top": [30], "p0006-top": [35], "p0007-top": []}
 
 
-def by_part(found: dict[str, list[int]]) -> dict[str, list[int]]:
-    return dict(sorted(found.items()))
+def by_part(shots: dict[str, list[int]]) -> dict[str, list[int]]:
+    return dict(sorted(shots.items()))
 
 
 def test_a_task_with_several_images_has_regions_on_each(

@@ -38,9 +38,9 @@ def test_a_reference_stands_for_the_last_part_of_its_path(
 
 def test_a_file_is_found_without_label_studios_prefix(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
-    found = ImageFiles(tmp_path.rglob("*"))
-    assert found.find("/data/upload/3/01234567-a.png") == tmp_path / "a.png"
-    assert found.find("/data/upload/3/01234567-b.png") is None
+    image_files = ImageFiles(tmp_path.rglob("*"))
+    assert image_files.find("/data/upload/3/01234567-a.png") == tmp_path / "a.png"
+    assert image_files.find("/data/upload/3/01234567-b.png") is None
 
 
 def test_two_files_of_one_name_are_an_error_that_names_both(tmp_path: Path) -> None:

@@ -30,13 +30,13 @@ def file_with(tmp_path: Path, content: bytes | str) -> Path:
 )
 @given(st.lists(JSON, max_size=5), st.sampled_from([None, 1, "\t"]), st.booleans())
 def test_entries_are_those_that_a_json_parser_finds(
-    tmp_path: Path, found: list[Any], indent: Any, ascii_only: bool
+    tmp_path: Path, tasks: list[Any], indent: Any, ascii_only: bool
 ) -> None:
-    text = json.dumps(found, indent=indent, ensure_ascii=ascii_only)
+    text = json.dumps(tasks, indent=indent, ensure_ascii=ascii_only)
     content = text.encode("utf-8", "surrogatepass")
     assume_utf8 = content.decode("utf-8", "ignore").encode() == content
     if assume_utf8:
-        assert list(entries(file_with(tmp_path, content))) == found
+        assert list(entries(file_with(tmp_path, content))) == tasks
 
 
 @settings(
@@ -56,10 +56,10 @@ def test_damaged_files_are_refused_as_a_json_parser_would(
     except ValueError:
         expected = None
     try:
-        found = list(entries(path))
+        tasks = list(entries(path))
     except AnnotationError:
-        found = None
-    assert found == (expected if isinstance(expected, list) else None)
+        tasks = None
+    assert tasks == (expected if isinstance(expected, list) else None)
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def test_a_list_beyond_the_bounds_is_no_part_of_one(
 
 
 def test_brackets_and_quotes_inside_of_texts_are_no_structure(tmp_path: Path) -> None:
-    found = ["]}{[", 'a\\"b', {"k]": '\\"'}, "\\\\"]
-    assert list(entries(file_with(tmp_path, json.dumps(found)))) == found
+    tasks = ["]}{[", 'a\\"b', {"k]": '\\"'}, "\\\\"]
+    assert list(entries(file_with(tmp_path, json.dumps(tasks)))) == tasks
 
 
 def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
@@ -125,10 +125,10 @@ def test_a_file_of_quotes_that_never_end_takes_no_time(tmp_path: Path) -> None:
 def test_a_single_entry_may_not_be_huge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(task_file, "MAX_ENTRY_BYTES", 1000)
     path = file_with(tmp_path, json.dumps([[1], "x" * 2000]))
-    found = entries(path)
-    assert next(found) == [1]
+    tasks = entries(path)
+    assert next(tasks) == [1]
     with pytest.raises(AnnotationError, match="one task has 2002 bytes; expected at most 1000"):
-        next(found)
+        next(tasks)
 
 
 @pytest.mark.parametrize(

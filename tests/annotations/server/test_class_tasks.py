@@ -23,8 +23,8 @@ MARKS = st.lists(st.tuples(st.sampled_from(DEFECTS), MASKS), max_size=4)
 
 
 def everything(folder: Path) -> dict[str, bytes]:
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(found)}
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(paths)}
 
 
 def there_and_back(session: Path, data: Path, tasks: list[dict[str, Any]]) -> dict[str, bytes]:

@@ -334,12 +334,12 @@ def test_the_maps_of_a_benchmark_run_become_pre_annotations(
     reports = [push(session, **settings, predictions=proposals) for _ in range(2)]
     assert [report.predictions for report in reports] == [1, 1]
     export = pull(**settings, out=tmp_path / "proposed.json")
-    found = [one for task in json.loads(export.read_text()) for one in task["predictions"]]
-    assert len(found) == 1
-    assert found[0]["model_version"] == "patchcore, seed 0, quantile 0.995"
-    assert found[0]["score"] == 1.0
-    region = next(item for item in found[0]["result"] if item["type"] == "brush")
-    label = next(item for item in found[0]["result"] if item["type"] == "labels")
+    predictions = [item for task in json.loads(export.read_text()) for item in task["predictions"]]
+    assert len(predictions) == 1
+    assert predictions[0]["model_version"] == "patchcore, seed 0, quantile 0.995"
+    assert predictions[0]["score"] == 1.0
+    region = next(item for item in predictions[0]["result"] if item["type"] == "brush")
+    label = next(item for item in predictions[0]["result"] if item["type"] == "labels")
     assert region["value"]["rle"] == brush_region(spot)["value"]["rle"]
     assert label["value"]["labels"] == ["scratch"]
 

@@ -56,17 +56,17 @@ def test_pixels_above_the_quantile_of_good_images_become_connected_regions(
     large, small, speck = box(2, 2, 20, 30), box(30, 30, 40, 40), box(45, 60, 46, 61)
     good = box(0, 0, 10, 10)  # scores 1 on 100 of 3072 pixels
     run = make_run(tmp_path, {"p0003-top": good, "p0004-top": large | small, "p0006-top": speck})
-    found = read(run, read_session(session), quantile=0.99)
-    assert found.version == "patchcore, seed 0, quantile 0.99"
-    regions = found.by_shot["p0004-top"].regions
+    proposals = read(run, read_session(session), quantile=0.99)
+    assert proposals.version == "patchcore, seed 0, quantile 0.99"
+    regions = proposals.by_shot["p0004-top"].regions
     assert all(np.array_equal(*pair) for pair in zip(regions, (large, small), strict=True))
-    assert found.by_shot["p0003-top"].regions == ()
+    assert proposals.by_shot["p0003-top"].regions == ()
 
 
 def test_scores_are_ranks_among_the_runs_images(session: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path, {"p0004-top": box(2, 2, 20, 30)})
-    found = read(run, read_session(session))
-    assert {shot: round(one.score, 3) for shot, one in found.by_shot.items()} == {
+    proposals = read(run, read_session(session))
+    assert {shot: round(one.score, 3) for shot, one in proposals.by_shot.items()} == {
         "p0003-top": 0.667,
         "p0004-top": 1.0,
         "p0006-top": 0.667,
