@@ -18,6 +18,7 @@ from loco_tools.annotations.session_images import SessionImage, SessionImages, f
 from loco_tools.annotations.taxonomy import Taxonomy, load_taxonomy
 from loco_tools.errors import AnnotationError
 from loco_tools.progress import SILENT, Progress
+from loco_tools.wording import plural
 
 LOOK_AGAIN_IOU = 0.7
 """Images on which the masks of two annotators have a lower IoU in some defect are listed."""
@@ -97,14 +98,15 @@ class AgreementReport:
         if not self.images:
             return "agreement: no image was annotated by two people"
         kappa = "undefined" if self.kappa is None else f"{self.kappa:.2f}"
-        lines = [f"agreement on {self.images} images: Cohen's kappa of kinds {kappa}"]
+        lines = [f"agreement on {plural(self.images, 'image')}: Cohen's kappa of kinds {kappa}"]
         lines += [
             f"  {d.defect}: mean IoU {d.mean_iou:.2f}, lowest {d.lowest_iou:.2f}, {d.missed} of "
-            f"{d.pairs} pairs do not overlap"
+            f"{plural(d.pairs, 'pair')} without overlap"
             for d in self.defects
         ]
         lines += [
-            f"  {' and '.join(k.annotators)}: same kind for {k.agreement:.0%} of {k.images} images"
+            f"  {' and '.join(k.annotators)}: same kind for {k.agreement:.0%} of "
+            f"{plural(k.images, 'image')}"
             f", kappa {'undefined' if k.kappa is None else format(k.kappa, '.2f')}"
             for k in self.kinds
         ]

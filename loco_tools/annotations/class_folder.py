@@ -18,6 +18,7 @@ from loco_tools.annotations.merging import Instance, overlaps
 from loco_tools.annotations.session_images import SessionImage, image_bytes
 from loco_tools.capture.session import Session
 from loco_tools.datasets.images import encode_png
+from loco_tools.wording import plural
 
 _KIND_FOLDERS = {
     "good": "good",
@@ -183,8 +184,5 @@ class ClassFolder:
         for annotation in annotations.counted if annotations else ():
             verdict = annotation.verdict
             if verdict is not None and not fits[verdict]:
-                count = len(instances)
-                drawn = {0: "no defect is marked", 1: "1 defect is marked"}.get(
-                    count, f"{count} defects are marked"
-                )
-                self.notes.append(f'{name}: called "{verdict}", and {drawn}')
+                drawn = plural(len(instances), "marked defect") if instances else "no marked defect"
+                self.notes.append(f'{name}: called "{verdict}", with {drawn}')

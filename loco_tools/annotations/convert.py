@@ -26,6 +26,7 @@ from loco_tools.annotations.session_images import SessionImages, find_sessions
 from loco_tools.annotations.taxonomy import Taxonomy, defects_config, load_taxonomy
 from loco_tools.datasets.sidecar import sidecar_path
 from loco_tools.progress import SILENT, Progress
+from loco_tools.wording import plural
 
 _NOTES_SHOWN = 20
 
@@ -78,10 +79,7 @@ class ConversionReport:
         reasons = Counter(skip.reason for skip in self.left_out)
         return [
             *(f"skipped: {s.type} in task {s.task}: {s.reason}" for s in self.skipped),
-            *(
-                f"left out: {count} {'region' if count == 1 else 'regions'}: {reason}"
-                for reason, count in sorted(reasons.items())
-            ),
+            *(f"left out: {plural(n, 'region')}: {why}" for why, n in sorted(reasons.items())),
         ]
 
     def as_record(self) -> dict[str, Any]:

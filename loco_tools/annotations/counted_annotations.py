@@ -16,9 +16,12 @@ from loco_tools.annotations.merging import (
     merge_instances,
 )
 from loco_tools.annotations.orientation import StoredImage, stored_image
-from loco_tools.annotations.session_images import SessionImage, SessionImages, list_some
+from loco_tools.annotations.session_images import SessionImage, SessionImages
 from loco_tools.annotations.taxonomy import DefectType, Taxonomy
 from loco_tools.errors import AnnotationError
+from loco_tools.wording import listed, plural
+
+_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -101,9 +104,9 @@ def count_annotations(
         by_image[image] = CountedAnnotations(counted, others, tuple(sorted(map(str, people))))
     if unreviewed:
         raise AnnotationError(
-            f"{export.path}: {len(unreviewed)} photographs were annotated, but no annotation of "
-            f"them was reviewed: {list_some(unreviewed)}; next step: mark one as ground truth, or "
-            "merge by another rule"
+            f"{export.path}: expected a reviewed annotation of every annotated photograph, got "
+            f"none of {plural(len(unreviewed), 'photograph')}: {listed(unreviewed, _LISTED)}; next "
+            "step: mark one as ground truth, or merge by another rule"
         )
     return by_image
 
@@ -123,9 +126,10 @@ def check_annotations(
     missing = [str(i) for i in images.all if i.shot.kind != "good" and i not in counted]
     if missing:
         raise AnnotationError(
-            f"{export.path}: {len(missing)} photographs of anomalous parts have no submitted "
-            f"annotation: {list_some(missing)}; next step: annotate them (submit an empty "
-            "annotation where the defect cannot be seen), and export again"
+            f"{export.path}: expected a submitted annotation of every photograph of an anomalous "
+            f"part, got none of {plural(len(missing), 'photograph')}: {listed(missing, _LISTED)}; "
+            "next step: annotate them (submit an empty annotation where the defect cannot be "
+            "seen), and export again"
         )
     for annotations in counted.values():
         for region in annotations.regions:
@@ -134,9 +138,9 @@ def check_annotations(
     spoilt = [str(i) for i, c in counted.items() if i.shot.split != "test" and c.regions]
     if spoilt:
         raise AnnotationError(
-            f"{export.path}: defects are marked on {len(spoilt)} photographs for training or "
-            f"validation, which have to be good: {list_some(spoilt)}; next step: take them again, "
-            "or remove the regions"
+            f"{export.path}: expected no defects on photographs for training or validation, got "
+            f"defects on {plural(len(spoilt), 'photograph')}: {listed(spoilt, _LISTED)}; next "
+            "step: take them again, or remove the regions"
         )
 
 

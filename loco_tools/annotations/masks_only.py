@@ -19,6 +19,7 @@ from loco_tools.annotations.output_guard import check_holds_no_input
 from loco_tools.datasets.images import write_png
 from loco_tools.errors import AnnotationError, DatasetError
 from loco_tools.progress import SILENT, Progress
+from loco_tools.wording import plural
 
 RECORD = "regions.json"
 
@@ -55,7 +56,7 @@ class MasksReport:
     def describe(self) -> str:
         """One line for a person, and one line for each reason to skip regions."""
         types = ", ".join(f"{count} {kind}" for kind, (count, _) in self.counts().items() if count)
-        masks = "1 mask" if len(self.regions) == 1 else f"{len(self.regions)} masks"
+        masks = plural(len(self.regions), "mask")
         lines = [f"{masks} ({types or 'none'}) -> {self.out}"]
         reasons = Counter((skip.type or "entry", skip.reason) for skip in self.skipped)
         lines += [f"skipped {n} {kind}: {reason}" for (kind, reason), n in reasons.items()]

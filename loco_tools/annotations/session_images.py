@@ -17,6 +17,7 @@ from loco_tools.annotations.formats.image_references import (
 from loco_tools.annotations.formats.regions import Export, Task
 from loco_tools.capture.session import RECORD, Session, Shot, read_session, read_shots
 from loco_tools.errors import AnnotationError
+from loco_tools.wording import listed, plural
 
 CAPTURES = Path("captures")
 
@@ -198,9 +199,9 @@ class SessionImages:
         if missing:
             folders = ", ".join(str(folder) for folder, _ in self.records)
             raise AnnotationError(
-                f"{export.path}: names {len(missing)} images that are not in {folders}: "
-                f"{list_some(missing)}; next step: give their session with --session, or export "
-                "only the tasks of this one"
+                f"{export.path}: names {plural(len(missing), 'image')} outside of {folders}: "
+                f"{listed(missing, _LISTED)}; next step: give their session with --session, or "
+                "export only the tasks of this one"
             )
         return shown
 
@@ -256,9 +257,3 @@ def _loco_id(task: Task, key: str, index: int) -> str | None:
     elif index > 0:
         return None
     return ids if isinstance(ids, str) else None
-
-
-def list_some(names: Sequence[str]) -> str:
-    """The first ten names, and the number of the others."""
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more

@@ -56,8 +56,8 @@ def test_each_defect_is_compared_pair_by_pair(make_session: MakeSession) -> None
     ]
     assert report.describe().splitlines() == [
         "agreement on 3 images: Cohen's kappa of kinds 0.50",
-        "  missing_screw: mean IoU 0.00, lowest 0.00, 1 of 1 pairs do not overlap",
-        "  scratch: mean IoU 0.67, lowest 0.33, 0 of 2 pairs do not overlap",
+        "  missing_screw: mean IoU 0.00, lowest 0.00, 1 of 1 pair without overlap",
+        "  scratch: mean IoU 0.67, lowest 0.33, 0 of 2 pairs without overlap",
         "  1 and 2: same kind for 67% of 3 images, kappa 0.50",
         "look again: session-001/p0005-top (1 logical, 2 structural); missing_screw overlaps with "
         "IoU 0.00",

@@ -269,7 +269,7 @@ def test_images_that_no_session_has_are_named_in_one_error(
     with pytest.raises(AnnotationError) as fault:
         convert(export, out_root=tmp_path / "data")
     message = str(fault.value)
-    assert "names 14 images that are not in" in message
+    assert "names 14 images outside of" in message
     assert "p9000-top.png (task 5)" in message
     assert "and 4 more; next step: give their session" in message
     assert not (tmp_path / "data").exists()
@@ -281,7 +281,7 @@ def test_anomalous_photographs_without_an_annotation_are_named(
     cancelled = export_of(
         make_session(), annotations=[{"was_cancelled": True, "result": [make_region()]}]
     )
-    with pytest.raises(AnnotationError, match="4 photographs of anomalous parts have no submitted"):
+    with pytest.raises(AnnotationError, match="an anomalous part, got none of 4 photographs"):
         convert(cancelled, out_root=tmp_path / "data")
 
 
@@ -347,7 +347,7 @@ def test_a_defect_on_a_training_image_is_an_error(
     make_session: MakeSession, tmp_path: Path
 ) -> None:
     export = export_of(make_session(), {"p0000-top": [brush_region(box(5, 5, 20, 20))]})
-    with pytest.raises(AnnotationError, match="have to be good: session-001/p0000-top"):
+    with pytest.raises(AnnotationError, match="got defects on 1 photograph: session-001/p0000-top"):
         convert(export, out_root=tmp_path / "data")
 
 

@@ -87,7 +87,8 @@ def test_reviewed_asks_for_a_review_where_there_is_none(
     make_session: MakeSession, tmp_path: Path
 ) -> None:
     with pytest.raises(
-        AnnotationError, match=r"1 photographs were annotated, .* reviewed: session-001/p0004-top"
+        AnnotationError,
+        match="expected a reviewed annotation .* got none of 1 photograph: session-001/p0004-top",
     ):
         merged(make_session(), tmp_path, "reviewed", by(1, A))
 
@@ -152,7 +153,10 @@ def test_predictions_count_only_when_asked_for_and_below_people(
     session = make_session()
     prediction = {"model_version": "v1", "result": [brush_region(B)], "created_at": "2027"}
     export = export_of(session, predictions=[prediction])
-    with pytest.raises(AnnotationError, match="no submitted annotation: session-001/p0004-top"):
+    with pytest.raises(
+        AnnotationError,
+        match="a submitted annotation .* got none of 1 photograph: session-001/p0004-top",
+    ):
         convert(export, out_root=tmp_path)
     report = convert(export, out_root=tmp_path, predictions=True)
     assert equal(masks_of(report), [B])

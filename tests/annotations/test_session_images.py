@@ -192,7 +192,7 @@ def test_verdicts_that_do_not_fit_what_was_drawn_are_noted(
     export = write_export(make_session() / "labelstudio.json", task)
     notes = convert(export, out_root=tmp_path).notes
     assert [note for note in notes if "called" in note] == [
-        'test/structural_anomalies/000.png: called "good", and 1 defect is marked',
-        'test/structural_anomalies/002.png: called "unsure", and 1 defect is marked',
-        'test/good/001.png: called "anomalous", and no defect is marked',
+        'test/structural_anomalies/000.png: called "good", with 1 marked defect',
+        'test/structural_anomalies/002.png: called "unsure", with 1 marked defect',
+        'test/good/001.png: called "anomalous", with no marked defect',
     ]

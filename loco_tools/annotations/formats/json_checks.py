@@ -11,11 +11,11 @@ def as_text(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
         return None
     if isinstance(value, str):
-        return printable(value)
+        return escape_surrogates(value)
     return str(value) if abs(value) < _HUGE else None
 
 
-def printable(text: str) -> str:
+def escape_surrogates(text: str) -> str:
     """The text with unpaired surrogates escaped: they are legal JSON, but not legal UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 

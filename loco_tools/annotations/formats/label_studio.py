@@ -14,7 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from loco_tools.annotations.formats.json_checks import as_text, describe, is_number, printable
+from loco_tools.annotations.formats.json_checks import (
+    as_text,
+    describe,
+    escape_surrogates,
+    is_number,
+)
 from loco_tools.annotations.formats.regions import Annotation, Export, Region, Skipped, Task, TaskId
 from loco_tools.annotations.formats.task_file import entries, first_object
 from loco_tools.annotations.formats.task_images import TaskImages
@@ -94,7 +99,7 @@ def _read_task(entry: dict[str, Any], number: int, predictions: bool) -> tuple[T
     task_id = entry.get("id")
     if isinstance(task_id, bool) or not isinstance(task_id, int | str) or task_id == "":
         task_id = number
-    task_id = printable(task_id) if isinstance(task_id, str) else task_id
+    task_id = escape_surrogates(task_id) if isinstance(task_id, str) else task_id
     data = entry.get("data")
     data = data if isinstance(data, dict) else {}
     submitted, skipped = _objects_under(entry, "annotations", task_id)
@@ -260,7 +265,9 @@ def _labels_and_group(items: list[dict[str, Any]]) -> tuple[tuple[str, ...], int
             continue
         for key, names in value.items():
             if key.endswith("labels") and isinstance(names, list):
-                labels.update({printable(name): None for name in names if isinstance(name, str)})
+                labels.update(
+                    {escape_surrogates(name): None for name in names if isinstance(name, str)}
+                )
         number = value.get("number")
         if item.get("from_name") == GROUP_CONTROL and group is None and is_number(number):
             group = int(number) if abs(number) < 1e9 else None

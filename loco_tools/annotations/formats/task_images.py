@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from loco_tools.annotations.formats.json_checks import printable
+from loco_tools.annotations.formats.json_checks import escape_surrogates
 from loco_tools.errors import AnnotationError
 
 _IMAGE_KEYS = ("image", "images", "img")
@@ -28,7 +28,9 @@ class TaskImages:
 
     def __init__(self, data: dict[str, Any], tags: Iterable[str | None]) -> None:
         self._by_key = {
-            key: tuple(printable(name) for name in ([value] if isinstance(value, str) else value))
+            key: tuple(
+                escape_surrogates(name) for name in ([value] if isinstance(value, str) else value)
+            )
             for key, value in data.items()
             if looks_like_image(key, value)
         }

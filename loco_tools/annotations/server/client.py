@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from loco_tools import extras
 from loco_tools.errors import LabelStudioError, did_you_mean
+from loco_tools.wording import plural
 
 VARIABLE = "LABEL_STUDIO_API_KEY"
 """Name of the environment variable that holds the token."""
@@ -267,8 +268,9 @@ class Server:
             )
             created = int(answer.created)
         if created != len(added):
+            refused = f"{len(added) - created} of {plural(len(added), 'prediction')}"
             raise LabelStudioError(
-                f"{self.url}: refused {len(added) - created} of {len(added)} predictions for "
+                f"{self.url}: refused {refused} for "
                 f'"{project.title}"; next step: look into the server\'s log'
             )
         return created

@@ -23,6 +23,7 @@ from loco_tools.annotations.taxonomy import Taxonomy, check_against_plan, load_t
 from loco_tools.capture.session import Session, Shot, read_session, read_shots
 from loco_tools.errors import AnnotationError, LabelStudioError
 from loco_tools.progress import SILENT, Progress
+from loco_tools.wording import plural
 
 _BATCH = 20
 """Tasks per request; an interruption loses the images uploaded for at most so many tasks."""
@@ -77,9 +78,10 @@ class PushReport:
 
     def describe(self) -> str:
         """A few lines for a person."""
-        counts = f"{self.added} tasks added, {self.replaced} replaced, {self.unchanged} unchanged"
+        added = plural(self.added, "task")
+        counts = f"{added} added, {self.replaced} replaced, {self.unchanged} unchanged"
         if self.predictions:
-            counts += f"; {self.predictions} predictions"
+            counts += f"; {plural(self.predictions, 'prediction')}"
         lines = [f"{self.project}: {counts} -> {self.url}/projects/{self.project_id}/data"]
         if self.simulated:
             lines[0] += " (SIMULATED images)"
