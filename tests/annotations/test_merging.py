@@ -88,7 +88,7 @@ def test_reviewed_asks_for_a_review_where_there_is_none(
 ) -> None:
     with pytest.raises(
         AnnotationError,
-        match="expected a reviewed annotation .* got none of 1 photograph: session-001/p0004-top",
+        match=r"expected a reviewed annotation .* got none of 1 photograph: session-001/p0004-top",
     ):
         merged(make_session(), tmp_path, "reviewed", by(1, A))
 
@@ -155,7 +155,7 @@ def test_predictions_count_only_when_asked_for_and_below_people(
     export = export_of(session, predictions=[prediction])
     with pytest.raises(
         AnnotationError,
-        match="a submitted annotation .* got none of 1 photograph: session-001/p0004-top",
+        match=r"a submitted annotation .* got none of 1 photograph: session-001/p0004-top",
     ):
         convert(export, out_root=tmp_path)
     report = convert(export, out_root=tmp_path, predictions=True)
