@@ -31,7 +31,7 @@ def write_maps(class_folder: Path, root: Path, size: tuple[int, int] | None = No
     return root / class_folder.name
 
 
-def test_a_damaged_image_fails_its_class_alone_and_is_named(
+def test_a_damaged_image_fails_only_its_class_and_is_named(
     make_loco_class: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_loco_class("sound")
@@ -81,7 +81,7 @@ def test_missing_maps_are_all_named_at_once(
     assert "logical_anomalies/001" in message
 
 
-def test_an_export_that_is_no_export_is_refused(
+def test_a_file_that_is_not_an_export_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     export = tmp_path / "labelstudio.json"

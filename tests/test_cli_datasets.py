@@ -78,7 +78,7 @@ def test_show_draws_a_sheet_and_points_to_validate_when_the_class_is_broken(
     assert f"loco-tools validate {bottle}" in capsys.readouterr().err
 
 
-def test_export_says_what_is_lost_and_card_writes_the_card(
+def test_export_lists_what_is_lost_and_card_writes_the_card(
     make_loco_class: MakeClass, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plate, exported = make_loco_class(), tmp_path / "exported" / "plate"

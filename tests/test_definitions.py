@@ -73,7 +73,7 @@ def test_the_current_workspace_comes_before_the_shipped_definitions(
 
 
 @pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "Top", ""])
-def test_a_view_that_is_no_part_of_a_file_name_is_refused(name: str) -> None:
+def test_a_view_that_cannot_be_part_of_a_file_name_is_an_error(name: str) -> None:
     with pytest.raises(DefinitionError, match="name: string should match pattern"):
         parse(View, {"name": name}, origin="plan.toml")
 
@@ -87,20 +87,20 @@ def test_every_photograph_of_a_part_comes_before_the_next_part() -> None:
 
 
 @pytest.mark.parametrize("defect", ["../../elsewhere", "bent leg", "", "Bent"])
-def test_a_defect_that_is_no_part_of_a_file_name_is_refused(defect: str) -> None:
+def test_a_defect_that_cannot_be_part_of_a_file_name_is_an_error(defect: str) -> None:
     shots = {"split": "test", "kind": "logical", "defect": defect, "parts": 1, "demo_parts": 1}
     with pytest.raises(DefinitionError, match="defect: string should match pattern"):
         parse(Shots, shots, origin="angle.toml")
 
 
 @pytest.mark.parametrize("field", ["parts", "demo_parts", "full_parts"])
-def test_more_parts_than_anybody_photographs_are_refused(field: str) -> None:
+def test_too_many_parts_are_an_error(field: str) -> None:
     shots = {"split": "train", "kind": "good", "parts": 1, "demo_parts": 1, field: 100_000_000}
     with pytest.raises(DefinitionError, match=f"{field}: input should be less than or equal to"):
         parse(Shots, shots, origin="angle.toml")
 
 
-def test_a_picture_that_fills_the_memory_is_refused() -> None:
+def test_a_picture_too_large_for_memory_is_an_error() -> None:
     size = {"width_px": 100_000_000, "height_px": 480}
     with pytest.raises(DefinitionError, match="width_px: input should be less than or equal to"):
         parse(Size, size, origin="angle.toml")

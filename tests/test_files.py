@@ -24,7 +24,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary(
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
 
 
-def test_a_file_is_replaced_only_when_its_block_ends_well(tmp_path: Path) -> None:
+def test_a_file_is_replaced_only_when_its_block_ends_without_an_error(tmp_path: Path) -> None:
     target = tmp_path / "new" / "export.json"
     with files.file_swapped_in(target) as stream:
         stream.writelines([b"one ", b"whole"])
@@ -38,7 +38,7 @@ def test_a_file_is_replaced_only_when_its_block_ends_well(tmp_path: Path) -> Non
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path: Path) -> None:
+def test_a_complete_folder_replaces_the_old_one(tmp_path: Path) -> None:
     target = tmp_path / "angle"
     target.mkdir()
     (target / "stale").touch()
@@ -52,7 +52,7 @@ def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("fault", [RuntimeError, KeyboardInterrupt])
-def test_an_interrupted_folder_leaves_the_old_one(
+def test_an_interrupted_write_keeps_the_old_folder(
     tmp_path: Path, fault: type[BaseException]
 ) -> None:
     target = tmp_path / "angle"
@@ -67,13 +67,13 @@ def test_an_interrupted_folder_leaves_the_old_one(
     assert [path.name for path in tmp_path.iterdir()] == ["angle"]
 
 
-def test_json_with_nan_is_refused_rather_than_written(tmp_path: Path) -> None:
+def test_json_with_nan_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         files.write_json(tmp_path / "metrics.json", {"auroc": float("nan")})
     assert not list(tmp_path.iterdir())
 
 
-def test_a_link_takes_the_place_of_a_copy(tmp_path: Path) -> None:
+def test_a_link_replaces_a_copy(tmp_path: Path) -> None:
     original, copy = tmp_path / "one", tmp_path / "other"
     original.write_text("same")
     copy.write_text("same")

@@ -24,7 +24,7 @@ def test_the_lock_is_free_again_after_an_error_and_one_process_cannot_take_it_tw
         pass
 
 
-def test_a_holder_that_left_no_note_is_another_process(tmp_path: Path) -> None:
+def test_a_holder_without_a_note_is_another_process(tmp_path: Path) -> None:
     with take(tmp_path / "session"):
         (tmp_path / "session" / ".holder").unlink()
         with pytest.raises(CaptureError, match="is being written by another process"):

@@ -59,7 +59,7 @@ def test_two_defects_cannot_share_a_pixel_value(tmp_path: Path) -> None:
         load_taxonomy(str(path))
 
 
-def test_broken_toml_says_where(tmp_path: Path) -> None:
+def test_broken_toml_is_an_error_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text("name = \n")
     with pytest.raises(DefinitionError, match=r"expected TOML.*line 1"):

@@ -42,8 +42,8 @@ def find_maps(
     folder = folder / split
     kind_folders = {sample.kind_folder for sample in samples}
     present = {name: _maps_in(folder / name) for name in sorted(kind_folders)}
-    found = {s: present[s.kind_folder].pop(s.id, None) for s in samples}
-    missing = [f"{s.kind_folder}/{s.id}" for s, path in found.items() if path is None]
+    paths = {s: present[s.kind_folder].pop(s.id, None) for s in samples}
+    missing = [f"{s.kind_folder}/{s.id}" for s, path in paths.items() if path is None]
     surplus = [f"{name}/{p.name}" for name, left in present.items() for p in left.values()]
     if folder.is_dir():
         others = (path for path in sorted(folder.iterdir()) if path.name not in kind_folders)
@@ -59,7 +59,7 @@ def find_maps(
             f"{len(samples)} {split} images, also the good ones, {'; '.join(faults)}; next step: "
             "check that these are the maps of this class, and write the missing ones"
         )
-    return {sample: path for sample, path in found.items() if path is not None}
+    return {sample: path for sample, path in paths.items() if path is not None}
 
 
 def good_validation_maps(folder: Path, samples: Sequence[Sample]) -> dict[str, Path]:
@@ -74,8 +74,8 @@ def good_validation_maps(folder: Path, samples: Sequence[Sample]) -> dict[str, P
     if not (folder / "validation" / "good").is_dir():
         return {}
     if samples:
-        found = find_maps(folder, samples, "validation")
-        return {sample.id: path for sample, path in found.items()}
+        maps = find_maps(folder, samples, "validation")
+        return {sample.id: path for sample, path in maps.items()}
     return _maps_in(folder / "validation" / "good")
 
 
@@ -165,14 +165,14 @@ def _maps_in(folder: Path) -> dict[str, Path]:
     """The maps of a kind folder by the id of their image; empty if there is no such folder."""
     if not folder.is_dir():
         return {}
-    found: dict[str, Path] = {}
+    maps: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
             continue
-        if path.stem in found:
+        if path.stem in maps:
             raise DatasetError(
-                f"{path}: expected one map per image, got {found[path.stem].name} as well; "
+                f"{path}: expected one map per image, got {maps[path.stem].name} as well; "
                 "next step: remove one of them"
             )
-        found[path.stem] = path
-    return found
+        maps[path.stem] = path
+    return maps

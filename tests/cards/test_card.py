@@ -53,9 +53,9 @@ def folder(make_loco_class, tmp_path):
     return folder
 
 
-def test_a_card_says_what_is_there(folder, tmp_path):
+def test_a_card_describes_the_class(folder, tmp_path):
     text = write_card(folder, tmp_path / "plate.md").read_text()
-    for told in (
+    for message in (
         "# Angle bracket",
         "**Simulated: all 13 images were rendered by a digital twin; they are not photographs.**",
         "| train | good | 4 | 4 | 0 |",
@@ -70,7 +70,7 @@ def test_a_card_says_what_is_there(folder, tmp_path):
         "- Defects with fewer than 10 test images: `missing_hole` 2",
         "- One person marked all defects",
     ):
-        assert told in text
+        assert message in text
 
 
 def test_the_hub_reads_the_front_matter(folder, tmp_path):
@@ -82,7 +82,7 @@ def test_the_hub_reads_the_front_matter(folder, tmp_path):
     assert card.data.size_categories == ["n<1K"]
 
 
-def test_what_a_person_wrote_survives(folder, tmp_path):
+def test_text_that_people_wrote_is_kept(folder, tmp_path):
     path = write_card(folder, tmp_path / "plate.md")
     text = path.read_text()
     text = text.replace("## Splits", "## Pictures\n\nBy hand.").replace("unknown", "mit", 1)
@@ -100,27 +100,27 @@ def test_writing_it_twice_changes_nothing(folder, tmp_path):
     assert write_card(folder, path).read_text() == before
 
 
-def test_photographs_are_called_photographs(folder, tmp_path):
+def test_a_card_of_photographs_says_so(folder, tmp_path):
     write_records(folder, simulated=False)
     text = write_card(folder, tmp_path / "plate.md").read_text()
     assert "All 13 images are photographs." in text
     assert "synthetic" not in text
 
 
-def test_without_records_nothing_is_made_up(make_ad_class, tmp_path):
+def test_without_records_the_origin_is_unknown(make_ad_class, tmp_path):
     text = write_card(make_ad_class(), tmp_path / "bottle.md").read_text()
-    for told in (
+    for message in (
         "Unknown: not every image has a record that says whether it is a photograph.",
         "Unknown: no capture session of these images was found.",
         "| `crack` | structural | any | all of it (1.0) | 2 | 2 | 40, 40, 40 px |",
         "- No validation images.",
     ):
-        assert told in text
+        assert message in text
     assert "mm²" not in text
 
 
 @pytest.mark.parametrize("name", ["angle", "composite_part", "flat_connector"])
-def test_the_shipped_cards_take_a_class_in_without_losing_a_word(name, folder, tmp_path):
+def test_updating_the_shipped_cards_keeps_their_text(name, folder, tmp_path):
     shipped = definitions.locate("data_cards", name).read_text()
     path = tmp_path / "card.md"
     path.write_text(shipped)

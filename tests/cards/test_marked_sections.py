@@ -17,12 +17,12 @@ After.
 """
 
 
-def test_a_section_is_replaced_and_all_else_stays():
+def test_a_section_is_replaced_and_other_text_is_kept():
     text = with_sections(CARD, {"splits": r"new \1"}, origin="card.md")
     assert text == CARD.replace("old", r"new \1")
 
 
-def test_a_missing_section_comes_at_the_end_under_its_heading():
+def test_a_missing_section_is_appended_with_its_heading():
     text = with_sections(CARD, {"known_limits": "few"}, origin="card.md")
     assert text.startswith(CARD.rstrip())
     assert text.endswith(
@@ -37,7 +37,7 @@ def test_doing_it_twice_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (CARD.replace("<!-- /generated -->", ""), "card.md: expected <!-- /generated --> after"),
         (CARD.replace("<!-- generated: splits -->", ""), "card.md, line 9: expected <!-- gen"),
@@ -45,13 +45,13 @@ def test_doing_it_twice_changes_nothing():
         (CARD + CARD, "card.md: expected one section 'splits', got 2"),
     ],
 )
-def test_markers_that_do_not_pair_are_refused(text, told):
+def test_unpaired_markers_are_an_error(text, message):
     with pytest.raises(DefinitionError) as caught:
         with_sections(text, {"splits": "new"}, origin="card.md")
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
 
 
-def test_front_matter_is_made_renewed_and_left_to_its_owner():
+def test_front_matter_is_added_and_updated_and_keys_of_people_are_kept():
     made = with_front_matter("# Title\n", "license: mit\n", {"tags": "tags:\n- a\n"})
     assert made == (
         "---\nlicense: mit\n# generated: front\ntags:\n- a\n# /generated\n---\n\n# Title\n"

@@ -30,7 +30,7 @@ def test_loco_becomes_ad_with_merged_masks_in_folders_of_the_defects(make_loco_c
     assert combined.image_path.read_bytes() == source.test[4].image_path.read_bytes()
 
 
-def test_what_ad_cannot_hold_is_said(make_loco_class, tmp_path):
+def test_an_export_to_ad_lists_what_is_lost(make_loco_class, tmp_path):
     config = [
         {
             "defect_name": name,
@@ -42,14 +42,14 @@ def test_what_ad_cannot_hold_is_said(make_loco_class, tmp_path):
     ]
     source = loco_tools.load(make_loco_class(config=config))
     text = export(source, "ad", tmp_path / "ad" / "plate").describe()
-    for told in (
+    for message in (
         "lost: saturation thresholds and pixel values",
         "lost: which anomalies are logical: 2 images",
         "lost: separate masks of 1 image with several defects",
         "lost: the defect types of images with several: 1 image is in combined",
         "skips folders whose names have characters other than letters and underscores: 1_hole",
     ):
-        assert told in text
+        assert message in text
 
 
 def test_ad_becomes_loco_with_one_value_per_defect(make_ad_class, tmp_path):
@@ -73,7 +73,7 @@ def test_ad_becomes_loco_with_one_value_per_defect(make_ad_class, tmp_path):
     assert [type(entry["saturation_threshold"]) for entry in entries] == [float, float]
 
 
-def test_the_sidecar_says_which_image_came_from_where(make_ad_class, tmp_path):
+def test_the_sidecar_names_the_source_of_each_image(make_ad_class, tmp_path):
     folder = make_ad_class()
     line = {"image": "test/scratch2/000.png", "part": "p1", "view": "top", "simulated": True}
     folder.with_name("bottle.jsonl").write_text(json.dumps(line))
@@ -86,7 +86,7 @@ def test_the_sidecar_says_which_image_came_from_where(make_ad_class, tmp_path):
     assert report.as_record()["sidecar"] == str(out.with_name("bottle.jsonl"))
 
 
-def test_there_and_back_names_the_last_source(make_loco_class, tmp_path):
+def test_exporting_twice_names_the_last_source(make_loco_class, tmp_path):
     export(loco_tools.load(make_loco_class()), "ad", tmp_path / "ad" / "plate")
     export(loco_tools.load(tmp_path / "ad" / "plate"), "loco", tmp_path / "back" / "plate")
     record = sidecar_of(tmp_path / "back" / "plate")["test/structural_anomalies/000.png"]
@@ -114,7 +114,7 @@ def test_loco_keeps_kinds_values_thresholds_and_unused_defects(make_loco_class, 
     assert [entry["defect_name"] for entry in entries][-1] == "scratch"
 
 
-def test_nothing_is_overwritten_unasked(make_loco_class, tmp_path):
+def test_nothing_is_overwritten_by_default(make_loco_class, tmp_path):
     dataset = loco_tools.load(make_loco_class())
     out = tmp_path / "ad" / "plate"
     export(dataset, "ad", out)
@@ -125,20 +125,20 @@ def test_nothing_is_overwritten_unasked(make_loco_class, tmp_path):
     assert not (out / "mine.txt").exists()
 
 
-def test_a_sidecar_that_stands_there_is_not_overwritten_unasked(make_loco_class, tmp_path):
+def test_an_existing_sidecar_is_not_overwritten_by_default(make_loco_class, tmp_path):
     (tmp_path / "plate2.jsonl").write_text("")
     with pytest.raises(DatasetError, match=r"plate2\.jsonl: exists"):
         export(loco_tools.load(make_loco_class()), "ad", tmp_path / "plate2")
 
 
-def test_the_class_itself_is_never_the_target(make_loco_class):
+def test_the_target_cannot_be_the_class_itself(make_loco_class):
     dataset = loco_tools.load(make_loco_class())
     for out in (dataset.path, dataset.path / "train", dataset.path.parent):
         with pytest.raises(DatasetError, match="expected a folder outside the class"):
             export(dataset, "ad", out, overwrite=True)
 
 
-def test_a_damaged_image_leaves_what_was_there(make_loco_class, tmp_path):
+def test_a_damaged_image_leaves_the_existing_folder_unchanged(make_loco_class, tmp_path):
     dataset = loco_tools.load(make_loco_class())
     out = tmp_path / "ad" / "plate"
     export(dataset, "ad", out)

@@ -30,7 +30,7 @@ def opened(folder, tmp_path):
     return datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
 
 
-def test_a_class_is_seen_as_a_dataset_dict(make_loco_class):
+def test_a_class_becomes_a_dataset_dict(make_loco_class):
     folder = make_loco_class()
     line = {"image": "test/good/001.png", "part": "p0007", "view": "top"}
     folder.with_name("plate.jsonl").write_text(json.dumps(line))
@@ -69,7 +69,7 @@ def test_mvtec_ad_has_neither_values_nor_an_empty_split(make_ad_class, tmp_path)
     assert read["test"][-1]["defects"][0]["pixel_value"] is None
 
 
-def test_a_damaged_image_never_gets_into_a_parquet_file(make_loco_class, tmp_path):
+def test_a_damaged_image_is_not_written_to_a_parquet_file(make_loco_class, tmp_path):
     dataset = loco_tools.load(make_loco_class())
     path = dataset.train[2].image_path
     path.write_bytes(path.read_bytes()[:-20])
@@ -105,7 +105,7 @@ def test_large_splits_become_several_files(make_loco_class, tmp_path):
     assert len(opened(hub, tmp_path)["test"]) == 7
 
 
-def test_the_card_stands_in_the_folder_with_its_front_matter(make_loco_class, tmp_path):
+def test_the_folder_has_the_card_with_its_front_matter(make_loco_class, tmp_path):
     card = "---\nlicense: cc-by-4.0\ntags:\n- mine\n---\n# Plate\n\nBy hand.\n"
     export(loco_tools.load(make_loco_class()), "hf", tmp_path / "hub", card=card)
     read = huggingface_hub.DatasetCard.load(tmp_path / "hub" / "README.md")

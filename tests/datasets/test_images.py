@@ -32,13 +32,13 @@ def test_a_flipped_bit_is_found(png):
         read_image(png)
 
 
-def test_what_follows_the_end_of_a_png_does_not_matter(png):
+def test_bytes_after_the_end_of_a_png_are_ignored(png):
     expected = read_image(png)
     png.write_bytes(png.read_bytes() + b"trailing")
     assert np.array_equal(read_image(png), expected)
 
 
-def test_pillow_and_we_see_the_same_pixels(png):
+def test_pillow_decodes_the_same_pixels(png):
     assert np.array_equal(read_image(png), np.asarray(Image.open(png)))
 
 
@@ -46,7 +46,7 @@ def test_pillow_and_we_see_the_same_pixels(png):
     ("kind", "channels", "furthest"),
     [("png", 3, 0), ("png", 4, 0), ("jpeg", 3, 12), ("webp", 4, 12)],
 )
-def test_a_data_url_holds_the_picture(kind, channels, furthest):
+def test_a_data_url_contains_the_picture(kind, channels, furthest):
     pixels = np.full((40, 60, channels), 128, np.uint8)
     pixels[..., :3] = (200, 40, 90)
     head, content = data_url(pixels, kind).split(",")

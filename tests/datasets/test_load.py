@@ -22,17 +22,17 @@ def test_a_folder_of_classes_is_searched_in_natural_order(make_ad_class, make_lo
     assert [path.name for path in find_classes(tmp_path / "data")] == ["angle", "part9", "part10"]
 
 
-def test_a_class_folder_is_its_own_only_class(make_ad_class):
+def test_a_class_folder_contains_only_itself_as_a_class(make_ad_class):
     folder = make_ad_class()
     assert find_classes(folder) == [folder]
 
 
-def test_a_class_is_loaded_from_the_folder_one_stands_in(make_ad_class, monkeypatch):
+def test_the_current_folder_can_be_loaded_as_a_class(make_ad_class, monkeypatch):
     monkeypatch.chdir(make_ad_class())
     assert loco_tools.load(".").name == "bottle"
 
 
-def test_no_class_at_all_says_what_was_looked_for_and_found(tmp_path):
+def test_a_folder_without_classes_is_an_error_that_lists_its_contents(tmp_path):
     (tmp_path / "pictures").mkdir()
     for read in (find_classes, datasets.load, loco_tools.load):
         with pytest.raises(DatasetError, match=r"expected a class in .*train/good.* pictures$"):
@@ -54,7 +54,7 @@ def test_a_folder_of_classes_loads_as_a_dictionary_by_name(make_ad_class, make_l
     assert [classes[name].layout for name in classes] == ["mvtec_loco", "mvtec_ad"]
 
 
-def test_a_missing_folder_and_a_file_are_told_apart(tmp_path):
+def test_a_missing_folder_and_a_file_have_different_messages(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(DatasetError, match=r"absent: expected a folder .* got no such folder"):
         loco_tools.load(tmp_path / "absent")

@@ -65,7 +65,7 @@ def test_a_tiff_of_several_pages_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "stored", [np.zeros((3, 4, 3), np.float32), np.zeros((3, 4), np.complex64), np.zeros((0, 4))]
 )
-def test_what_is_no_real_2d_map_is_refused(tmp_path, stored):
+def test_an_array_that_is_not_a_real_valued_2d_map_is_an_error(tmp_path, stored):
     np.save(tmp_path / "000.npy", stored)
     with pytest.raises(DatasetError, match="expected one real-valued anomaly map of shape"):
         read_map(tmp_path / "000.npy")
@@ -101,7 +101,7 @@ def test_maps_lie_in_the_official_layout(make_loco_class):
 
 
 @pytest.mark.parametrize("suffix", [".tiff", ".tif", ".TIF", ".TIFF", ".npy"])
-def test_a_map_is_found_with_any_suffix(make_loco_class, tmp_path, suffix):
+def test_maps_are_found_with_any_supported_suffix(make_loco_class, tmp_path, suffix):
     sample = loco_tools.load(make_loco_class()).test[-1]
     path = (tmp_path / "test/structural_anomalies/001").with_suffix(suffix)
     path.parent.mkdir(parents=True)

@@ -34,14 +34,14 @@ def test_grayscale_images_are_read_as_rgb(make_ad_class):
     assert (image[..., 0] == image[..., 2]).all()
 
 
-def test_files_come_in_the_order_of_their_numbers(make_ad_class):
+def test_files_are_read_in_the_order_of_their_numbers(make_ad_class):
     folder = make_ad_class(train=0)
     for name in ("10", "9", "100"):
         write_png(folder / "train/good" / f"{name}.png", np.zeros((4, 4, 3), np.uint8))
     assert [sample.id for sample in loco_tools.load(folder).train] == ["9", "10", "100"]
 
 
-def test_hidden_and_other_files_are_passed_over(make_ad_class):
+def test_hidden_and_other_files_are_ignored(make_ad_class):
     folder = make_ad_class()
     (folder / "train/good/.DS_Store").write_bytes(b"x")
     (folder / "train/good/._000.png").write_bytes(b"x")

@@ -71,7 +71,7 @@ def test_one_image_may_have_two_masks_of_the_same_value(make_loco_class):
     assert np.count_nonzero(sample.ground_truth()) == 80
 
 
-def test_part_and_view_come_from_the_file_beside_the_folder(make_loco_class):
+def test_part_and_view_are_read_from_the_sidecar(make_loco_class):
     folder = make_loco_class()
     line = {"image": "test/good/001.png", "part": "p0007", "view": "top", "sha256": "ab"}
     folder.with_name("plate.jsonl").write_text(json.dumps(line) + "\n\n")
@@ -81,19 +81,19 @@ def test_part_and_view_come_from_the_file_beside_the_folder(make_loco_class):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("{", "expected a JSON object"),
         ('{"part": "p1"}', 'with a string "image"'),
         ('{"image": "a.png", "part": 7}', 'expected "part" to be a string or null, got 7'),
     ],
 )
-def test_a_wrong_line_beside_the_folder_is_named(make_loco_class, line, told):
+def test_a_wrong_line_of_the_sidecar_is_named(make_loco_class, line, message):
     folder = make_loco_class()
     folder.with_name("plate.jsonl").write_text('{"image": "test/good/000.png"}\n' + line)
     with pytest.raises(DatasetError, match=r"plate\.jsonl, line 2: ") as caught:
         loco_tools.load(folder)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_mask_with_two_positive_values_is_refused(make_loco_class):
@@ -184,7 +184,7 @@ def test_a_class_without_anomalies_needs_no_config(make_loco_class):
     assert len(loco_tools.load(folder).test) == 3
 
 
-def test_whole_numbers_are_read_in_either_spelling(tmp_path):
+def test_whole_numbers_are_read_as_integers_and_as_floats(tmp_path):
     path = tmp_path / "defects_config.json"
     entries = [
         entry(saturation_threshold=1),
@@ -196,7 +196,7 @@ def test_whole_numbers_are_read_in_either_spelling(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("[{", "expected a JSON list of defects, got: "),
         ({"defects": []}, "expected a JSON list of defects, got a dict"),
@@ -218,5 +218,5 @@ def test_whole_numbers_are_read_in_either_spelling(tmp_path):
         ),
     ],
 )
-def test_a_wrong_config_is_explained(tmp_path, content, told):
-    assert told in config_fault(tmp_path, copy.deepcopy(content))
+def test_a_wrong_config_is_explained(tmp_path, content, message):
+    assert message in config_fault(tmp_path, copy.deepcopy(content))

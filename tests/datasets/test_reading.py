@@ -21,19 +21,19 @@ def test_samples_come_in_order_with_the_pixels_of_their_files(make_loco_class):
             assert np.array_equal(mask > 0, defect.mask)
 
 
-def test_masks_are_left_out_on_request(make_loco_class):
+def test_masks_are_not_read_on_request(make_loco_class):
     dataset = loco_tools.load(make_loco_class())
     assert all(r.masks == () for r in read_ahead(dataset.test, with_masks=False))
 
 
-def test_iterating_over_images_gives_what_indexing_gives(make_loco_class):
+def test_iterating_over_images_and_indexing_give_the_same_pixels(make_loco_class):
     images = Images(loco_tools.load(make_loco_class()).train)
     walked = list(images)
     assert len(walked) == len(images)
     assert all(np.array_equal(walked[i], images[i]) for i in range(len(images)))
 
 
-def test_a_damaged_image_surfaces_at_its_place(make_loco_class):
+def test_a_damaged_image_raises_when_it_is_reached(make_loco_class):
     dataset = loco_tools.load(make_loco_class(train=6))
     path = dataset.train[3].image_path
     path.write_bytes(path.read_bytes()[:-20])
@@ -43,7 +43,7 @@ def test_a_damaged_image_surfaces_at_its_place(make_loco_class):
         next(reader)
 
 
-def test_no_more_is_decoded_than_the_look_ahead_while_the_taker_waits():
+def test_only_the_look_ahead_is_decoded_while_the_consumer_waits():
     begun = []
     walk = in_order(lambda item: begun.append(item) or item, iter(range(1000)), threads=2)
     assert next(walk) == 0
@@ -51,12 +51,12 @@ def test_no_more_is_decoded_than_the_look_ahead_while_the_taker_waits():
     assert len(begun) <= 5
 
 
-def test_leaving_early_stops_the_threads():
+def test_leaving_the_loop_early_stops_the_threads():
     walk = in_order(lambda item: item, range(1000), threads=2)
     next(walk)
     walk.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("read-ahead")]
 
 
-def test_nothing_gives_nothing():
+def test_no_samples_give_no_results():
     assert list(in_order(lambda item: item, [])) == []

@@ -117,7 +117,7 @@ def test_the_page_needs_no_other_file_and_escapes_every_name(
     assert (sheet[..., ::-1] == contact_sheet(load(folder))).all()
 
 
-def test_simulated_images_are_called_so_wherever_they_are_shown(
+def test_the_summary_and_the_page_mark_simulated_images(
     make_loco_class: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = make_loco_class()
@@ -133,7 +133,7 @@ def test_simulated_images_are_called_so_wherever_they_are_shown(
     assert "mvtec_loco, SIMULATED images" in (tmp_path / "sheet.html").read_text()
 
 
-def test_a_class_with_good_images_alone_has_a_sheet(make_ad_class: Callable[..., Path]) -> None:
+def test_a_class_with_only_good_images_has_a_sheet(make_ad_class: Callable[..., Path]) -> None:
     dataset = load(make_ad_class(defects={}))
     assert summarise(dataset).describe().endswith("defects: 0 types, 0 masks")
     assert contact_sheet(dataset).shape[2] == 3

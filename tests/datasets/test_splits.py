@@ -41,7 +41,7 @@ def test_all_views_of_a_part_go_together(make_ad_class):
     assert len(held.validation) == 6
 
 
-def test_a_class_with_validation_images_stays_as_it_is(make_loco_class):
+def test_a_class_with_validation_images_is_unchanged(make_loco_class):
     whole = loco_tools.load(make_loco_class())
     assert hold_out_validation(whole) is whole
 

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 v2 = pytest.importorskip("torchvision.transforms.v2")
 
 
-def test_items_hold_the_pixels_and_the_union_of_the_masks(make_loco_class):
+def test_items_have_the_pixels_and_the_union_of_the_masks(make_loco_class):
     dataset = loco_tools.load(make_loco_class())
     view = dataset.torch(split="test")
     item = view[4]
@@ -38,7 +38,7 @@ def test_a_transform_moves_image_and_masks_together(make_loco_class):
     assert small.masks(4).shape == (2, 16, 24)
 
 
-def test_a_loader_batches_it_in_worker_processes(make_loco_class):
+def test_a_data_loader_batches_items_in_worker_processes(make_loco_class):
     view = loco_tools.load(make_loco_class()).torch(split="test")
     assert pickle.dumps(view)
     loader = torch.utils.data.DataLoader(

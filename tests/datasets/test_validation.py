@@ -385,7 +385,7 @@ def test_a_sound_sidecar_gives_no_findings(make_loco_class: Callable[..., Path])
     assert validate(folder).findings == ()
 
 
-def test_views_may_differ_in_size_when_the_sidecar_tells_them_apart(
+def test_views_may_differ_in_size_when_the_sidecar_names_them(
     make_loco_class: Callable[..., Path],
 ) -> None:
     folder = make_loco_class()
@@ -401,7 +401,7 @@ def test_views_may_differ_in_size_when_the_sidecar_tells_them_apart(
     assert codes(folder) == set()
 
 
-def test_an_autovi_class_is_read_as_such(make_loco_class: Callable[..., Path]) -> None:
+def test_an_autovi_class_is_recognised(make_loco_class: Callable[..., Path]) -> None:
     folder = make_loco_class()
     for kind, name in (("logical_anomalies", "missing"), ("structural_anomalies", "scratches")):
         for top in ("test", "ground_truth"):
@@ -445,7 +445,7 @@ def test_the_description_names_file_expectation_finding_and_next_step(
     assert shown.endswith(f"{folder}: mvtec_loco; 1 error, 0 warnings")
 
 
-def test_many_findings_of_one_code_are_cut_short_in_the_description_alone(
+def test_only_the_description_shortens_many_findings_of_one_code(
     make_loco_class: Callable[..., Path],
 ) -> None:
     folder = make_loco_class(train=9)
@@ -456,7 +456,7 @@ def test_many_findings_of_one_code_are_cut_short_in_the_description_alone(
     assert "... and 4 more of damaged (all of them with --json)" in findings.describe()
 
 
-def test_a_folder_that_is_no_class_is_one_finding_that_helps(
+def test_a_folder_that_is_not_a_class_is_one_finding_with_a_next_step(
     make_loco_class: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = make_loco_class()
@@ -467,12 +467,12 @@ def test_a_folder_that_is_no_class_is_one_finding_that_helps(
     assert codes(tmp_path / "empty") == {"no_class"}
 
 
-def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="expected the folder of a dataset class, got no such"):
         validate(tmp_path / "nowhere")
 
 
-def test_a_folder_that_may_not_be_listed_is_found(
+def test_a_folder_that_cannot_be_listed_is_reported(
     make_loco_class: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_loco_class()
@@ -488,7 +488,7 @@ def test_a_folder_that_may_not_be_listed_is_found(
     assert ("unreadable", "train/good", "Permission denied") in found
 
 
-def test_names_that_are_no_text_can_still_be_printed(make_loco_class: Callable[..., Path]) -> None:
+def test_names_that_are_not_valid_text_can_be_printed(make_loco_class: Callable[..., Path]) -> None:
     folder = make_loco_class()
     name = os.fsdecode(b"x\xff\n\x1b[31m.txt")
     (folder / name).write_text("")

@@ -79,14 +79,14 @@ def _read_entries(path: Path, report: Report) -> list[Any] | None:
 
 
 def _check_entry(entry: Any, number: int, report: Report) -> Entry | None:
-    place = f"entry {number}"
+    location = f"entry {number}"
     if not isinstance(entry, dict):
-        _report_invalid(report, f"{place}: {_short(entry)}")
+        _report_invalid(report, f"{location}: {_short(entry)}")
         return None
     name = entry.get("defect_name")
     has_name = isinstance(name, str) and name
     if has_name:
-        place = f'entry {number} ("{name}")'
+        location = f'entry {number} ("{name}")'
     missing = [key for key in _KEYS if key not in entry]
     unknown = [key for key in entry if key not in _KEYS]
     if missing or unknown:
@@ -96,13 +96,13 @@ def _check_entry(entry: Any, number: int, report: Report) -> Entry | None:
             report,
             "config_keys",
             f"exactly {', '.join(_KEYS)}",
-            f"{place}: {' and '.join(parts)}",
+            f"{location}: {' and '.join(parts)}",
             "add what is missing and remove what is unknown",
         )
     if "defect_name" in entry and not has_name:
-        found = f"{place}: {_short(name)}"
+        found = f"{location}: {_short(name)}"
         _report_fault(report, "config_name", "a string that is not empty", found, "give it a name")
-    threshold = _check_threshold(entry, place, report)
+    threshold = _check_threshold(entry, location, report)
     value = entry.get("pixel_value")
     if type(value) is not int or not 1 <= value <= 255:
         if "pixel_value" in entry:
@@ -110,25 +110,25 @@ def _check_entry(entry: Any, number: int, report: Report) -> Entry | None:
                 report,
                 "config_pixel_value",
                 "a pixel_value that is a whole number from 1 to 255",
-                f"{place}: {_short(value)}",
+                f"{location}: {_short(value)}",
                 "use the value that the masks of this defect have",
             )
         return None
     relative = entry.get("relative_saturation") is True
-    return Entry(str(name) if has_name else place, value, threshold, relative)
+    return Entry(str(name) if has_name else location, value, threshold, relative)
 
 
-def _check_threshold(entry: dict[str, Any], place: str, report: Report) -> float | None:
+def _check_threshold(entry: dict[str, Any], location: str, report: Report) -> float | None:
     if not {"relative_saturation", "saturation_threshold"} <= entry.keys():
         return None
     relative, value = entry["relative_saturation"], entry["saturation_threshold"]
-    found = f"{place}: {_short(value)}"
+    found = f"{location}: {_short(value)}"
     if type(relative) is not bool:
         _report_fault(
             report,
             "config_threshold_type",
             "true or false for relative_saturation",
-            f"{place}: {_short(relative)}",
+            f"{location}: {_short(relative)}",
             "write true for a share of the defect's area, false for pixels",
         )
         return None
