@@ -1,4 +1,4 @@
-"""From a camera and a table of metal parts to a trustworthy anomaly-detection benchmark.
+"""From a camera and a table of parts to an anomaly-detection benchmark that you can trust.
 
 The Python interface: the functions here do what the commands do, and return objects. The page
 `benchmark/python.md` documents them with examples.
@@ -12,7 +12,7 @@ The Python interface: the functions here do what the commands do, and return obj
 """
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,7 @@ def load_detector(
     backbone: "Backbone | Mapping[str, Backbone] | None" = None,
     *,
     device: str = "auto",
+    plugins: Iterable[str] = (),
 ) -> "Detector":
     """Open a saved detector: one of any method, or an ensemble. Reads data and executes no code.
 
@@ -66,6 +67,7 @@ def load_detector(
         backbone: the backbone that the detector was fitted with, where it is not stored with it; of
             an ensemble also a mapping from each member's name to its backbone.
         device: "auto", "cpu", "cuda" or "cuda:1".
+        plugins: names of detectors of your own that may be imported, "my_file:MyDetector".
 
     Raises:
         MethodError: the folder holds no detector or a damaged one, its method is unknown, or
@@ -82,12 +84,12 @@ def load_detector(
     folder = Path(path)
     method = checkpoint.read_record(folder).method
     if method in ensembles.ENSEMBLES:
-        return ensembles.load_ensemble(folder, backbone, device=device)
+        return ensembles.load_ensemble(folder, backbone, device=device, plugins=plugins)
     if isinstance(backbone, Mapping):
         raise MethodError(
             f"{folder}: expected one backbone for a single detector ({method}), got a mapping"
         )
-    return methods.load_detector(folder, backbone, device=device)
+    return methods.load_detector(folder, backbone, device=device, plugins=plugins)
 
 
 def convert(

@@ -10,6 +10,7 @@ import click
 import pytest
 
 from loco_tools import cli
+from loco_tools.benchmark.suite import load_suite
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -87,3 +88,23 @@ def test_every_command_is_in_the_pages_of_the_rooms() -> None:
         subcommands = getattr(command, "commands", None)
         for full in [f"{name} {sub}" for sub in subcommands] if subcommands else [name]:
             assert f"loco-tools {full}" in text
+
+
+def test_the_worked_example_of_a_detector_is_the_file_that_its_tests_run() -> None:
+    example = (REPOSITORY / "tests" / "methods" / "padim_example.py").read_text()
+    assert f"```python\n{example}```" in (REPOSITORY / "CONTRIBUTING.md").read_text()
+
+
+def test_the_suite_in_the_page_is_a_suite(tmp_path: Path) -> None:
+    page = (REPOSITORY / "benchmark" / "README.md").read_text()
+    (block,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "my_suite.toml").write_text(block)
+    suite = load_suite(str(tmp_path / "my_suite.toml"))
+    assert [entry.name for entry in suite.methods] == ["patchcore", "patchcore-large"]
+
+
+def test_the_citation_names_the_version_that_is_built() -> None:
+    version = re.search(r'^version = "(.*)"', (REPOSITORY / "pyproject.toml").read_text(), re.M)
+    assert version is not None
+    assert f"\nversion: {version[1]}\n" in (REPOSITORY / "CITATION.cff").read_text()
+    assert f"\n## {version[1]}" in (REPOSITORY / "CHANGELOG.md").read_text()
