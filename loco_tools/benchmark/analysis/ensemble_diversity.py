@@ -10,7 +10,7 @@ import numpy.typing as npt
 from loco_tools.benchmark.analysis.ensemble_gains import ensembles_of, members_of
 from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData
 from loco_tools.benchmark.cell.record import CellRecord, Score, read_scores
-from loco_tools.benchmark.run.results_csv import Spread, spread
+from loco_tools.benchmark.run.results_csv import MeanOverSeeds, mean_over_seeds
 from loco_tools.metrics import diversity, reliability
 
 Array = npt.NDArray[np.float64]
@@ -51,8 +51,8 @@ class Calibration:
     """Probabilities against what happened: the curve of the first seed, means over seeds."""
 
     curve: reliability.ReliabilityCurve
-    error: Spread
-    brier: Spread
+    error: MeanOverSeeds
+    brier: MeanOverSeeds
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,8 @@ def _over_seeds(found: Sequence[Array]) -> Array:
 
 def _calibration(said: Sequence[Array], truth: npt.NDArray[np.bool_]) -> Calibration:
     curves = [reliability.reliability_curve(of_seed, truth) for of_seed in said]
-    error = spread(reliability.expected_calibration_error(curve) for curve in curves)
-    brier = spread(reliability.brier_score(of_seed, truth) for of_seed in said)
+    error = mean_over_seeds(reliability.expected_calibration_error(curve) for curve in curves)
+    brier = mean_over_seeds(reliability.brier_score(of_seed, truth) for of_seed in said)
     if error is None or brier is None:
         raise ValueError("expected probabilities of at least one seed, got none")
     return Calibration(curves[0], error, brier)

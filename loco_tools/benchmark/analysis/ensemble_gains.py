@@ -12,7 +12,7 @@ from loco_tools import files
 from loco_tools.benchmark.analysis.paired import Difference, paired_difference
 from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData
 from loco_tools.benchmark.cell.record import Cell, CellRecord
-from loco_tools.benchmark.run.results_csv import inert
+from loco_tools.benchmark.run.results_csv import escape_formula
 from loco_tools.evaluation.metric_table import HEADLINES
 from loco_tools.metrics.diversity import chosen_by_validation
 
@@ -153,7 +153,7 @@ def write_ensembles(out: Path, gains: Sequence[Gains]) -> Path | None:
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({key: inert(value) for key, value in row.items()})
+        writer.writerow({key: escape_formula(value) for key, value in row.items()})
     files.write_text(path, text.getvalue())
     return path
 

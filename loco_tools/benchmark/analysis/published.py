@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData
-from loco_tools.benchmark.run.results_csv import Spread
+from loco_tools.benchmark.run.results_csv import MeanOverSeeds
 from loco_tools.definitions import shipped_root
 from loco_tools.errors import DefinitionError
 from loco_tools.evaluation.metric_table import METRICS
@@ -54,7 +54,7 @@ class Beside:
     """
 
     published: PublishedFigure
-    ours: dict[str, Spread]
+    ours: dict[str, MeanOverSeeds]
 
 
 def read_published() -> Published:

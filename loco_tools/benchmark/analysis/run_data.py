@@ -13,7 +13,12 @@ import numpy.typing as npt
 
 from loco_tools.benchmark.analysis.paired import Redraws
 from loco_tools.benchmark.cell.record import Cell, CellRecord, Score, read_scores
-from loco_tools.benchmark.run.results_csv import Spread, figure, grouped, spread
+from loco_tools.benchmark.run.results_csv import (
+    MeanOverSeeds,
+    group_records,
+    mean_over_seeds,
+    metric_over_seeds,
+)
 from loco_tools.benchmark.run.runner import Run, read_run
 from loco_tools.errors import BenchmarkError
 
@@ -48,7 +53,7 @@ class ClassResults:
     @property
     def shown(self) -> list[CellRecord]:
         """One finished record per method, of its first seed: for curves, histograms, images."""
-        return [records[0] for records in grouped(self.done, "method").values()]
+        return [records[0] for records in group_records(self.done, "method").values()]
 
     def has(self, field: str) -> bool:
         """Whether any method has this metric here."""
@@ -112,14 +117,14 @@ class ReportData:
         """Per method the plain mean over classes, for methods that have it on all of them."""
         means = {}
         for method in self.methods:
-            found = [figure(one.of(method), field) for one in classes]
+            found = [metric_over_seeds(one.of(method), field) for one in classes]
             if found and all(found):
                 means[method] = statistics.fmean(one.mean for one in found if one)
         return means
 
     def over_classes(
         self, classes: Sequence[ClassResults], method: str, field: str
-    ) -> Spread | None:
+    ) -> MeanOverSeeds | None:
         """The mean of `means`, with the deviation over seeds of the mean over classes.
 
         Only seeds that all classes have count for the deviation.
@@ -131,10 +136,10 @@ class ReportData:
             value = record.metric(field)
             if value is not None:
                 by_seed.setdefault(record.stamp.seed, []).append(value)
-        of_seeds = spread(
+        of_seeds = mean_over_seeds(
             statistics.fmean(values) for values in by_seed.values() if len(values) == len(classes)
         )
-        return Spread(means[method], None if of_seeds is None else of_seeds.deviation)
+        return MeanOverSeeds(means[method], None if of_seeds is None else of_seeds.deviation)
 
     def categories(self) -> dict[str, list[str]]:
         """Category -> its finished methods; "unknown" where cells do not say."""
@@ -206,7 +211,7 @@ def gather(out: Path) -> ReportData:
         BenchmarkError: the folder holds no run.
     """
     run = read_run(out)
-    by_class = grouped(run.records(out), "class_name")
+    by_class = group_records(run.records(out), "class_name")
     classes = tuple(
         ClassResults(info.name, Path(info.path), _layout(records), tuple(records))
         for info in run.classes

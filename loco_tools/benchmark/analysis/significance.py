@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from loco_tools.benchmark.analysis.paired import FROM_SCORES, paired_difference
 from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData
 from loco_tools.benchmark.cell.record import CellRecord
-from loco_tools.benchmark.run.results_csv import figure
+from loco_tools.benchmark.run.results_csv import metric_over_seeds
 from loco_tools.metrics.ranks import LEVEL, holm, signed_rank_p, smallest_p
 
 FEWEST_SEEDS = 3
@@ -121,5 +121,5 @@ def _records(classes: Sequence[ClassResults], method: str) -> list[CellRecord]:
 
 
 def _figures(classes: Sequence[ClassResults], method: str, field: str) -> list[float]:
-    found = [figure(one.of(method), field) for one in classes]
+    found = [metric_over_seeds(one.of(method), field) for one in classes]
     return [one.mean for one in found if one is not None]

@@ -29,7 +29,7 @@ from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData
 from loco_tools.benchmark.report import charts
 from loco_tools.benchmark.report.html import render
 from loco_tools.benchmark.report.tables import Column, Row, Table, key_of, names, number, text
-from loco_tools.benchmark.run.results_csv import figure, spread
+from loco_tools.benchmark.run.results_csv import mean_over_seeds, metric_over_seeds
 from loco_tools.metrics.diversity import GOOD_SHARE
 
 PAIRS_SHOWN = 15
@@ -125,9 +125,9 @@ def _gain_rows(data: ReportData, gains: Gains) -> dict[str, Any]:
     rows = []
     for method in [*compared, *(m for m in data.methods if m in members)]:
         if len(gains.classes) == 1:
-            mean = figure(gains.classes[0].of(method), gains.field)
+            mean = metric_over_seeds(gains.classes[0].of(method), gains.field)
         else:
-            mean = spread([data.means(gains.classes, gains.field).get(method)])
+            mean = mean_over_seeds([data.means(gains.classes, gains.field).get(method)])
         differences = [
             gains.comparisons.get((method, reference)) if method in compared else None
             for reference in _HEADS
@@ -173,7 +173,7 @@ def _diversity(
         records = one.of(name)
         separation = None
         if not any(record.stamp.members for record in records):
-            separation = spread(record.separation for record in records)
+            separation = mean_over_seeds(record.separation for record in records)
         mean = None if separation is None else separation.mean
         rows.append((name, False, mean, found.decisions.get(name)))
     if found.oracle is not None:

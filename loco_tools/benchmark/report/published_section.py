@@ -11,7 +11,7 @@ from loco_tools.benchmark.analysis.published import (
 from loco_tools.benchmark.analysis.run_data import ReportData
 from loco_tools.benchmark.report.html import render
 from loco_tools.benchmark.report.tables import Column, Row, Table, names, number, text
-from loco_tools.benchmark.run.results_csv import Spread
+from loco_tools.benchmark.run.results_csv import MeanOverSeeds
 from loco_tools.evaluation.metric_table import METRICS
 
 
@@ -26,7 +26,7 @@ def published(data: ReportData) -> Table | None:
         metric = known.title if known is not None else theirs.figure
         first = [NAMES[theirs.dataset], theirs.class_name or "mean of all", metric, theirs.method]
         source = f"{theirs.source}; {theirs.note}" if theirs.note else theirs.source
-        ours: list[tuple[str, Spread | None]] = [
+        ours: list[tuple[str, MeanOverSeeds | None]] = [
             (f"{title}: {settings_of(data, title)}", mean)
             for title, mean in comparison.ours.items()
         ]

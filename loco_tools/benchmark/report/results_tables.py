@@ -18,7 +18,7 @@ from loco_tools.benchmark.report.tables import (
     spread_cell,
     text,
 )
-from loco_tools.benchmark.run.results_csv import Spread, figure, spread
+from loco_tools.benchmark.run.results_csv import MeanOverSeeds, mean_over_seeds, metric_over_seeds
 from loco_tools.errors import BenchmarkError
 from loco_tools.evaluation.metric_table import HEADLINES, METRICS, Metric
 
@@ -75,7 +75,7 @@ def per_class(data: ReportData, metric: Metric) -> Table | None:
     for method in data.methods:
         cells = [
             spread_cell(
-                figure(one.of(method), metric.name),
+                metric_over_seeds(one.of(method), metric.name),
                 mark_of(of_class, method),
                 failed=method in _failed(one),
             )
@@ -244,11 +244,11 @@ def _judged(data: ReportData, results: ClassResults, counts: _Counts) -> list[Ro
     for kind in ("logical", "structural"):
         if kind not in counts:
             continue
-        found = {m: figure(of, f"image_auroc_{kind}") for m, of in records.items()}
+        found = {m: metric_over_seeds(of, f"image_auroc_{kind}") for m, of in records.items()}
         rows.append(_type_row(f"all {kind}", counts[kind][""], found, total=True))
         for name in sorted(set(counts[kind]) - {""}):
             of_type = {
-                m: spread(type_figure(record, name, "image_auroc") for record in of)
+                m: mean_over_seeds(type_figure(record, name, "image_auroc") for record in of)
                 for m, of in records.items()
             }
             rows.append(_type_row(name, counts[kind][name], of_type))
@@ -260,7 +260,7 @@ def _localised(data: ReportData, results: ClassResults, counts: _Counts, field: 
     for kind in counts:
         for name in sorted(set(counts[kind]) - {""}):
             found = {
-                m: spread(type_figure(record, name, field) for record in results.of(m))
+                m: mean_over_seeds(type_figure(record, name, field) for record in results.of(m))
                 for m in data.methods
             }
             if any(found.values()):
@@ -269,7 +269,7 @@ def _localised(data: ReportData, results: ClassResults, counts: _Counts, field: 
 
 
 def _type_row(
-    name: str, images: int, found: Mapping[str, Spread | None], *, total: bool = False
+    name: str, images: int, found: Mapping[str, MeanOverSeeds | None], *, total: bool = False
 ) -> Row:
     """A defect type; its best figure to three digits is marked, chance is not considered."""
     known = [round(one.mean, 3) for one in found.values() if one is not None]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from loco_tools.benchmark.run.results_csv import Spread, inert
+from loco_tools.benchmark.run.results_csv import MeanOverSeeds, escape_formula
 
 Mark = Literal["", "best", "level"]
 
@@ -85,7 +85,7 @@ def text(value: str) -> Cell:
     return Cell(text=value)
 
 
-def spread_cell(found: Spread | None, mark: Mark = "", *, failed: bool = False) -> Cell:
+def spread_cell(found: MeanOverSeeds | None, mark: Mark = "", *, failed: bool = False) -> Cell:
     """A figure over seeds; "failed" where it has none because its cell failed."""
     if found is None:
         return Cell(text="failed" if failed else "", bad=failed)
@@ -154,14 +154,16 @@ def as_csv(table: Table) -> str:
     parts = [_parts(table.rows, place) for place in range(len(table.columns))]
     writer.writerow(
         [
-            inert(name)
+            escape_formula(name)
             for column, has in zip(table.columns, parts, strict=True)
             for name in _heads(column, has)
         ]
     )
     for row in table.rows:
         cells = zip(row.cells, parts, strict=True)
-        writer.writerow([inert(value) for cell, has in cells for value in _values(cell, has)])
+        writer.writerow(
+            [escape_formula(value) for cell, has in cells for value in _values(cell, has)]
+        )
     return text.getvalue()
 
 

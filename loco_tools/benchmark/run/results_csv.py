@@ -41,37 +41,37 @@ def columns() -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """A figure over seeds: its mean, and its sample standard deviation when there are several."""
+class MeanOverSeeds:
+    """The mean of a metric over seeds, and its sample standard deviation if there are several."""
 
     mean: float
     deviation: float | None
 
     def __str__(self) -> str:
-        spread = "" if self.deviation is None else f" ± {self.deviation:.3f}"
-        return f"{self.mean:.3f}{spread}"
+        deviation = "" if self.deviation is None else f" ± {self.deviation:.3f}"
+        return f"{self.mean:.3f}{deviation}"
 
 
-def spread(values: Iterable[float | None]) -> Spread | None:
-    """Mean and deviation of the values that there are; None when there is none.
+def mean_over_seeds(values: Iterable[float | None]) -> MeanOverSeeds | None:
+    """Mean and deviation of the values that are not None; None if there are none.
 
-    >>> str(spread([0.8, 0.9, None]))
+    >>> str(mean_over_seeds([0.8, 0.9, None]))
     '0.850 ± 0.071'
     """
     present = [value for value in values if value is not None]
     if not present:
         return None
     deviation = statistics.stdev(present) if len(present) > 1 else None
-    return Spread(statistics.fmean(present), deviation)
+    return MeanOverSeeds(statistics.fmean(present), deviation)
 
 
-def figure(records: Iterable[CellRecord], field: str) -> Spread | None:
+def metric_over_seeds(records: Iterable[CellRecord], field: str) -> MeanOverSeeds | None:
     """A metric by its name in `METRICS`, over the records of one method on one class."""
-    return spread(record.metric(field) for record in records)
+    return mean_over_seeds(record.metric(field) for record in records)
 
 
 def row_of(record: CellRecord) -> dict[str, str]:
-    """One row of results.csv: figures that do not apply are empty."""
+    """One row of results.csv; metrics that do not apply are empty."""
     stamp, cost = record.stamp, record.cost
     row = {
         "method": stamp.method,
@@ -89,7 +89,7 @@ def row_of(record: CellRecord) -> dict[str, str]:
         "layout": record.layout,
         "category": record.category,
         "weights": stamp.backbone.partition(":")[2],
-        "input_size_px": _input_size(record),
+        "input_size_px": str(stamp.input_size_px or record.config.get("size_px", "")),
         "resize": str(record.config.get("resize", stamp.resize)),
         "device": stamp.device,
         "members": "+".join(stamp.members),
@@ -115,7 +115,7 @@ def write_results(out: Path, records: Sequence[CellRecord]) -> Path:
     writer = csv.DictWriter(text, fieldnames=columns(), lineterminator="\n")
     writer.writeheader()
     for record in records:
-        writer.writerow({name: inert(value) for name, value in row_of(record).items()})
+        writer.writerow({name: escape_formula(value) for name, value in row_of(record).items()})
     path = out / RESULTS_FILE
     files.write_text(path, text.getvalue())
     return path
@@ -126,30 +126,33 @@ def tables(records: Sequence[CellRecord]) -> list["Table"]:
     from rich.table import Table
     from rich.text import Text
 
-    found = []
-    for class_name, of_class in grouped(records, "class_name").items():
-        shown = _shown_metrics(of_class)
+    class_tables = []
+    for class_name, class_records in group_records(records, "class_name").items():
+        shown = _shown_metrics(class_records)
         table = Table(title=Text(class_name), title_justify="left", title_style="bold")
         table.add_column("method", no_wrap=True)
         for name, _field in shown:
             table.add_column(name, justify="right")
         for name in ("ms per\nimage", "fit\ns", "peak\nMB"):
             table.add_column(name, justify="right")
-        by_method = grouped(of_class, "method")
+        by_method = group_records(class_records, "method")
         best = {field: best_method(by_method, field) for _name, field in shown}
         for method, cells in by_method.items():
             done = [cell for cell in cells if cell.status == "ok"]
             row = [
-                Text(str(figure(done, field) or ""), style="bold" if best[field] == method else "")
+                Text(
+                    str(metric_over_seeds(done, field) or ""),
+                    style="bold" if best[field] == method else "",
+                )
                 for _name, field in shown
             ]
             title = method if len(done) == len(cells) else f"{method} (failed)"
             table.add_row(Text(title), *row, *_costs(done))
-        found.append(table)
-    return found
+        class_tables.append(table)
+    return class_tables
 
 
-def grouped(records: Iterable[CellRecord], field: str) -> dict[str, list[CellRecord]]:
+def group_records(records: Iterable[CellRecord], field: str) -> dict[str, list[CellRecord]]:
     """Records by "method" or "class_name", in the order of their first appearance."""
     groups: dict[str, list[CellRecord]] = {}
     for record in records:
@@ -158,11 +161,11 @@ def grouped(records: Iterable[CellRecord], field: str) -> dict[str, list[CellRec
 
 
 def best_method(by_method: dict[str, list[CellRecord]], field: str) -> str | None:
-    """The method with the highest mean figure; None when fewer than two have one."""
+    """The method with the highest mean of a metric; None if fewer than two methods have it."""
     means = {
-        method: found.mean
+        method: value.mean
         for method, cells in by_method.items()
-        if (found := figure(cells, field)) is not None
+        if (value := metric_over_seeds(cells, field)) is not None
     }
     return max(means, key=lambda method: means[method]) if len(means) > 1 else None
 
@@ -177,16 +180,16 @@ _TERMINAL = (
 
 
 def _shown_metrics(records: Sequence[CellRecord]) -> list[tuple[str, str]]:
-    """The figures of a class that the terminal shows: its own localisation figure, few others."""
-    shown = [(name, field) for name, field in _TERMINAL if _applies(records, field)]
+    """The metrics that the terminal shows for a class, with one of AU-sPRO and AU-PRO."""
+    shown = [
+        (name, field)
+        for name, field in _TERMINAL
+        if any(record.metric(field) is not None for record in records)
+    ]
     fields = {field for _name, field in shown}
     hidden = {"au_pro"} if "au_spro" in fields else set()
     hidden |= set() if "image_auroc_logical" in fields else {"image_auroc_structural"}
     return [(name, field) for name, field in shown if field not in hidden]
-
-
-def _applies(records: Iterable[CellRecord], field: str) -> bool:
-    return any(record.metric(field) is not None for record in records)
 
 
 def _costs(records: Sequence[CellRecord]) -> list[str]:
@@ -200,15 +203,10 @@ def _costs(records: Sequence[CellRecord]) -> list[str]:
     ]
 
 
-def _input_size(record: CellRecord) -> str:
-    """As the detector was run, which for the preset's own size only its configuration knows."""
-    return str(record.stamp.input_size_px or record.config.get("size_px", ""))
-
-
 def _text(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def inert(value: str) -> str:
-    """Text that a spreadsheet shows instead of computing: names may begin with an equals sign."""
+def escape_formula(value: str) -> str:
+    """Text that a spreadsheet does not evaluate as a formula; names may begin with "="."""
     return f"'{value}" if value[:1] in {"=", "+", "@"} else value

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from loco_tools.benchmark.cell.record import CellRecord, Cost, Stamp
-from loco_tools.benchmark.run.results_csv import spread, tables, write_results
+from loco_tools.benchmark.run.results_csv import mean_over_seeds, tables, write_results
 from loco_tools.evaluation.metric_table import metrics_by_cell_key
 
 
@@ -62,9 +62,9 @@ def test_results_give_the_rate_and_the_size_of_a_detector(tmp_path: Path) -> Non
 
 
 def test_a_mean_comes_with_its_spread_when_there_are_several_seeds() -> None:
-    assert str(spread([0.5])) == "0.500"
-    assert str(spread([0.4, 0.6])) == "0.500 ± 0.141"
-    assert spread([None]) is None
+    assert str(mean_over_seeds([0.5])) == "0.500"
+    assert str(mean_over_seeds([0.4, 0.6])) == "0.500 ± 0.141"
+    assert mean_over_seeds([None]) is None
 
 
 def test_the_terminal_table_fits_80_columns_and_shows_names_as_they_are() -> None:
