@@ -1,4 +1,4 @@
-"""What the tests of annotations are made of: small masks, plans and Label Studio exports."""
+"""Builders for the tests of annotations: small masks, plans and Label Studio exports."""
 
 import json
 from pathlib import Path

@@ -28,7 +28,7 @@ def coordinate_image(path: Path, orientation: int, size: tuple[int, int] = (HEIG
 
 
 def upright(path: Path) -> np.ndarray[Any, Any]:
-    """What a browser shows."""
+    """The image as a browser displays it."""
     with Image.open(path) as image:
         return np.asarray(ImageOps.exif_transpose(image))
 

@@ -5,8 +5,8 @@ two functions:
 
 - `recognises(path) -> bool` tells whether a file is in this format. It raises nothing for a file of
   another format, and looks no further into the file than it has to.
-- `read(path, *, predictions) -> Export` reads the whole file; `regions.Export` says what it has to
-  fill in. It raises `AnnotationError` for a file that it cannot read.
+- `read(path, *, predictions) -> Export` reads the whole file; `regions.Export` documents what it
+  returns. It raises `AnnotationError` for a file that it cannot read.
 """
 
 import importlib
@@ -38,8 +38,8 @@ class FormatModule(Protocol):
 def read_export(path: Path, *, predictions: bool = False) -> "Export":
     """Read an annotation export in any of the known `FORMATS`.
 
-    A file that no format recognises is read as the first one, whose error message says what is
-    wrong with it.
+    A file that no format recognises is read as the first one, whose error message explains
+    what is wrong with it.
 
     Args:
         path: the export.

@@ -73,7 +73,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What one annotator submitted for one task.
+    """The annotation that one annotator submitted for one task.
 
     Attributes:
         id: its id.

@@ -1,4 +1,4 @@
-"""Which images a task shows, and on which of them a region lies."""
+"""The images of a task, and the image on which a region lies."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -333,7 +333,7 @@ class Server:
 
     def _answered(self, what: str, status: int | None, body: Any) -> LabelStudioError:
         detail = ""
-        if isinstance(body, dict):  # a page of HTML tells nothing
+        if isinstance(body, dict):  # an HTML page has no such keys
             reasons = [str(body[key]) for key in ("detail", "validation_errors") if body.get(key)]
             detail = f": {'; '.join(reasons)}"[:_LONGEST_DETAIL] if reasons else ""
         detail = self._without_token(detail)

@@ -63,7 +63,7 @@ class PartTask:
 
 @dataclass(frozen=True)
 class PushReport:
-    """What a push did: tasks added, tasks with images replaced after a retake, tasks unchanged."""
+    """The result of a push: the numbers of tasks added, replaced after a retake, and unchanged."""
 
     url: str
     project: str
@@ -205,7 +205,7 @@ def _tasks_of_session(
 
 @dataclass(frozen=True)
 class _ImageSource:
-    """Where the server gets the images from: uploads, or a folder on its own disk."""
+    """The source of the server's images: uploads, or a folder on the server's own disk."""
 
     session: Path
     local_files: Path | None

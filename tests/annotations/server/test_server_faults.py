@@ -1,4 +1,4 @@
-"""What is said when there is no Label Studio, and that no token is ever part of it."""
+"""The messages when no Label Studio answers; no token is ever part of them."""
 
 import http.server
 import importlib.util
