@@ -48,6 +48,7 @@ from loco_tools.datasets.images import Pixels, write_png
 from loco_tools.errors import CaptureError
 from loco_tools.lock import held
 from loco_tools.plan import PlannedShot
+from loco_tools.wording import plural
 
 Status = Literal["open", "done", "skipped"]
 
@@ -166,7 +167,7 @@ class Guide:
         views = [view.name for view in self.record.plan.views]
         view = f"View {views.index(shot.view) + 1} of {len(views)}: {shot.view}."
         left = far.planned - far.done - far.skipped
-        return f"{mount} {view} {left} shot{'s' * (left != 1)} left."
+        return f"{mount} {view} {plural(left, 'shot')} left."
 
     def reference(self, view: str) -> Path | None:
         """The photograph that a view is compared with: its first good one of this session."""

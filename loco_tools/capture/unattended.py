@@ -6,6 +6,7 @@ from loco_tools.capture.guide import Guide, open_guide
 from loco_tools.capture.session_opening import SessionRequest
 from loco_tools.errors import CaptureError
 from loco_tools.progress import SILENT, Progress
+from loco_tools.wording import plural
 
 
 def capture(
@@ -43,7 +44,9 @@ def announce(guide: Guide, progress: Progress) -> None:
     record, far = guide.record, guide.progress()
     source = "SIMULATED by the digital twin" if record.simulated else record.camera.identity
     begun = f", continues after {far.done}" if far.done else ""
-    progress.note(f"{record.name}: {far.planned} shots, {source}{begun} -> {guide.folder}")
+    progress.note(
+        f"{record.name}: {plural(far.planned, 'shot')}, {source}{begun} -> {guide.folder}"
+    )
     if guide.camera.caution:
         progress.note(guide.camera.caution)
 
@@ -78,6 +81,7 @@ def take_missing_shots(
             taken += 1
             advance(1)
     if failing:
-        kept = "1 shot was" if failing == 1 else f"{failing} shots were"
-        progress.note(f"{kept} kept in spite of a failed quality gate; the journal names the gates")
+        progress.note(
+            f"{plural(failing, 'shot')} with failed quality gates kept; the journal names the gates"
+        )
     return failing

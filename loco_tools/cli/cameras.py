@@ -24,9 +24,9 @@ def cameras(progress: Progress, asked: tuple[str, ...], as_json: bool) -> int:
 
     Example: loco-tools cameras --camera rtsp://192.0.2.7/live
     """
-    from loco_tools.capture.cameras.probing import failed, look_at_cameras
+    from loco_tools.capture.cameras.probing import failed, probe_cameras
 
-    reports = look_at_cameras(asked, progress)
+    reports = probe_cameras(asked, progress)
     if as_json:
         print_json([report.model_dump(exclude_none=True) for report in reports])
     else:

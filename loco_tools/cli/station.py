@@ -172,9 +172,9 @@ def _serve(guide: "Guide", host: str, port: int, progress: Progress) -> None:
     from loco_tools.capture.station import serve
 
     token = os.environ.get("LOCO_TOOLS_STATION_TOKEN") or None
-    # also with --quiet: without the address nobody gets in
-    told = RichProgress() if click.get_current_context().find_root().obj.quiet else progress
-    serve(guide, host=host, port=port, token=token, progress=told)
+    # The address is printed even with --quiet: the page cannot be opened without it.
+    noted = RichProgress() if click.get_current_context().find_root().obj.quiet else progress
+    serve(guide, host=host, port=port, token=token, progress=noted)
 
 
 def _print_progress(guide: "Guide", *, as_json: bool) -> None:

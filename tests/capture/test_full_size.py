@@ -53,7 +53,7 @@ def test_a_plan_without_a_full_size_says_how_to_add_one() -> None:
 def test_a_size_that_no_shots_are_planned_for_is_refused() -> None:
     shots = tuple(s.model_copy(update={"full_parts": 0}) for s in load_plan("angle").shots)
     plan = load_plan("angle").model_copy(update={"shots": shots})
-    with pytest.raises(DefinitionError, match="none of its shots"):
+    with pytest.raises(DefinitionError, match="expected at least one part at this size"):
         plan.for_full()
 
 
@@ -73,7 +73,7 @@ def test_three_runs_of_pieces_equal_one_run(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
-def test_a_session_names_its_renderer_and_goes_on_with_no_other(
+def test_a_session_names_its_renderer_and_continues_with_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("mitsuba")
@@ -94,7 +94,7 @@ def test_the_dry_run_of_a_full_size_class_tells_count_size_and_time(
     assert run(["capture", "--class", "angle", "--full", "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "702 shots of 1600 x 1100 px" in said
-    assert "the twin would render them in about" in said
+    assert "The digital twin would render them in about" in said
 
 
 @pytest.mark.parametrize(

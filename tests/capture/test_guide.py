@@ -124,7 +124,7 @@ def test_undo_throws_a_candidate_away_first_and_takes_the_shot_before_back(guide
     assert guide.progress().done == 0
 
 
-def test_an_undo_that_breaks_off_after_its_mark_leaves_the_shot_open(
+def test_an_undo_that_breaks_off_after_its_journal_line_leaves_the_shot_open(
     opened: OpenGuide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened() as guide, monkeypatch.context() as broken:
@@ -142,7 +142,7 @@ def _break_off(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_shot_or_a_whole_part_is_skipped_and_taken_up_later(opened: OpenGuide) -> None:
+def test_a_shot_or_a_whole_part_is_skipped_and_reopened_later(opened: OpenGuide) -> None:
     with opened() as guide:
         assert guide.skip("dropped").shot == "p0000-top"
         take(guide, 1)
@@ -306,7 +306,7 @@ def test_another_camera_than_the_session_began_with_is_refused(
         pass
 
 
-def test_a_name_that_exists_is_not_begun_anew(opened: OpenGuide) -> None:
+def test_a_name_that_exists_is_not_begun_again(opened: OpenGuide) -> None:
     with opened(session="monday"):
         pass
     with (
@@ -339,7 +339,7 @@ def test_a_journal_without_its_record_is_not_taken_for_a_new_session(opened: Ope
         assert guide.progress().done == 0
 
 
-def test_a_session_whose_images_are_gone_says_so_before_it_goes_on(opened: OpenGuide) -> None:
+def test_a_session_whose_images_are_gone_says_so_before_it_continues(opened: OpenGuide) -> None:
     with opened() as guide:
         take(guide, 3)
         for shot in ("p0000-side", "p0001-top"):
@@ -348,7 +348,7 @@ def test_a_session_whose_images_are_gone_says_so_before_it_goes_on(opened: OpenG
         pass
 
 
-def test_live_pictures_go_on_when_everything_is_done(guide: Guide) -> None:
+def test_live_pictures_continue_when_everything_is_done(guide: Guide) -> None:
     assert guide.live_picture().shape == (240, 320, 3)
     while guide.current is not None:
         guide.skip(whole_part=True)

@@ -46,7 +46,7 @@ def test_a_shot_that_was_taken_back_does_not_count_until_it_is_taken_again(tmp_p
     assert read_shots(tmp_path)[1].sha256 == "1"
 
 
-def test_a_skipped_shot_is_settled_and_no_photograph(tmp_path: Path) -> None:
+def test_a_skipped_shot_is_in_the_journal_and_not_a_photograph(tmp_path: Path) -> None:
     skip = StatusChange(shot="p0-top", mark="skipped", reason='a "mark": in words')
     append_to_journal(tmp_path, skip, shot("p1-top"))
     assert names(tmp_path) == ["p1-top"]
@@ -72,7 +72,7 @@ def test_journals_of_the_first_version_are_read(tmp_path: Path) -> None:
         "",
     ],
 )
-def test_a_mark_that_cannot_be_read_is_named(tmp_path: Path, line: str) -> None:
+def test_a_damaged_status_change_is_named(tmp_path: Path, line: str) -> None:
     append_to_journal(tmp_path, shot("p0-top"))
     with (tmp_path / JOURNAL).open("a") as journal:
         journal.write(line + "\n")
@@ -93,7 +93,7 @@ def test_a_shot_whose_file_is_no_image_of_its_session_is_refused(tmp_path: Path,
         read_shots(tmp_path)
 
 
-def test_a_torn_mark_is_cut_off(tmp_path: Path) -> None:
+def test_a_half_written_status_change_is_removed(tmp_path: Path) -> None:
     append_to_journal(tmp_path, shot("p0-top"))
     with (tmp_path / JOURNAL).open("a") as journal:
         journal.write('{"shot": "p0-top", "mark": "und')

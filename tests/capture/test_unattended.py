@@ -89,7 +89,7 @@ def test_a_whole_session_has_every_shot_with_its_hash_and_its_truth(
     assert [name for name, _ in truth_files(folder, faulty.shot)] == [faulty.defect]
 
 
-def test_an_interrupted_session_goes_on_and_equals_an_uninterrupted_one(
+def test_an_interrupted_session_continues_and_equals_an_uninterrupted_one(
     plan: Plan, tmp_path: Path, use_camera: UseCamera
 ) -> None:
     use_camera(PatternCamera(plan))

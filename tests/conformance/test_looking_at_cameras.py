@@ -13,7 +13,7 @@ from stream_servers import MjpegServer, stamped
 from loco_tools import cli, extras
 from loco_tools.capture import cameras
 from loco_tools.capture.cameras import open_camera
-from loco_tools.capture.cameras.probing import look_at, statistics
+from loco_tools.capture.cameras.probing import probe_camera, statistics
 from loco_tools.datasets.images import write_png
 
 
@@ -85,7 +85,7 @@ def test_a_missing_extra_is_a_note_and_no_failure(
 
 def test_what_is_printed_says_what_works(tmp_path: Path) -> None:
     write_png(tmp_path / "a.png", stamped(0))
-    report = look_at(f"folder:{tmp_path}")
+    report = probe_camera(f"folder:{tmp_path}")
     first, second = report.describe().splitlines()
     assert first == f"{report.camera}  ok, 128 x 96"
     assert second.split(", ")[0] == f"    mean_level {statistics(stamped(0))['mean_level']}"

@@ -81,7 +81,7 @@ def test_a_stream_that_comes_back_is_the_same_camera(
         assert (camera.identity, camera.settings()) == (identity, settings)
 
 
-def test_a_stream_that_stays_away_stops_the_session_which_goes_on_later(
+def test_a_stream_that_stays_away_stops_the_session_which_continues_later(
     start: Start, tmp_path: Path
 ) -> None:
     server, plan = start(), make_plan(parts=4)
@@ -101,7 +101,7 @@ def test_a_stream_that_stays_away_stops_the_session_which_goes_on_later(
     assert read_shots(folder)[:2] == before
 
 
-def test_a_stream_that_was_given_up_is_taken_up_again_when_it_is_back(start: Start) -> None:
+def test_a_stream_that_was_given_up_is_reopened_when_it_is_back(start: Start) -> None:
     server = start()
     with open_camera(server.url, make_plan(), seed=0) as camera:
         server.close()

@@ -1,15 +1,8 @@
-"""Cameras, opened by the string that `--camera` takes: a kind and an address.
+"""Cameras, opened by the name that `--camera` takes: a kind and an address, `basler:40012345`.
 
-| `--camera`                   | camera                                                          |
-|------------------------------|-----------------------------------------------------------------|
-| `twin`                       | the digital twin, which renders the parts                       |
-| `opencv:0`                   | a USB camera, by number or by its stable path under /dev/v4l    |
-| `opencv:FILE`                | a video file, replayed frame by frame                           |
-| `rtsp://...`, `http(s)://...`| a network camera: RTSP, or MJPEG over HTTP                      |
-| `folder:DIR`                 | a folder of images, replayed                                    |
-| `basler`, `basler:SERIAL`    | a Basler camera                                                 |
-| `genicam:...`                | any camera with a GenTL producer                                |
-| `module:Class[:ADDRESS]`     | a camera of your own, see `plug_in`                             |
+`CAMERAS` has the kinds that come with loco-tools; capture/README.md describes them for users. A
+camera of your own is named `module:Class` or `module:Class:ADDRESS`, see `plug_in`. The address of
+a network camera is its URL, which is the whole name: `rtsp://HOST/PATH`.
 """
 
 import importlib
@@ -142,6 +135,7 @@ def _parse(identity: str) -> PlugIn | tuple[str, str]:
     return kind, identity if address.startswith("//") else address
 
 
-def _import(place: str) -> Any:
-    module, _, name = place.partition(":")
+def _import(path: str) -> Any:
+    """The class or function at "module:name"."""
+    module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)

@@ -179,9 +179,9 @@ def _choose_device(serial: str) -> tuple[str, Any]:
     """Serial number and device information of the camera with that number, or of the only one."""
     devices = _connected_devices()
     if not devices:
-        wanted = f"camera basler:{serial}" if serial else "a Basler camera"
+        expected = f"camera basler:{serial}" if serial else "a Basler camera"
         raise CaptureError(
-            f"expected {wanted}, got none connected; next step: check its cable and power, then "
+            f"expected {expected}, got none connected; next step: check its cable and power, then "
             "loco-tools cameras"
         )
     if not serial and len(devices) > 1:

@@ -66,9 +66,9 @@ class GenicamCamera(MachineVisionCamera):
 
     def _open(self) -> Features:
         extras.require("a GenICam camera", "genicam")
-        files, wanted = _split_address(self._address)
+        files, requested = _split_address(self._address)
         self._harvester, producer_names = _load_producers(files)
-        name, info = _choose_device(_list_devices(self._harvester), wanted, producer_names)
+        name, info = _choose_device(_list_devices(self._harvester), requested, producer_names)
         self.identity = f"genicam:{name}"
         # A producer that was given by its file need not be on the path.
         file = self._address.partition("#")[0]
@@ -276,23 +276,23 @@ def _list_devices(harvester: Any) -> dict[str, Any]:
     return devices
 
 
-def _choose_device(devices: dict[str, Any], wanted: str, producer_names: str) -> tuple[str, Any]:
+def _choose_device(devices: dict[str, Any], requested: str, producer_names: str) -> tuple[str, Any]:
     """Name and information of the device with that name or serial number, or of the only one."""
     matching = {
         name: info
         for name, info in devices.items()
-        if wanted in ("", name, info.property_dict["serial_number"])
+        if requested in ("", name, info.property_dict["serial_number"])
     }
-    asked = f'camera "genicam{":" if wanted else ""}{wanted}"'
+    camera = f'camera "genicam{":" if requested else ""}{requested}"'
     if not matching:
         raise CaptureError(
-            f"{asked}: not found by {producer_names}; {did_you_mean(wanted, devices)}; next step: "
-            "check its cable and power"
+            f"{camera}: not found by {producer_names}; {did_you_mean(requested, devices)}; next "
+            "step: check its cable and power"
         )
     if len(matching) > 1:
         listed = ", ".join(f"genicam:{name}" for name in sorted(matching))
         raise CaptureError(
-            f"{asked}: expected one camera, got {len(matching)} found by {producer_names}; next "
+            f"{camera}: expected one camera, got {len(matching)} found by {producer_names}; next "
             f"step: give one of {listed}"
         )
     return next(iter(matching.items()))

@@ -41,25 +41,28 @@ class PlugIn:
     def open(self, plan: Plan | None) -> Camera:
         """Import the class and make a camera, not connected yet.
 
-        The current folder is put on `sys.path`, so that a file there can be imported.
+        The current folder is appended to `sys.path`, so that a file there can be imported.
 
         Raises:
             CaptureError: there is no such module or class, or the class is not a usable camera.
         """
         folder = str(Path.cwd())
         if folder not in sys.path:
-            sys.path.insert(0, folder)
+            sys.path.append(folder)
+            importlib.invalidate_caches()
         try:
             module = importlib.import_module(self.module)
         except Exception as error:  # The file is the user's own: it may raise anything.
-            missing = isinstance(error, ModuleNotFoundError) and error.name in self._parents()
+            steps = self.module.split(".")
+            parents = {".".join(steps[:count]) for count in range(1, len(steps) + 1)}
+            missing = isinstance(error, ModuleNotFoundError) and error.name in parents
             got = "no such module" if missing else f"{type(error).__name__}: {error}"
             raise self._fault(
                 f"expected a module {self.module}, installed or as a file in {folder}, got {got}",
                 "check its name, and run the command in its folder" if missing else "correct it",
             ) from error
         if not hasattr(module, self.class_name):
-            classes = [name for name, found in vars(module).items() if _is_camera(found)]
+            classes = [name for name, value in vars(module).items() if _is_camera(value)]
             raise self._fault(
                 f"expected a class {self.class_name} in {module.__file__}, got none; "
                 f"{did_you_mean(self.class_name, classes)}",
@@ -88,11 +91,6 @@ class PlugIn:
         made: Camera = camera(self.address, plan)
         return made
 
-    def _parents(self) -> set[str]:
-        """The names of the module and of the packages that it is in."""
-        steps = self.module.split(".")
-        return {".".join(steps[:count]) for count in range(1, len(steps) + 1)}
-
     def _fault(self, fault: str, next_step: str) -> CaptureError:
         return CaptureError(f'camera "{self.name}": {fault}; next step: {next_step}')
 
@@ -107,5 +105,5 @@ def parse_plug_in(identity: str) -> PlugIn | None:
     return None if match is None else PlugIn(match[1], match[2], match[3] or "")
 
 
-def _is_camera(found: object) -> bool:
-    return isinstance(found, type) and issubclass(found, Camera) and found is not Camera
+def _is_camera(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Camera) and value is not Camera

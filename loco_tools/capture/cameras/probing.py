@@ -49,7 +49,7 @@ class CameraReport(Schema):
         return "\n    ".join([*lines, *([f"note: {self.note}"] if self.note else [])])
 
 
-def look_at_cameras(asked: Sequence[str], progress: Progress = SILENT) -> list[CameraReport]:
+def probe_cameras(asked: Sequence[str], progress: Progress = SILENT) -> list[CameraReport]:
     """Take a frame from each connected camera, from each camera in `asked`, and from the twin.
 
     The cameras keep their settings. A kind of camera that cannot be searched for, because a part
@@ -66,13 +66,13 @@ def look_at_cameras(asked: Sequence[str], progress: Progress = SILENT) -> list[C
     reports: dict[str, CameraReport] = {}
     with progress.task("cameras", len(identities)) as advance:
         for identity in identities:
-            report = look_at(identity, asked=identity in asked)
+            report = probe_camera(identity, asked=identity in asked)
             reports.setdefault(report.camera, report)
             advance(1)
     return list(reports.values())
 
 
-def look_at(identity: str, *, asked: bool = True) -> CameraReport:
+def probe_camera(identity: str, *, asked: bool = True) -> CameraReport:
     """Take a frame from one camera with its present settings; a failure is part of the report."""
     try:
         with open_camera(identity, None, seed=0) as camera:

@@ -71,7 +71,10 @@ class Inspector:
         others = [old for old in taken if old.view == shot.view and old.part != shot.part]
         resembles = ""
         if others:
-            earlier = np.stack([self._thumbnail(old) for old in others])
+            for old in others:
+                if old.sha256 not in self._thumbnails:
+                    self._thumbnails[old.sha256] = comparison.thumbnail(self._read(old))
+            earlier = np.stack([self._thumbnails[old.sha256] for old in others])
             differences = comparison.thumbnail_differences(comparison.thumbnail(grey), earlier)
             most_similar = int(differences.argmin())
             noise = comparison.thumbnail_noise(comparison.noise_levels(grey), grey)
@@ -106,11 +109,6 @@ class Inspector:
             "offset_mm": math.hypot(right, down),
             "angle_deg": lies.angle_deg,
         }
-
-    def _thumbnail(self, shot: Shot) -> Floats:
-        if shot.sha256 not in self._thumbnails:
-            self._thumbnails[shot.sha256] = comparison.thumbnail(self._read(shot))
-        return self._thumbnails[shot.sha256]
 
     def _read(self, shot: Shot) -> Pixels:
         try:

@@ -178,7 +178,7 @@ def test_photographs_may_be_of_another_time_than_the_camera(
     assert calibration.settings == {"exposure_us": 9000.0}
 
 
-def test_an_operator_is_told_what_to_do_and_asked_again(
+def test_an_operator_gets_instructions_again(
     plan: Plan, boards: Path, use_camera: Callable[[list[Pixels]], None]
 ) -> None:
     flat = [read_image(boards / f"{view.name}.png") for view in plan.views]

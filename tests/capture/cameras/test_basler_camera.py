@@ -148,7 +148,7 @@ def test_the_settings_of_the_plan_are_in_effect() -> None:
         }
 
 
-def test_an_emulated_camera_says_that_it_takes_no_photographs() -> None:
+def test_an_emulated_camera_is_marked_as_such() -> None:
     with BaslerCamera("0815-0000", make_plan()) as camera:
         assert camera.caution is not None
         assert "emulator" in camera.caution
@@ -341,7 +341,7 @@ def test_a_whole_session_of_rendered_parts_passes_every_gate_and_keeps_every_pix
         assert np.array_equal(read_image(folder / shot.file), parts[shot.part])
 
 
-def test_buffers_that_keep_failing_stop_the_session_which_goes_on_later(
+def test_buffers_that_keep_failing_stop_the_session_which_continues_later(
     tmp_path: Path, before_frames: BeforeFrames
 ) -> None:
     failing = {"p0001"}
@@ -373,7 +373,7 @@ def test_settings_that_drift_stop_the_session(tmp_path: Path, before_frames: Bef
     assert [shot.part for shot in read_shots(tmp_path / "angle" / "s")] == ["p0000"]
 
 
-def test_a_camera_unplugged_during_a_session_is_reconnected_and_the_session_goes_on(
+def test_a_camera_unplugged_during_a_session_is_reconnected_and_the_session_continues(
     tmp_path: Path, before_frames: BeforeFrames
 ) -> None:
     def pull(camera: BaslerCamera, shot: PlannedShot) -> None:

@@ -308,7 +308,7 @@ def test_a_format_with_other_than_8_bits_per_channel_is_refused(pixel_format: st
         rgb(payload)
 
 
-def test_a_whole_session_goes_on_with_its_camera_alone(tmp_path: Path) -> None:
+def test_a_whole_session_continues_with_its_camera_alone(tmp_path: Path) -> None:
     def go_on(camera: str) -> Path:
         return capture(
             SessionRequest(make_plan(), camera=camera, captures=tmp_path, session="s"),

@@ -69,7 +69,7 @@ def silent_port() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("kind", ["rtsp", "http"])
-def test_a_host_that_says_nothing_is_given_up(
+def test_a_host_that_does_not_answer_is_given_up(
     silent_port: int, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(StreamCamera, "timeout_s", 0.3)
@@ -79,7 +79,7 @@ def test_a_host_that_says_nothing_is_given_up(
     assert "55word" not in str(caught.value)
 
 
-def test_a_host_that_is_not_there_is_told_from_a_wrong_path() -> None:
+def test_a_host_that_is_not_there_is_distinguished_from_a_wrong_path() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

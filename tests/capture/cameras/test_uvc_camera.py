@@ -320,7 +320,7 @@ def test_a_camera_that_comes_back_is_used_again(
         assert not first.is_open
 
 
-def test_a_camera_that_comes_back_otherwise_is_refused(
+def test_a_camera_that_comes_back_with_other_settings_is_refused(
     plug: Callable[..., Path], drivers: list[Driver]
 ) -> None:
     plug(0)
@@ -334,7 +334,7 @@ def test_a_camera_that_comes_back_otherwise_is_refused(
     assert not changed.is_open
 
 
-def test_a_fault_of_the_asker_is_told_to_it_and_frames_go_on() -> None:
+def test_an_exception_of_a_job_reaches_its_caller_and_frames_continue() -> None:
     reader = FrameReader(cast(cv2.VideoCapture, Driver()), "opencv:0")
     with pytest.raises(ZeroDivisionError):
         reader.ask(lambda capture: 1 / 0, timeout_s=5.0)

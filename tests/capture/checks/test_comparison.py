@@ -40,7 +40,7 @@ def test_an_outline_that_fits_one_way_only_tells_how_it_lies(turn: float) -> Non
     assert abs((found.angle_deg - turn + 180) % 360 - 180) < 1
 
 
-def test_a_rectangle_the_other_way_round_is_told_by_its_face_alone() -> None:
+def test_a_rectangle_the_other_way_round_is_recognised_by_its_face_alone() -> None:
     turned, reference = draw_part(1, turn=180, rectangle=True), draw_part(0, rectangle=True)
     assert abs(lies(turned, reference).angle_deg) == pytest.approx(180, abs=1)
     assert lies(turned, reference, by_face=False).angle_deg == pytest.approx(0, abs=1)
@@ -59,7 +59,9 @@ def test_a_lost_corner_hardly_moves_the_part() -> None:
 
 @pytest.mark.parametrize("noise", [0.0, 2.0, 6.0])
 @pytest.mark.parametrize("moved", [0.0, 0.5, 1.0, 4.0])
-def test_motion_is_measured_below_a_pixel_and_noise_is_none(noise: float, moved: float) -> None:
+def test_motion_is_measured_below_a_pixel_and_noise_does_not_count(
+    noise: float, moved: float
+) -> None:
     still = to_grey(draw_part(0, noise=noise, noise_seed=1))
     shift = np.array([[1.0, 0.0, moved], [0.0, 1.0, 0.0]])
     clean = cv2.warpAffine(draw_part(0, noise=0), shift, (320, 240), borderMode=cv2.BORDER_REFLECT)
@@ -74,7 +76,7 @@ def test_two_pictures_with_nothing_in_them_do_not_move() -> None:
     assert comparison.motion_px(blank, blank, None) == 0.0
 
 
-def test_the_noise_is_estimated_and_edges_are_none() -> None:
+def test_the_noise_is_estimated_and_edges_do_not_count() -> None:
     for noise in (1.5, 4.0):
         grey = to_grey(draw_part(noise=noise, noise_seed=3))
         # grey mixes three channels of independent noise

@@ -66,7 +66,7 @@ def test_without_the_token_no_route_of_an_open_station_answers(open_to_all: Rig)
 
 
 @pytest.mark.parametrize("wrong", ["", "x", OURS[:-1], OURS + "x", OURS.upper(), "tökén"])
-def test_a_wrong_token_is_none(wrong: str) -> None:
+def test_a_wrong_token_is_refused(wrong: str) -> None:
     here = access.Access(EVERYWHERE, 8000, OURS)
     for headers, query in (
         ({"cookie": f"{here.cookie}={wrong}"}, ""),
@@ -265,7 +265,7 @@ def test_loopback_is_what_only_this_computer_reaches(host: str, loopback: bool) 
         (signal.SIGTERM, ["--host", EVERYWHERE], OURS),
     ],
 )
-def test_a_station_that_is_told_to_end_ends_cleanly_and_its_session_goes_on(
+def test_a_station_that_is_stopped_ends_cleanly_and_its_session_continues(
     end: signal.Signals, options: list[str], token: str | None, tmp_path: Path
 ) -> None:
     camera = f"folder:{blank_pictures(tmp_path / 'pictures')}"

@@ -141,7 +141,7 @@ def test_a_whole_session_is_shot_through_the_page_and_the_journal_says_exactly_t
         assert shot.overridden_by == ("operator" if shot.overridden else None)
 
 
-def test_skipped_shots_are_taken_up_again(station: Shoot, folder: Path) -> None:
+def test_skipped_shots_are_reopened(station: Shoot, folder: Path) -> None:
     with station() as page:
         for _ in range(3):
             page.do(page.press, "skip-part")
