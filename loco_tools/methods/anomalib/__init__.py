@@ -1,1 +1,1 @@
-"""The image models of anomalib behind the detector interface of this project."""
+"""The image models of anomalib as detectors of this package."""

@@ -1,11 +1,11 @@
-"""Any image model of anomalib under our protocol: our splits, our validation, our metrics.
+"""Any image model of anomalib with this package's splits, validation and metrics.
 
 github.com/open-edge-platform/anomalib, 2.7. `--methods anomalib:Padim` names a class of
-`anomalib.models`. The model's own code runs: its transform, losses, optimisers and schedules,
-memory banks and hooks, driven by Lightning's Trainer (`anomalib_training`). A plain loop over the
-inner torch models would miss what half of them do in Lightning's hooks (statistics before the first
-step, several optimisers, banks built at the end of an epoch), and anomalib's Engine would add what
-our protocol leaves out: thresholds, normalised scores, checkpoints chosen by metrics.
+`anomalib.models`. The model's own transform, losses, optimisers, schedules, memory banks and hooks
+run under Lightning's Trainer (see `training`). A plain loop over the inner torch models would miss
+the steps that half of them take in Lightning's hooks (statistics before the first step, several
+optimisers, banks built at the end of an epoch), and anomalib's Engine would add steps that do not
+belong to the protocol: thresholds, normalised scores, checkpoints chosen by metrics.
 """
 
 import functools
@@ -42,14 +42,14 @@ from loco_tools.progress import Progress
 COMPONENTS = ("pre_processor", "post_processor", "evaluator", "visualizer")
 """Arguments of every model that the adapter sets itself."""
 _SIZES = ("input_shape", "image_size")
-"""Arguments that follow from the input's size."""
+"""Arguments that are derived from the input size."""
 EXCLUDED: Mapping[str, str] = {
-    "AiVad": "it looks at videos",
-    "CFM": "it needs a point cloud beside every image",
-    "Fuvas": "it looks at videos",
-    "VlmAd": "it asks a language model in words and gives no score",
+    "AiVad": "it takes videos",
+    "CFM": "it needs a point cloud for every image",
+    "Fuvas": "it takes videos",
+    "VlmAd": "it prompts a language model and gives no score",
 }
-"""Models that our protocol cannot run, and why."""
+"""Models that cannot be compared on images alone, and why."""
 
 
 _CATEGORIES: Mapping[Category, tuple[str, ...]] = {
@@ -64,33 +64,34 @@ _CATEGORIES: Mapping[Category, tuple[str, ...]] = {
 
 
 class AnomalibConfig(SingleConfig):
-    """What our protocol can be told, and the model's constructor through `model`."""
+    """Settings of the protocol; `model` holds the arguments of the model's constructor."""
 
     size_px: int = Field(default=0, ge=0, le=4096)
-    """The shorter side of the input; 0: the model's own. Some models have one fixed size."""
+    """The shorter side of the input; 0: the model's own. Some models take only one size."""
     multiple_px: int = Field(default=0, ge=0)
-    """Height and width are multiples of it; 0: the side of a transformer's patches, else 32."""
+    """Height and width are multiples of this; 0: the side of a transformer's patches, else 32."""
     model: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the model's constructor: `--set 'anomalib:Padim.model={layers=["layer1"]}'`."""
     weights: str | None = None
     """A state dict (.pth, .safetensors) for the pretrained network that the model gets from timm or
     torchvision: under that network's names, or with the same tensors in the same order."""
     max_epochs: int | None = Field(default=None, ge=1)
-    """None: the model's own, or 100 where it has none."""
+    """None: the model's own number, or 100 where it defines none."""
     max_steps: int | None = Field(default=None, ge=1)
-    """Of models that learn by steps; None: the model's own, or no bound. A memory bank takes every
-    image once, whatever this says."""
+    """Upper bound for models that learn by steps; None: the model's own, or no bound. A memory bank
+    takes every image once in any case."""
 
 
 class AnomalibDetector(SingleDetector):
-    """One model of anomalib; `adapter` makes a subclass of it for each.
+    """A model of anomalib; `adapter` makes a subclass for each.
 
-    A model that only scores whole images (Dfkde, Ganomaly) gives flat maps. There are no cuts: an
-    ensemble of features cannot take one of these as a member. An interrupted training starts anew.
+    A model that only scores whole images (Dfkde, Ganomaly) gives constant maps. There are no cuts:
+    a feature-level ensemble cannot have one of these as a member. An interrupted training starts
+    from the beginning.
 
     Deviation: images are resized as the model's transform does it, but never cropped or padded, and
     keep their aspect unless `resize` is "square". The number of epochs is fixed beforehand, where
-    anomalib's examples stop by the test set's figures.
+    anomalib's examples stop by metrics of the test set.
     """
 
     Config: ClassVar[type[AnomalibConfig]] = AnomalibConfig
@@ -113,7 +114,12 @@ class AnomalibDetector(SingleDetector):
         self, config: AnomalibConfig, backbone: Backbone | None = None, *, device: str = "auto"
     ) -> None:
         super().__init__(config, backbone, device=device)
-        _check_arguments(self.name, model_class(self.model_name), self.config.model)
+        known = [key for key in _arguments(model_class(self.model_name)) if key not in _SIZES]
+        for key in self.config.model:
+            if key not in known:
+                raise MethodError(
+                    f'{self.name}: unknown model argument "{key}"; {did_you_mean(key, known)}'
+                )
         self._module: Any = None
 
     @property
@@ -132,12 +138,12 @@ class AnomalibDetector(SingleDetector):
         return input_size(image_sizes(train), side, self.config.resize, multiple)
 
     def _multiple(self, own: Size) -> int:
-        """The side of the patches that the network's name tells, else one that fits `own`."""
+        """The patch size in the network's name, else a common one that divides `own`."""
         signature = inspect.signature(model_class(self.model_name)).parameters
         settings = {key: value.default for key, value in signature.items()} | self.config.model
         for value in settings.values():
-            if isinstance(value, str) and (found := re.search(r"patch(\d+)|vit.*_(\d+)$", value)):
-                return int(found[1] or found[2])
+            if isinstance(value, str) and (match := re.search(r"patch(\d+)|vit.*_(\d+)$", value)):
+                return int(match[1] or match[2])
         return next((n for n in (32, 16, 14) if all(side % n == 0 for side in own)), 8)
 
     def _fit(
@@ -173,19 +179,20 @@ class AnomalibDetector(SingleDetector):
             self.training_log.append({"epoch": len(self.training_log) + 1.0, "validation": mean})
 
     def _build(self, *, pretrained: bool) -> Any:
-        """The model for our input size; without weights when saved ones will follow."""
+        """The model for the input size; without weights when saved ones are loaded afterwards."""
         from loco_tools.methods.anomalib.weights import no_downloads, pretrained_networks
 
-        found = model_class(self.model_name)
-        own = transform_of(model_class(self.model_name))
+        model = model_class(self.model_name)
+        own = transform_of(model)
+        sizes = {"input_shape": self.input_size, "image_size": min(self.input_size)}
         others = {name: False for name in COMPONENTS if name != "pre_processor"}
         path = self.config.weights
         state = read_state(Path(path)) if pretrained and path is not None else None
-        guard = pretrained_networks(state) if pretrained else no_downloads(found)
+        guard = pretrained_networks(state) if pretrained else no_downloads(model)
         try:
             with guard:
-                return found(
-                    **_sizes(found, self.input_size),
+                return model(
+                    **{key: value for key, value in sizes.items() if key in _arguments(model)},
                     **self.config.model,
                     **others,
                     pre_processor=own.pre_processor(self.input_size),
@@ -199,9 +206,9 @@ class AnomalibDetector(SingleDetector):
         known = _arguments(model_class(self.model_name))
         without = f", --set '{self.name}.model={{pre_trained=false}}' does without"
         return (
-            f"{self.name}: the model could not be built ({one_line(error)}); expected what it was "
-            "trained with before (weights, textures) in anomalib's cache, or the internet; next "
-            f"step: --set {self.name}.weights=FILE names weights of what it gets from timm or "
+            f"{self.name}: the model could not be built ({one_line(error)}); expected its "
+            "pretrained weights and textures in anomalib's cache, or the internet; next "
+            f"step: --set {self.name}.weights=FILE names the weights of its network from timm or "
             "torchvision"
             f"{without if 'pre_trained' in known else ''}; "
             f"the model's own arguments go into {self.name}.model ({', '.join(known)})"
@@ -214,7 +221,7 @@ class AnomalibDetector(SingleDetector):
         return torch.stack(parts) if parts else torch.empty(0, 3, *self.input_size).byte()
 
     def memory_mb(self, count: int) -> float:
-        """See `Detector.memory_mb`: the images; what a model of anomalib keeps is not known."""
+        """See `Detector.memory_mb`: the images; the needs of the model itself are unknown."""
         h, w = self.input_size
         return 3 * count * h * w / 1e6
 
@@ -226,8 +233,8 @@ class AnomalibDetector(SingleDetector):
         pixels = self._resized(batch.images).to(batch.device)
         rgb = self.module.pre_processor(pixels.float() / 255)
         try:
-            found = self.module.predict_step(ImageBatch(image=rgb), 0)
-            return _raw_scores(found.pred_score, found.anomaly_map, pixels)
+            prediction = self.module.predict_step(ImageBatch(image=rgb), 0)
+            return _raw_scores(prediction.pred_score, prediction.anomaly_map, pixels)
         except Exception as error:  # whatever a model raises
             raise MethodError(
                 f"{self.name}: the model could not predict ({one_line(error)}); "
@@ -245,8 +252,8 @@ class AnomalibDetector(SingleDetector):
 
     def _no_cuts(self, cut: str) -> MethodError:
         return MethodError(
-            f'{self.name} has no cut "{cut}", and no other: models of anomalib have no place in '
-            "common where features could be taken; next step: leave it out of the ensemble"
+            f'{self.name} has no cut "{cut}": models of anomalib expose no intermediate features '
+            "in a common way; next step: leave it out of the ensemble"
         )
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -303,7 +310,7 @@ def _models() -> Any:
 
 
 def _raw_scores(image: Tensor | None, maps: Tensor | None, pixels: Tensor) -> PatchScores:
-    """What a model gave, one of it perhaps missing; RuntimeError when it does not fit `pixels`."""
+    """A model's image scores and maps, one of which may be missing, for `pixels` (B, 3, h, w)."""
     B, _, h, w = pixels.shape
     if maps is None and image is None:
         raise RuntimeError("it gave neither a score nor an anomaly map")
@@ -314,28 +321,14 @@ def _raw_scores(image: Tensor | None, maps: Tensor | None, pixels: Tensor) -> Pa
     return PatchScores(image=image, patches=maps)
 
 
-def _arguments(found: Any) -> list[str]:
-    """What the model's constructor can be told beside the components."""
-    return [key for key in inspect.signature(found).parameters if key not in COMPONENTS]
-
-
-def _check_arguments(name: str, found: Any, given: Mapping[str, Any]) -> None:
-    """Refuse arguments that the model does not know, and those that follow from our settings."""
-    known = [key for key in _arguments(found) if key not in _SIZES]
-    for key in given:
-        if key not in known:
-            raise MethodError(f'{name}: unknown model argument "{key}"; {did_you_mean(key, known)}')
-
-
-def _sizes(found: Any, size: Size) -> dict[str, Any]:
-    """The input's size for the constructors that ask for it."""
-    known = {"input_shape": size, "image_size": min(size)}
-    return {key: known[key] for key in _SIZES if key in _arguments(found)}
+def _arguments(model: Any) -> list[str]:
+    """The arguments of the model's constructor without the components."""
+    return [key for key in inspect.signature(model).parameters if key not in COMPONENTS]
 
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Models draw from all global generators; they are put back afterwards."""
+    """Seed all global random generators, from which models draw, and restore them afterwards."""
     state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -349,5 +342,5 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """Kind and text of an error of another library, shortened."""
+    """Type and text of another library's error on one line, shortened."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -1,7 +1,7 @@
-"""Lightning's Trainer on anomalib's models: images in memory, no test data. Needs the extra.
+"""Trains anomalib's models with Lightning's Trainer, on images in memory. Needs the extra.
 
-Switched off: checkpoints, loggers, early stopping, and validation between the epochs. When the
-training is over one validation pass over good images lets a model take its statistics there.
+Checkpoints, loggers, early stopping and validation between epochs are switched off. After the
+training one validation pass over good images lets a model compute its statistics.
 """
 
 import logging
@@ -20,7 +20,7 @@ from loco_tools.errors import MethodError
 from loco_tools.progress import Advance, Progress
 
 EPOCHS = 100
-"""Of models that say nothing themselves."""
+"""Number of epochs of models that define none."""
 _LOGGERS = ("lightning.pytorch", "lightning.fabric", "anomalib", "timm")
 
 
@@ -39,18 +39,18 @@ def train_model(
     """Fit a model of anomalib in place.
 
     Args:
-        module: the LightningModule, its components but the pre-processor switched off.
+        module: the LightningModule, with all components but the pre-processor switched off.
         train: (N, 3, h, w) uint8 good images.
-        validation: the same, perhaps none; then statistics are taken on `train`.
-        title: whom progress and errors name.
-        batch_size: at a time; the last batch of an epoch may be smaller.
+        validation: the same; may be empty, then statistics are computed on `train`.
+        title: name in progress and errors.
+        batch_size: images at a time; the last batch of an epoch may be smaller.
         device: where to train.
-        max_epochs: instead of the model's own number.
+        max_epochs: replaces the model's own number of epochs.
         max_steps: upper bound for models that learn by steps.
-        progress: told about every batch.
+        progress: advanced with every batch.
 
     Returns:
-        one entry per epoch of a model that learns by steps: epoch and mean loss.
+        One entry per epoch of a model that learns by steps: epoch and mean loss.
 
     Raises:
         MethodError: the model's own code failed.
@@ -76,20 +76,22 @@ def train_model(
         "max_steps": bound,
     }
     with (
-        _explained(title),
-        progress.task(f"{title}: training", batches if bound < 0 else min(batches, bound)) as told,
+        _explain_errors(title),
+        progress.task(
+            f"{title}: training", batches if bound < 0 else min(batches, bound)
+        ) as advance,
     ):
         if module.learning_type.value == "one_class":
-            _trainer(arguments, limit_val_batches=0, callbacks=[_reporting(told, log)]).fit(
-                module, datamodule=data
-            )
-        # What a model does there to get ready it does in hooks; the batch itself goes for nothing.
+            _trainer(
+                arguments, limit_val_batches=0, callbacks=[_progress_callback(advance, log)]
+            ).fit(module, datamodule=data)
+        # Models prepare for prediction in the hooks of this pass; its batch has no other effect.
         _trainer(arguments, limit_val_batches=1).validate(module, datamodule=data, verbose=False)
     return [] if _is_bank(module) else log
 
 
 def _is_bank(module: Any) -> bool:
-    """Whether the model keeps what it sees instead of learning by steps."""
+    """Whether the model stores features instead of learning by steps."""
     from anomalib.models.components import MemoryBankMixin
 
     return isinstance(module, MemoryBankMixin)
@@ -102,7 +104,7 @@ def _trainer(arguments: Mapping[str, Any], **more: Any) -> Any:
 
 
 def _image_data(train: Tensor, validation: Tensor, batch_size: int) -> Any:
-    """Good images as the models expect them: a data module with the attributes that they read."""
+    """A data module of good images with the attributes that the models read."""
     from lightning.pytorch import LightningDataModule
     from torch.utils.data import DataLoader, TensorDataset
 
@@ -138,8 +140,8 @@ def _collate(samples: Sequence[tuple[Tensor, ...]]) -> Any:
     )
 
 
-def _reporting(advance: Advance, log: list[dict[str, float]]) -> Any:
-    """Tells progress about every batch, and the log the mean loss of every epoch."""
+def _progress_callback(advance: Advance, log: list[dict[str, float]]) -> Any:
+    """A callback that advances progress with every batch and logs the mean loss of every epoch."""
     from lightning.pytorch.callbacks import LambdaCallback
 
     losses: list[float] = []
@@ -158,42 +160,33 @@ def _reporting(advance: Advance, log: list[dict[str, float]]) -> Any:
 
 
 @contextmanager
-def _explained(title: str) -> Iterator[None]:
-    """Errors of the models' own code as MethodErrors, and ctrl-c as what it is.
+def _explain_errors(title: str) -> Iterator[None]:
+    """Turn errors of the models' own code into MethodErrors and restore Ctrl-C.
 
-    Lightning answers ctrl-c by ignoring the signal from then on and leaving the program.
+    Lightning reacts to Ctrl-C by ignoring the signal from then on and exiting the program.
     """
-    handler = _interrupt_handler()
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if in_main_thread else None
     try:
         yield
     except MethodError:
         raise
     except SystemExit as error:
-        _restore_interrupts(handler)
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from error
     except Exception as error:  # whatever a model raises
         text = " ".join(str(error).split())[:300]
         raise MethodError(
             f"{title}: the model's own training failed ({type(error).__name__}: {text}); next "
-            "step: put a missing file where it is looked for, or try other settings of the model "
+            "step: put a missing file where it is expected, or try other settings of the model "
             f"({title}.model), --resize square, or another --size"
         ) from error
 
 
-def _interrupt_handler() -> Any:
-    if threading.current_thread() is threading.main_thread():
-        return signal.getsignal(signal.SIGINT)
-    return None
-
-
-def _restore_interrupts(handler: Any) -> None:
-    if handler is not None:
-        signal.signal(signal.SIGINT, handler)
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without advice on loaders and hardware, and deprecations inside anomalib."""
+    """Silence advice on loaders and hardware, and deprecation warnings inside anomalib."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

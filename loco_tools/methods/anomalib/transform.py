@@ -1,4 +1,4 @@
-"""What a model of anomalib does to images before its network sees them."""
+"""The preprocessing of anomalib's models: size, interpolation and normalisation."""
 
 import functools
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from torch import Tensor
 from loco_tools.datasets.images import Pixels, Size
 
 _PROBE_PX = 512
-"""A size that no model has by itself."""
+"""A size that is no model's default."""
 
 
 @dataclass(frozen=True)
 class OwnTransform:
-    """What a model's own transform does: size, how it resizes, normalisation.
+    """A model's own transform.
 
     Attributes:
-        size: (h, w) that its network sees by default.
-        fixed: whether that is the only size that it takes.
-        interpolation: torchvision's mode.
-        normalisation: its other steps without crops and pads: those of the network's training.
+        size: (h, w) of the network's input by default.
+        fixed: whether that is the only size that the model takes.
+        interpolation: torchvision's interpolation mode.
+        normalisation: the normalising steps; crops and pads are left out.
     """
 
     size: Size
@@ -35,13 +35,13 @@ class OwnTransform:
         from torchvision.transforms.v2 import functional
 
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-        found: Tensor = functional.resize(
+        resized: Tensor = functional.resize(
             pixels, list(size), interpolation=self.interpolation, antialias=True
         )
-        return found.contiguous()
+        return resized.contiguous()
 
     def pre_processor(self, size: Size) -> Any:
-        """The part of the model that comes first, for images that have `size` already."""
+        """The model's preprocessor for images that already have `size`."""
         from anomalib.pre_processing import PreProcessor
         from torchvision.transforms import v2
 
@@ -51,27 +51,21 @@ class OwnTransform:
 
 @functools.cache
 def transform_of(model: Any) -> OwnTransform:
-    """Of a class of `anomalib.models`."""
+    """The transform of a class of `anomalib.models`."""
     from torchvision.transforms import v2
 
     steps = _steps(model.configure_pre_processor())
     resize = next(step for step in steps if isinstance(step, v2.Resize))
+    # A model of one fixed size resizes to it whatever size is asked for.
+    probed = _steps(model.configure_pre_processor(image_size=(_PROBE_PX, _PROBE_PX)))
+    sizes = [_pair(step.size) for step in probed if isinstance(step, v2.Resize)]
     crops = [step for step in steps if isinstance(step, v2.CenterCrop)]
     return OwnTransform(
         size=_pair((crops or [resize])[-1].size),
-        fixed=_is_fixed(model),
+        fixed=(_PROBE_PX, _PROBE_PX) not in sizes,
         interpolation=resize.interpolation,
         normalisation=tuple(step for step in steps if isinstance(step, v2.Normalize)),
     )
-
-
-def _is_fixed(model: Any) -> bool:
-    """Whether the model's transform resizes to its own size when another one is asked for."""
-    from torchvision.transforms import v2
-
-    wanted = (_PROBE_PX, _PROBE_PX)
-    steps = _steps(model.configure_pre_processor(image_size=wanted))
-    return all(_pair(step.size) != wanted for step in steps if isinstance(step, v2.Resize))
 
 
 def _steps(pre_processor: Any) -> list[Any]:
@@ -80,6 +74,6 @@ def _steps(pre_processor: Any) -> list[Any]:
 
 
 def _pair(size: Any) -> Size:
-    """A size as torchvision has it: a number, or one or two in a sequence."""
+    """(h, w) of torchvision's sizes, which are a number or a sequence of one or two."""
     sides = [size] if isinstance(size, int) else list(size)
     return int(sides[0]), int(sides[-1])

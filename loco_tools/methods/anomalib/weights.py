@@ -1,7 +1,7 @@
 """Local weights for the pretrained networks inside anomalib's models.
 
-anomalib has no way to name a local file: a model asks timm or torchvision for its network by name,
-deep inside its constructor. Here that request is answered instead.
+anomalib does not accept a local file: the constructor of a model requests its network by name from
+timm or torchvision. The functions here intercept that request.
 """
 
 import sys
@@ -16,37 +16,37 @@ from loco_tools.errors import MethodError
 
 @contextmanager
 def pretrained_networks(state: Mapping[str, Tensor] | None) -> Iterator[None]:
-    """Networks that are asked for with weights get `state`; None: timm and torchvision fetch them.
+    """Give `state` to networks that are requested with weights; None: timm and torchvision do it.
 
     Raises:
-        MethodError: `state` does not fit the network asked for.
+        MethodError: `state` does not fit the requested network.
     """
     if state is None:
         yield
         return
-    with _answered(lambda net: fill_in_order(net, state)):
+    with _intercept_weights(lambda net: fill_in_order(net, state)):
         yield
 
 
 @contextmanager
 def no_downloads(model: Any) -> Iterator[None]:
-    """Networks that are asked for with weights get none, and data sets are not fetched.
+    """Keep networks that are requested with weights untrained, and data sets from being fetched.
 
     Args:
-        model: the class of anomalib that is about to be built, whose saved weights will follow.
+        model: the class of anomalib that is about to be built, before its saved weights are loaded.
     """
     module: Any = sys.modules[model.__module__]
-    with _answered(lambda _net: None):
+    with _intercept_weights(lambda _net: None):
         if not hasattr(module, "download_and_extract"):
             yield
             return
-        with _replaced(module, "download_and_extract", lambda *_args, **_rest: None):
+        with _replace_attribute(module, "download_and_extract", lambda *_args, **_rest: None):
             yield
 
 
 @contextmanager
-def _answered(fill: Callable[[nn.Module], None]) -> Iterator[None]:
-    """Whatever timm and torchvision would load is filled by `fill` instead."""
+def _intercept_weights(fill: Callable[[nn.Module], None]) -> Iterator[None]:
+    """Have `fill` set the weights that timm and torchvision would load."""
     import timm
     import torchvision
     from torchvision.models import WeightsEnum
@@ -66,14 +66,14 @@ def _answered(fill: Callable[[nn.Module], None]) -> Iterator[None]:
         return net.state_dict()
 
     with (
-        _replaced(timm, "create_model", created),
-        _replaced(WeightsEnum, "get_state_dict", state_of),
+        _replace_attribute(timm, "create_model", created),
+        _replace_attribute(WeightsEnum, "get_state_dict", state_of),
     ):
         yield
 
 
 @contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+def _replace_attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:
@@ -85,27 +85,27 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 def fill_in_order(net: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Load a state dict by names, or by order where every shape agrees.
 
-    By order it may be longer than the network, whose later stages a model may have left out; a
-    network that is longer than it keeps its head (what has no name in common) as it is.
+    By order the state dict may be longer than the network, since models may leave out later stages;
+    of a network that is longer than the state dict, the head keeps its initial weights.
 
     Raises:
         MethodError: neither fits.
     """
     own = net.state_dict()
-    wanted = [key for key in own if not _is_counter(key)]
+    expected = [key for key in own if not _is_counter(key)]
     given = {key: value for key, value in state.items() if not _is_counter(key)}
-    if not set(given) & set(wanted):
-        given = dict(zip(wanted, given.values(), strict=False))
-    found = [key for key in wanted if key in given and given[key].shape == own[key].shape]
-    body = [key for key in wanted if not key.startswith(("classifier", "fc", "head"))]
-    unlike = [key for key in body if key not in found]
+    if not set(given) & set(expected):
+        given = dict(zip(expected, given.values(), strict=False))
+    fitting = [key for key in expected if key in given and given[key].shape == own[key].shape]
+    body = [key for key in expected if not key.startswith(("classifier", "fc", "head"))]
+    unlike = [key for key in body if key not in fitting]
     if unlike:
         raise MethodError(
             f"the weights do not fit the model's network: {len(unlike)} of its {len(body)} tensors "
             f"are missing or have another shape (first: {unlike[0]}); next step: name the network "
             "whose weights these are in the model's arguments, such as model={backbone=NAME}"
         )
-    net.load_state_dict({key: given[key] for key in found}, strict=False)
+    net.load_state_dict({key: given[key] for key in fitting}, strict=False)
 
 
 def _is_counter(key: str) -> bool:

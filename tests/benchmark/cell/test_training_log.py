@@ -62,7 +62,7 @@ def test_the_file_is_the_same_after_an_interruption(
     data = make_loco_class(size=(64, 96), train=6)
     run(SUITE, [data], tmp_path / "whole")
     monkeypatch.setattr(training, "_SAVE_EVERY_S", -1.0)
-    keep, kept = Training._keep, 0
+    keep, kept = Training._save_state, 0
 
     def keep_and_stop(self: Training, *arguments: object) -> None:
         nonlocal kept
@@ -71,7 +71,7 @@ def test_the_file_is_the_same_after_an_interruption(
         if kept == STEPS // 2 + 1:  # in the middle of a pass
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Training, "_keep", keep_and_stop)
+    monkeypatch.setattr(Training, "_save_state", keep_and_stop)
     with pytest.raises(KeyboardInterrupt):
         run(SUITE, [data], tmp_path / "stopped")
     run(SUITE, [data], tmp_path / "stopped")
