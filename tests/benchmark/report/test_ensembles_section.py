@@ -157,7 +157,7 @@ def test_without_validation_scores_there_are_orders_but_no_decisions(tmp_path: P
     assert np.isfinite(found.good).all()
     shown = ensembles(data, gains_of(data))
     assert shown is not None
-    assert "scores of validation images were not kept" in shown
+    assert "scores of the validation images were not kept" in shown
 
 
 def test_one_member_has_no_diversity(tmp_path: Path) -> None:
@@ -190,10 +190,10 @@ def test_the_section_shows_tables_charts_and_diagrams_and_is_well_formed(tmp_pat
     assert shown is not None
     page = Outline(shown)
     for wanted in (
-        *("against its best member", "validation&#x27;s choice", "strong and weak", "errors (Q)"),
+        *("against its best member", "validation&#39;s choice", "strong and weak", "errors (Q)"),
         *("at least one member", "Reliability of both on plate", "ECE", "Brier", "50%"),
         *("Differences in image AUROC", "both − strong", "both − weak", "ensembles.csv"),
-        *("Student&#x27;s t over 2 seeds", "bootstrap over test images and 2 seeds"),
+        *("Student&#39;s t over 2 seeds", "bootstrap over test images and 2 seeds"),
     ):
         assert wanted in shown, wanted
     assert "ensembles" in page.values("id")
@@ -226,4 +226,4 @@ def test_many_pairs_of_members_are_folded_away(tmp_path: Path) -> None:
     data = make_run(tmp_path, made)
     shown = ensembles(data, gains_of(data))
     assert shown is not None
-    assert "How alike the members judge: 21 pairs" in shown
+    assert "How alike the members are: 21 pairs" in shown
