@@ -25,8 +25,8 @@ import numpy as np
 from loco_tools import files
 from loco_tools.capture.calibration.record import read_calibration
 from loco_tools.capture.cameras import Camera, Frame, open_camera
-from loco_tools.capture.checks.frame_inspector import Inspector, reference_of
 from loco_tools.capture.checks.gates import Verdict
+from loco_tools.capture.frame_inspector import Inspector, reference_of
 from loco_tools.capture.session import (
     OverriddenBy,
     Session,

@@ -24,7 +24,7 @@ def cameras(progress: Progress, asked: tuple[str, ...], as_json: bool) -> int:
 
     Example: loco-tools cameras --camera rtsp://192.0.2.7/live
     """
-    from loco_tools.capture.cameras.probing import failed, probe_cameras
+    from loco_tools.capture.probing import failed, probe_cameras
 
     reports = probe_cameras(asked, progress)
     if as_json:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from loco_tools.capture.checks.frame_inspector import reference_of
+from loco_tools.capture.frame_inspector import reference_of
 from loco_tools.capture.session import (
     JOURNAL,
     Shot,

@@ -13,7 +13,7 @@ from stream_servers import MjpegServer, stamped
 from loco_tools import cli, extras
 from loco_tools.capture import cameras
 from loco_tools.capture.cameras import open_camera
-from loco_tools.capture.cameras.probing import probe_camera, statistics
+from loco_tools.capture.probing import probe_camera, statistics
 from loco_tools.datasets.images import write_png
 
 

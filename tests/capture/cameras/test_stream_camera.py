@@ -1,12 +1,11 @@
 """URLs of network cameras; `tests/conformance` has the streams themselves."""
 
-import doctest
 import socket
 from collections.abc import Iterator
 
 import pytest
 
-from loco_tools.capture.cameras import open_camera, opencv_capture, public_name, stream
+from loco_tools.capture.cameras import open_camera, public_name
 from loco_tools.capture.cameras.stream import StreamCamera, without_secrets
 from loco_tools.errors import CaptureError
 
@@ -85,8 +84,3 @@ def test_a_host_that_is_not_there_is_distinguished_from_a_wrong_path() -> None:
         port = probe.getsockname()[1]
     with pytest.raises(CaptureError, match=rf"does not answer at port {port} \(Connection refused"):
         StreamCamera(f"http://127.0.0.1:{port}/live", None).connect()
-
-
-@pytest.mark.parametrize("module", [opencv_capture, stream])
-def test_the_examples_in_the_docstrings_hold(module: object) -> None:
-    assert doctest.testmod(module).failed == 0

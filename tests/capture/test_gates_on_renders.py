@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from loco_tools.capture.checks.frame_inspector import Inspector
 from loco_tools.capture.checks.quality import find_part, to_grey
+from loco_tools.capture.frame_inspector import Inspector
 from loco_tools.capture.guide import Guide, open_guide
 from loco_tools.capture.session import Shot
 from loco_tools.capture.session_opening import SessionRequest
