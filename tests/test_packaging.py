@@ -81,6 +81,7 @@ NOT_IMPORTED = {
 
 BROUGHT_BY = {
     "lightning": "anomalib",
+    "markupsafe": "jinja2",
     "timm": "anomalib",
     "pyarrow": "datasets",
     "starlette": "fastapi",
