@@ -1,18 +1,18 @@
-"""How long the evaluation of a full-size MVTec LOCO AD class takes, and how much memory.
+"""Time and memory of the evaluation of a full-size MVTec LOCO AD class.
 
     python benchmark/speed/evaluation.py --images 300
 
-makes a class with as many test images (a third of them good) and random float32 maps in a
-temporary folder, then, each step in a process of its own on one core:
+The script makes a class with that many test images (a third of them good) and random float32 maps
+in a temporary folder. It then runs each step in a process of its own on one core:
 
-- read: the maps and nothing else, uncompressed as loco-tools writes them (the floor);
-- read_zlib: 20 of them as TIFF with zlib compression, as most tools write them;
+- read: read the maps only, uncompressed as loco-tools writes them (a lower bound);
+- read_zlib: read 20 maps that are compressed with zlib, as most tools write them;
 - evaluate: load the class, which decodes every mask, and evaluate the maps;
-- intervals: the same with 1000 draws of the bootstrap.
+- intervals: the same with 1000 bootstrap draws.
 
-Files are in the system's cache unless --cold. Prints one JSON object: seconds, milliseconds per
-map, peak memory, and how they compare; `times_the_official` compares with the 3.89 s per map that
-MVTec's evaluator took on two cores of such a machine.
+Files are in the system's cache unless --cold is given. The script prints one JSON object: seconds,
+milliseconds per map, peak memory and ratios. `times_the_official` is the ratio to the 3.89 s per
+map of MVTec's evaluator on two cores of such a machine.
 """
 
 import argparse
@@ -48,25 +48,29 @@ CONFIG = [
 
 
 def main() -> None:
-    """Make the class, run the steps, print what they say."""
+    """Make the class, run the steps and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=300)
     parser.add_argument("--dtype", choices=["float32", "float16"], default="float32")
-    parser.add_argument("--cold", action="store_true", help="ask the system to forget the files")
+    parser.add_argument(
+        "--cold",
+        action="store_true",
+        help="drop the files from the system's cache before each step",
+    )
     parser.add_argument("--step", choices=list(STEPS), help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step:
-        print(json.dumps(_timed(STEPS[options.step], options.root)))
+        print(json.dumps(_measure(STEPS[options.step], options.root)))
         return
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        _make(root, options.images, options.dtype)
+        _make_class(root, options.images, options.dtype)
         steps: dict[str, dict[str, float]] = {}
         for step in STEPS:
             if options.cold:
-                _forget(root)
-            steps[step] = _run(step, root)
+                _drop_from_cache(root)
+            steps[step] = _run_step(step, root)
             count = COMPRESSED if step == "read_zlib" else options.images
             steps[step]["ms_per_map"] = 1000 * steps[step]["seconds"] / min(count, options.images)
     maps = f"{options.images} of {SIZE[1]} x {SIZE[0]} {options.dtype}"
@@ -74,7 +78,7 @@ def main() -> None:
 
 
 def _ratios(steps: dict[str, dict[str, float]]) -> dict[str, float]:
-    cost = {step: figures["ms_per_map"] for step, figures in steps.items()}
+    cost = {step: measured["ms_per_map"] for step, measured in steps.items()}
     return {
         "evaluate_to_read": cost["evaluate"] / cost["read"],
         "evaluate_to_read_if_zlib": 1 + (cost["evaluate"] - cost["read"]) / cost["read_zlib"],
@@ -83,14 +87,14 @@ def _ratios(steps: dict[str, dict[str, float]]) -> dict[str, float]:
     }
 
 
-def _run(step: str, root: Path) -> dict[str, float]:
+def _run_step(step: str, root: Path) -> dict[str, float]:
     command = [sys.executable, __file__, "--step", step, "--root", str(root)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-    figures: dict[str, float] = json.loads(done.stdout)
-    return figures
+    measured: dict[str, float] = json.loads(done.stdout)
+    return measured
 
 
-def _timed(work: Callable[[Path], float], root: Path) -> dict[str, float]:
+def _measure(work: Callable[[Path], float], root: Path) -> dict[str, float]:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     start, cpu_start = time.perf_counter(), time.process_time()
@@ -133,7 +137,7 @@ STEPS: dict[str, Callable[[Path], float]] = {
 }
 
 
-def _make(root: Path, images: int, dtype: str) -> None:
+def _make_class(root: Path, images: int, dtype: str) -> None:
     import tifffile
 
     rng = np.random.default_rng(0)
@@ -142,13 +146,13 @@ def _make(root: Path, images: int, dtype: str) -> None:
     kinds = ("good", "logical_anomalies", "structural_anomalies")
     for number in range(images):
         kind, name = kinds[number % 3], f"{number // 3:03d}"
-        _folders(data / "test" / kind, maps / "test" / kind)
+        _make_folders(data / "test" / kind, maps / "test" / kind)
         cv2.imwrite(str(data / "test" / kind / f"{name}.png"), image)
         scores = cv2.resize(rng.random((50, 85), np.float32), SIZE[::-1]) ** 4
         scores += 0.1 * rng.random(SIZE, np.float32)
         if kind != "good":
             masks = data / "ground_truth" / kind / name
-            _folders(masks)
+            _make_folders(masks)
             values = (255, 252) if kind == "logical_anomalies" else (250,)
             for value in values[: 1 + number % 2]:
                 mask = np.zeros(SIZE, np.uint8)
@@ -158,18 +162,18 @@ def _make(root: Path, images: int, dtype: str) -> None:
                 scores[mask > 0] += 0.5 * rng.random(np.count_nonzero(mask), np.float32)
         tifffile.imwrite(maps / "test" / kind / f"{name}.tiff", scores.astype(dtype))
         if number < COMPRESSED:
-            _folders(root / "zlib")
+            _make_folders(root / "zlib")
             packed = root / "zlib" / f"{number:03d}.tiff"
             tifffile.imwrite(packed, scores.astype(dtype), compression="zlib")
     (data / "defects_config.json").write_text(json.dumps(CONFIG))
 
 
-def _folders(*folders: Path) -> None:
+def _make_folders(*folders: Path) -> None:
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def _forget(root: Path) -> None:
+def _drop_from_cache(root: Path) -> None:
     os.sync()
     for path in root.rglob("*.*"):
         if path.is_file():

@@ -1,11 +1,11 @@
-"""How many images per second are read with their masks, against a plain loop with Pillow.
+"""Images read per second with their masks, compared with a plain loop with Pillow.
 
     python benchmark/speed/reading.py --images 60
 
-makes a class of full-size MVTec LOCO AD test images (a third of them good, the others with one or
-two masks) in a temporary folder. Then, in turns and on the same files, it decodes every image and
-every mask with a plain Pillow loop, and with `loco_tools.load` (which finds the masks and checks
-them) and `read_ahead`. Prints one JSON object with the best round of each.
+The script makes a class of full-size MVTec LOCO AD test images (a third of them good, the others
+with one or two masks) in a temporary folder. It then decodes every image and mask alternately with
+a plain Pillow loop and with `loco_tools.load` (which finds and checks the masks) and `read_ahead`.
+It prints one JSON object with the best round of each.
 """
 
 import argparse
@@ -35,7 +35,7 @@ CONFIG = [
 
 
 def main() -> None:
-    """Make the class, read it in both ways, print images per second."""
+    """Make the class, read it both ways and print images per second."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=3)
@@ -43,10 +43,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "pushpins"
-        _make(root, options.images)
+        _make_class(root, options.images)
         loops: dict[str, Callable[[], int]] = {
-            "pillow": lambda: _with_pillow(root),
-            "loco_tools": lambda: _with_loco_tools(root, options.threads),
+            "pillow": lambda: _read_with_pillow(root),
+            "loco_tools": lambda: _read_with_loco_tools(root, options.threads),
         }
         best = dict.fromkeys(loops, float("inf"))
         cpu = dict.fromkeys(loops, float("inf"))
@@ -70,7 +70,7 @@ def main() -> None:
     )
 
 
-def _with_pillow(root: Path) -> int:
+def _read_with_pillow(root: Path) -> int:
     count = 0
     for path in sorted((root / "test").rglob("*.png")):
         np.asarray(Image.open(path).convert("RGB"))
@@ -81,12 +81,12 @@ def _with_pillow(root: Path) -> int:
     return count
 
 
-def _with_loco_tools(root: Path, threads: int) -> int:
+def _read_with_loco_tools(root: Path, threads: int) -> int:
     return sum(1 for _ in read_ahead(loco_tools.load(root).test, threads=threads))
 
 
-def _make(root: Path, images: int) -> None:
-    """Smooth pictures with the noise of a sensor, written by Pillow: about 2.4 MB each."""
+def _make_class(root: Path, images: int) -> None:
+    """Write smooth pictures with sensor noise by Pillow: about 2.4 MB each."""
     kinds = ("good", "logical_anomalies", "structural_anomalies")
     for number in range(images):
         rng = np.random.default_rng(number)

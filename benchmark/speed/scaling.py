@@ -1,10 +1,11 @@
-"""How time, memory and storage of a run grow with images and members, and a coreset from parts.
+"""Growth of time, memory and storage with images and ensemble members; coresets from parts.
 
     OMP_NUM_THREADS=1 python benchmark/speed/scaling.py
 
-makes classes of 128 x 192 pixels with smooth random images in a temporary folder and runs them cell
-by cell, each run in a worker process of its own, so that peaks of memory are of that cell. Then it
-chooses a coreset of random rows in one piece and from those of parts. Prints Markdown tables.
+The script makes classes of 128 x 192 pixels with smooth random images in a temporary folder and
+runs their cells one by one, each in a worker process of its own, so that peak memory is that of
+the cell. It then computes a coreset of random rows at once and from the coresets of parts of the
+rows. It prints Markdown tables.
 """
 
 import argparse
@@ -36,7 +37,7 @@ CONFIG = {
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[25, 50, 100])
     parser.add_argument("--members", type=int, nargs="+", default=[2, 4])
@@ -44,29 +45,29 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for count in options.images:
-            _make(root / "data" / f"images{count}", count)
-        _images(root, options.images)
-        _members(root, options.images[0], options.members)
-    _coreset()
+            _make_class(root / "data" / f"images{count}", count)
+        _measure_images(root, options.images)
+        _measure_members(root, options.images[0], options.members)
+    _measure_coreset()
 
 
-def _images(root: Path, counts: Sequence[int]) -> None:
-    """Two methods on more and more training images."""
+def _measure_images(root: Path, counts: Sequence[int]) -> None:
+    """Two methods with increasing numbers of training images."""
     print(
         "\n| method | train images | fit s | ms/image | peak MB | whole cell s | cell on disk MB |"
     )
     print("|---|---|---|---|---|---|---|")
     for method in ({"name": "patchcore", "preset": "paper"}, {"name": "simplenet"}):
-        # a fixed number of steps does not grow, and two counts are enough to see that
+        # with a fixed number of training steps, two counts suffice
         for count in counts if method["name"] == "patchcore" else (counts[0], counts[-1]):
             name = f"images{count}"
             out = root / "runs" / f"{method['name']}{count}"
-            (record,) = _run([method], root / "data" / name, out)
+            (record,) = _run_cells([method], root / "data" / name, out)
             print(_row(record, str(count), _megabytes(Cell(method["name"], name, 0).folder(out))))
 
 
-def _members(root: Path, images: int, counts: Sequence[int]) -> None:
-    """An ensemble's own cell, with more and more members that are finished."""
+def _measure_members(root: Path, images: int, counts: Sequence[int]) -> None:
+    """The cell of an ensemble, with increasing numbers of finished members."""
     print("\n| ensemble | members | fit s | ms/image | peak MB | whole cell s | run on disk MB |")
     print("|---|---|---|---|---|---|---|")
     for count in counts:
@@ -74,14 +75,14 @@ def _members(root: Path, images: int, counts: Sequence[int]) -> None:
         members = [
             {"name": "patchcore", "label": f"member{n}", "preset": "paper"} for n in range(count)
         ]
-        _run(members, data, out)
+        _run_cells(members, data, out)
         for ensemble in ("ensemble-mean", "ensemble-bank"):
-            record = _run([*members, {"name": ensemble}], data, out)[-1]
+            record = _run_cells([*members, {"name": ensemble}], data, out)[-1]
             print(_row(record, str(count), _megabytes(out)))
 
 
-def _coreset() -> None:
-    """Greedy k-centre in one piece, and from the coresets of parts of the rows."""
+def _measure_coreset() -> None:
+    """Greedy k-centre selection at once, and from the coresets of parts of the rows."""
     generator = torch.Generator().manual_seed(0)
     centres = 4 * torch.randn(500, DIM, generator=generator)
     rows = centres[torch.randint(500, (ROWS,), generator=generator)]
@@ -99,11 +100,11 @@ def _coreset() -> None:
         chosen = union if parts == 1 else union[coreset(union, KEPT, seed=0, projection_dim=None)]
         merged_s = 0.0 if parts == 1 else time.perf_counter() - began
         radius = max(float(torch.cdist(b, chosen).amin(dim=1).max()) for b in rows.split(4096))
-        title = "in one piece" if parts == 1 else f"from {parts} parts"
+        title = "at once" if parts == 1 else f"from {parts} parts"
         print(f"| {title} | {max(took):.1f} + {merged_s:.1f} | {radius:.2f} |")
 
 
-def _run(methods: list[dict[str, str]], data: Path, out: Path) -> list[CellRecord]:
+def _run_cells(methods: list[dict[str, str]], data: Path, out: Path) -> list[CellRecord]:
     suite = Suite.model_validate(
         {"methods": methods, "backbone": "scattering", "input_size_px": 128, "preset": "fast"}
     )
@@ -124,24 +125,24 @@ def _row(record: CellRecord, count: str, megabytes: float) -> str:
 
 
 def _megabytes(folder: Path) -> float:
-    """Of all files, each counted once however many names it has."""
+    """Size of all files in MB; hard-linked files count once."""
     files = {p.stat().st_ino: p.stat().st_size for p in folder.rglob("*") if p.is_file()}
     return sum(files.values()) / 1e6
 
 
-def _make(folder: Path, train: int) -> None:
+def _make_class(folder: Path, train: int) -> None:
     rng = np.random.default_rng(train)
-    places = {"train/good": train, "validation/good": 10, "test/good": TEST_IMAGES}
-    for place, count in places.items():
+    counts = {"train/good": train, "validation/good": 10, "test/good": TEST_IMAGES}
+    for folder_name, count in counts.items():
         for number in range(count):
-            write_png(folder / place / f"{number:03d}.png", _image(rng))
+            write_png(folder / folder_name / f"{number:03d}.png", _image(rng))
     for number in range(TEST_IMAGES):
         image, mask = _image(rng), np.zeros(SIZE, np.uint8)
         mask[40:60, 50:80] = 255
         image[mask > 0] = 255
-        place = f"structural_anomalies/{number:03d}"
-        write_png(folder / "test" / f"{place}.png", image)
-        write_png(folder / "ground_truth" / place / "000.png", mask)
+        name = f"structural_anomalies/{number:03d}"
+        write_png(folder / "test" / f"{name}.png", image)
+        write_png(folder / "ground_truth" / name / "000.png", mask)
     (folder / "defects_config.json").write_text(json.dumps([CONFIG]), encoding="utf-8")
 
 
