@@ -1,4 +1,4 @@
-"""What every ensemble is: a detector made of fitted detectors."""
+"""The base class of ensembles: detectors that are made of fitted detectors."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,13 +18,14 @@ from loco_tools.schema import parse
 
 
 class Ensemble(Detector):
-    """A detector made of other detectors, which are fitted by the time that it is.
+    """A detector made of other detectors, which must be fitted before it is.
 
-    Subclasses write what `Detector` asks for, `_tensors` and `_restore`. Members that are given
-    the same `Batch` share the resized pixels and, where they share a backbone, its forward pass.
+    Subclasses implement the abstract methods of `Detector`, `_tensors` and `_restore`. Members that
+    score the same `Batch` share the resized pixels and, where they share a backbone, its forward
+    pass.
 
     Attributes:
-        members: by name.
+        members: the detectors by name.
     """
 
     category = "ensemble"
@@ -46,38 +47,28 @@ class Ensemble(Detector):
         return parse(cls.Config, cls.fields(preset, overrides), origin=cls.origin())
 
     def _choose_input_size(self, train: Sequence[Pixels]) -> Size:
-        """The largest of the members' input sizes; MethodError when one is not fitted."""
+        """The largest input size of the members; MethodError when a member is not fitted."""
         del train
         return max((m.input_size for m in self.members.values()), key=lambda s: s[0] * s[1])
 
     def _held_out(
         self, train: Sequence[Pixels], validation: Sequence[Pixels], progress: Progress
     ) -> Sequence[Pixels]:
-        """Good images to calibrate on: those of validation, for want of them those of training."""
+        """Good images to calibrate on: validation images, else training images with a note."""
         if len(validation):
             return validation
         progress.note(
             f"{self.name}: no good validation images; members' scores are calibrated on "
-            "training images, which members with a memory see as better than they are"
+            "training images, whose scores are too low for members with a memory bank"
         )
         return train
 
-    def parameter_count(self) -> int:
-        """See `Detector.parameter_count`; a backbone that members share counts once."""
-        own = sum(tensor.numel() for tensor in self._tensors().values())
-        return own + count_together(self._consulted(), self._strides)
-
-    @property
-    def _strides(self) -> tuple[int, ...]:
-        """Of the backbones' maps that it looks at beside its members."""
-        return ()
-
-    def _consulted(self) -> Iterable[Detector]:
-        """The detectors that predicting asks."""
-        return self.members.values()
+    def own_parameter_count(self) -> int:
+        """The number of values that the ensemble itself learned, without its members."""
+        return sum(tensor.numel() for tensor in self._tensors().values())
 
     def save(self, folder: Path) -> None:
-        """See `Detector.save`; the members are saved inside, under `members/<number>`."""
+        """See `Detector.save`; members are saved in the folder, under `members/<number>`."""
         tensors = self._tensors()
         record = checkpoint.Record(
             method=self.name,
@@ -89,9 +80,8 @@ class Ensemble(Detector):
         )
         with files.folder_swapped_in(folder) as fresh:
             checkpoint.write_into(fresh, record, tensors)
-            for number, member in enumerate(self.members.values()):
-                member.save(fresh / "members" / str(number))
-            self._save_more(fresh)
+            for path, detector in self._saved_detectors().items():
+                detector.save(fresh / path)
 
     @classmethod
     def load(
@@ -101,7 +91,7 @@ class Ensemble(Detector):
         *,
         device: str = "auto",
     ) -> Self:
-        """See `Detector.load`; `backbone` is that of all members, or each member's by its name."""
+        """See `Detector.load`; `backbone` is one for all members, or one per member name."""
         record, tensors = checkpoint.read(folder, expected={cls.name})
         config = parse(cls.Config, record.config, origin=str(folder / checkpoint.RECORD))
         members = {
@@ -115,39 +105,36 @@ class Ensemble(Detector):
         ensemble._input_size = record.input_size
         try:
             ensemble._restore({k: value.to(ensemble.device) for k, value in tensors.items()})
-            ensemble._load_more(folder, backbone)
         except (KeyError, RuntimeError) as error:
             raise MethodError(
                 f"{folder}: does not hold a complete {cls.name} ({error}); next step: fit it again"
             ) from error
         return ensemble
 
-    def _save_more(self, folder: Path) -> None:
-        """Write what is neither a member nor an array into an open folder; here nothing."""
-
-    def _load_more(self, folder: Path, backbone: Backbone | Mapping[str, Backbone] | None) -> None:
-        """Take over what `_save_more` wrote; here nothing."""
+    def _saved_detectors(self) -> dict[str, Detector]:
+        """The detectors that are saved with the ensemble, by their path in its folder."""
+        return {f"members/{number}": m for number, m in enumerate(self.members.values())}
 
     @abstractmethod
     def _tensors(self) -> dict[str, Tensor]:
-        """Everything the ensemble itself has learned; MethodError when it is not fitted."""
+        """The arrays that the ensemble itself has learned; MethodError when it is not fitted."""
 
     @abstractmethod
     def _restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over what `_tensors` gave; KeyError when something is missing."""
+        """Load what `_tensors` gave; KeyError when an array is missing."""
 
 
 def backbone_of(member: str, backbone: Backbone | Mapping[str, Backbone] | None) -> Backbone | None:
-    """A member's backbone: the one that all share, or its own of several by name."""
+    """The backbone of a member, given one for all members or one per member name."""
     return backbone.get(member) if isinstance(backbone, Mapping) else backbone
 
 
 def count_together(detectors: Iterable[Detector], strides: Iterable[int] = ()) -> int:
-    """Parameters of detectors that are used together: a backbone that they share counts once.
+    """Number of parameters of detectors that are used together; a shared backbone counts once.
 
     Args:
-        detectors: those.
-        strides: of maps that are looked at besides, of every backbone that has them.
+        detectors: the detectors.
+        strides: strides of further maps that are used of every backbone that has them.
     """
     count = 0
     backbones: dict[str, tuple[Backbone, set[int]]] = {}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from loco_tools.ensembles import ENSEMBLES, create_ensemble, load_ensemble
 from loco_tools.ensembles.feature_level.heads import Head
+from loco_tools.ensembles.feature_level.scorers import Scorers
 from loco_tools.methods import METHODS, create, load_detector, training
 from loco_tools.methods.backbones import WEIGHT_FREE, named_backbone
 from loco_tools.methods.detector import Category, Detector
@@ -95,13 +96,13 @@ def fit_briefly(name: str, seed: int = 0) -> Detector:
 
 
 def modules(attributes: Mapping[str, object]) -> Iterator[tuple[str, nn.Module]]:
-    """Modules among a detector's attributes, those of an ensemble's heads with them."""
+    """Modules among a detector's attributes, including those of an ensemble's heads."""
     for name, value in attributes.items():
         if isinstance(value, nn.Module):
             yield name, value
         elif isinstance(value, dict):
             yield from modules(value)
-        elif isinstance(value, Head):
+        elif isinstance(value, Head | Scorers):
             yield from modules(vars(value))
 
 

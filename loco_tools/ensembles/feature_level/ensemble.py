@@ -1,105 +1,85 @@
-"""The feature-level ensemble: heads on what several detectors know inside.
+"""The feature-level ensemble: anomaly detectors on the fused features of several detectors.
 
-Members are cut at a layer, their feature maps go through a transformation block, and heads judge
-each location of the fused map: SimpleNet's discriminator, a memory bank, a Gaussian.
+Every member provides a feature map (at its cut). A transformation block fuses these maps to one,
+and heads score every location of the fused map: SimpleNet's discriminator, a memory bank, or a
+Gaussian. Their score maps are combined with those of memory banks on the members' backbones and
+with the members' own.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from loco_tools.datasets.images import Pixels
-from loco_tools.datasets.reading import evenly_spaced, every_nth
-from loco_tools.ensembles.base import Ensemble
-from loco_tools.ensembles.feature_level.backbone_banks import BackboneBanks
-from loco_tools.ensembles.feature_level.blocks import BLOCKS, Transformation, resized
-from loco_tools.ensembles.feature_level.config import FusionConfig
+from loco_tools.ensembles.base import Ensemble, count_together
+from loco_tools.ensembles.feature_level.config import FusionConfig, choose_cuts
+from loco_tools.ensembles.feature_level.fused_features import FusedFeatures
 from loco_tools.ensembles.feature_level.heads import (
-    Discriminating,
+    DiscriminatorHead,
     Gaussian,
     Head,
     MemoryBank,
-    restored,
 )
-from loco_tools.ensembles.feature_level.member_cuts import cuts_of
 from loco_tools.ensembles.feature_level.sampling import (
     INSIDE,
-    Make,
-    Varied,
-    anomalous_rows,
-    at_input_size,
-    good_rows,
+    AnomalousImages,
+    AugmentedImages,
+    FeatureFunction,
+    batches_with_masks,
     patch_shares,
-    sampled,
-    with_masks,
+    sample_anomalous_rows,
+    sample_good_rows,
+    shrink_anomalies,
 )
-from loco_tools.ensembles.feature_level.score_maps import Spoken, Voices
+from loco_tools.ensembles.feature_level.score_maps import ScoreMapCombiner, ScoreMaps
+from loco_tools.ensembles.feature_level.scorers import Scorers, add_prefix, select_prefix
 from loco_tools.ensembles.feature_level.source_weights import source_weights
 from loco_tools.ensembles.feature_level.training import FusedRows, train_on_rows
 from loco_tools.methods.batch import Batch, CachedBatches
 from loco_tools.methods.detector import CutShape, Detector, PatchScores
-from loco_tools.methods.patch_features import to_rows
 from loco_tools.methods.simplenet import Discriminator
-from loco_tools.methods.training import prefixed
 from loco_tools.progress import Progress
-from loco_tools.synthesis.families import FAMILIES, LEARNED_FROM, Synthetic, synthetic_anomalies
-from loco_tools.synthesis.perlin import Mask
+from loco_tools.synthesis.families import FAMILIES, LEARNED_FROM, synthetic_anomalies
 
-_TAUGHT = ("stain", "cut_paste", "scar", "copy_move")
-"""Kinds of synthetic anomalies that the discriminator learns from; voices are weighed on others."""
-_EACH = 16
-"""Synthetic anomalies in an image: that many times as many for the same passes. With one in each,
-36 images left the voices' weights unsteady: the discriminator's was .03 to .52 on magnetic tiles,
-by which images happened to be drawn."""
-_SOURCES_WEIGHED = 3
-"""Images with anomalies that are enough to weigh whole sources; voices get all of them."""
-_KEPT_MB = 256.0
-"""Of images and backbones' maps, at most, for each of the sets that are gone through twice."""
-_WATCHED = 5
-"""One in so many held-out rows is not learned but watched, for the log."""
-_OBSERVED = 4096
-"""Rows whose moments are summed at a time."""
-_ROWS_BESIDE = 250
-"""Of each synthetic image, at most so many rows in the anomaly and beside it."""
+_TRAINING_FAMILIES = ("stain", "cut_paste", "scar", "copy_move")
+"""Synthetic anomalies that the discriminator is trained on; weights are measured on others."""
+_ANOMALIES_PER_IMAGE = 16
+"""Many anomalies in few images take fewer passes. With one in each of 36 images the weights were
+unstable: that of the discriminator was .03 to .52 on magnetic tiles, depending on the images that
+were drawn."""
+_SOURCE_WEIGHT_IMAGES = 3
+"""Images with anomalies on which the weights of members are measured; maps use all of them."""
+_CACHE_MB = 256.0
+"""Upper limit of the images and backbone maps kept of each set that is iterated over twice."""
+_LOGGED_SHARE = 5
+"""One in this number of held-out rows is not trained on but logged."""
+_ANOMALOUS_ROWS = 250
+"""Rows per synthetic image inside of its anomalies, and as many outside."""
 
 
 @dataclass(frozen=True)
-class _Lesson:
-    """What heads learn: images, and rows of their fused features."""
+class _GoodData:
+    """Good images, and rows of their fused features (N, components)."""
 
     train: Sequence[Pixels]
+    train_rows: Tensor
     held_out: Sequence[Pixels]
-    pool: Tensor
-    held_rows: Tensor
+    held_out_rows: Tensor
     seed: int
     progress: Progress
-
-
-@dataclass(frozen=True)
-class _Weighed:
-    """Synthetic anomalies that sources or voices are weighed on, and passes over their images."""
-
-    anomalies: list[Synthetic]
-    passes: CachedBatches
-
-    def with_masks(self) -> Iterator[tuple[Batch, list[Mask]]]:
-        """As `anomalous_rows` takes them."""
-        masks = (one.mask for one in self.anomalies)
-        for batch in self.passes:
-            yield batch, list(islice(masks, len(batch)))
 
 
 class FeatureFusion(Ensemble):
     """Feature-level ensemble of fitted detectors.
 
-    Deviations from the thesis, each with a setting (see `FusionConfig`): a memory bank on the
-    fused features beside the discriminator, anomalies made in images beside feature noise, and
-    as voices of their own the members' scores and memory banks on the maps of their backbones. In
-    trials the discriminator with noise alone stayed behind its best member.
+    Deviations from the thesis, each with a setting (see `FusionConfig`): a memory bank on the fused
+    features besides the discriminator; synthetic anomalies besides feature noise; the members'
+    scores and memory banks on the maps of their backbones are combined with the heads' scores. In
+    experiments the discriminator on noise alone was worse than the best member.
     """
 
     name = "ensemble"
@@ -129,12 +109,9 @@ class FeatureFusion(Ensemble):
         self, config: FusionConfig, members: Mapping[str, Detector], *, device: str = "auto"
     ) -> None:
         super().__init__(config, members, device=device)
-        self.member_cuts = cuts_of(self.members, config, ensemble=self.name)
-        self._block: Transformation | None = None
-        self._heads: dict[str, Head] = {}
-        self._anchors: MemoryBank | None = None
-        self._banks: BackboneBanks | None = None
-        self._voices: Voices | None = None
+        self.member_cuts = choose_cuts(self.members, config, ensemble=self.name)
+        self._scorers: Scorers | None = None
+        self._combiner: ScoreMapCombiner | None = None
 
     @torch.inference_mode()
     def _fit(
@@ -145,300 +122,246 @@ class FeatureFusion(Ensemble):
         seed: int,
         progress: Progress,
     ) -> None:
-        held_out = self._passes(self._held_out(train, validation, progress))
-        weighing = [self._weighed(part) for part in self._weighing(held_out.images, seed)]
-        pool = self._observe(train, seed, progress)
-        held_rows = self._rows(self._sources, held_out, seed, progress, "held-out features")
-        self._solve(pool, held_rows, weighing, seed)
-        block = self._fitted_block()
-        pool, held_rows = block.project(pool), block.project(held_rows)
-        self._fit_heads(_Lesson(train, held_out.images, pool, held_rows, seed, progress))
-        good = Spoken.joined(list(self._heard([held_out], progress)))
-        anchors = self._fitted_anchors().bank
-        self._voices = Voices.fit(
-            good,
-            anchors,
-            local_images=self.config.local_images,
-            local_maps=self.config.local_maps,
-            smoothing=self.config.smoothing,
-            surroundings=self.config.surroundings,
-            member_images=self.config.member_images,
-            beside=len(self._fitted_banks()),
-            share=self.config.backbone_share,
+        # Held-out good images, and synthetic anomalies made in them, on which weights are measured.
+        held_out = self._batches(self._held_out(train, validation, progress))
+        anomalous = self._make_anomalous_images(held_out.images, seed)
+
+        # Rows of the members' features: from training images, which also give the moments for the
+        # PCA and the backbone memory banks, and from held-out images.
+        features = self._new_features()
+        rows = features.fit_to_training_images(
+            train, self.config, seed=seed, progress=progress, title=f"{self.name}: components"
+        )
+        held_out_rows = self._sample_rows(
+            features.member_maps, held_out, seed, progress, "held-out features"
+        )
+
+        # Weights of the members, then the PCA, which fuses the rows.
+        self._solve_block(features, rows, held_out_rows, anomalous[0], seed)
+        project = features.block.project
+        good = _GoodData(
+            train, project(rows), held_out.images, project(held_out_rows), seed, progress
+        )
+
+        # Heads on the fused features.
+        scorers = self._fit_heads(features, good)
+
+        # Scale and weights of all score maps, from held-out images without and with anomalies.
+        good_maps = self._score(scorers, [held_out], progress)
+        combiner = ScoreMapCombiner.fit(
+            good_maps,
+            scorers.memory_bank.bank,
+            self.config.combination,
+            backbone_maps=len(features.backbone_banks),
+            backbone_share=self.config.backbone_share,
         )
         if self.config.weights == "worth":
-            anomalous = Spoken.joined(list(self._heard([w.passes for w in weighing], progress)))
-            grid = (anomalous.patches.shape[2], anomalous.patches.shape[3])
+            anomalous_maps = self._score(scorers, [part.batches for part in anomalous], progress)
+            _, _, h, w = anomalous_maps.patches.shape
             inside = [
-                patch_shares(one.masks, grid).to(self.device) > INSIDE
-                for part in weighing
-                for one in part.anomalies
+                patch_shares(anomaly.masks, (h, w)).to(self.device) > INSIDE
+                for part in anomalous
+                for anomaly in part.anomalies
             ]
-            self._voices.weigh(good, anomalous, inside)
+            combiner.fit_weights(good_maps, anomalous_maps, inside)
+        self._scorers, self._combiner = scorers, combiner
 
-    def _weighing(self, images: Sequence[Pixels], seed: int) -> list[list[Synthetic]]:
-        """Synthetic anomalies that nothing here learns from: for whole sources, and more."""
-        if "worth" not in (self.config.weights, self.config.source_weights):
-            return [[], []]
-        known = {*_TAUGHT}
-        if any(member.name == "draem" for member in self.members.values()):
-            known |= {*LEARNED_FROM}
-        families = [name for name in FAMILIES if name not in known]
-        made = synthetic_anomalies(
-            images,
-            self.config.weighing,
-            seed=seed + 1_000_000,
-            families=families,
-            each=_EACH,
-            size=self.input_size,
+    def _make_anomalous_images(
+        self, images: Sequence[Pixels], seed: int
+    ) -> tuple[AnomalousImages, AnomalousImages]:
+        """Images with anomalies that nothing here is trained on: for members' weights, and more."""
+        anomalies = []
+        if "worth" in (self.config.weights, self.config.source_weights):
+            trained_on = {*_TRAINING_FAMILIES}
+            if any(member.name == "draem" for member in self.members.values()):
+                trained_on |= {*LEARNED_FROM}
+            made = synthetic_anomalies(
+                images,
+                self.config.weighing,
+                seed=seed + 1_000_000,
+                families=[name for name in FAMILIES if name not in trained_on],
+                each=_ANOMALIES_PER_IMAGE,
+                size=self.input_size,
+            )
+            anomalies = shrink_anomalies(made, self.input_size)
+        first, rest = (
+            AnomalousImages(part, self._batches([anomaly.image for anomaly in part]))
+            for part in (anomalies[:_SOURCE_WEIGHT_IMAGES], anomalies[_SOURCE_WEIGHT_IMAGES:])
         )
-        kept = at_input_size(made, self.input_size)
-        return [kept[:_SOURCES_WEIGHED], kept[_SOURCES_WEIGHED:]]
+        return first, rest
 
-    def _weighed(self, anomalies: list[Synthetic]) -> _Weighed:
-        return _Weighed(anomalies, self._passes([one.image for one in anomalies]))
-
-    def _passes(self, images: Sequence[Pixels], *, keep_mb: float = _KEPT_MB) -> CachedBatches:
-        return CachedBatches(images, self.config.batch_size, self.device, keep_mb=keep_mb)
-
-    def _observe(self, train: Sequence[Pixels], seed: int, progress: Progress) -> Tensor:
-        """Take note of the training images' features; some of their rows, not yet projected."""
-        self._block = BLOCKS[self.config.block](self._channels).to(self.device)
-        banks = self._banks = self._new_banks()
-        generator = torch.Generator().manual_seed(seed)
-        seen = evenly_spaced(train, self.config.backbone_images)
-        fused = every_nth(len(seen), self.config.pool_images)
-        parts, done = [], 0
-        with progress.task(f"{self.name}: components", len(seen)) as advance:
-            for batch in self._passes(seen, keep_mb=0):
-                banks.observe(batch, self._per_image(seen), generator)
-                chosen = [n for n in range(len(batch)) if done + n in fused]
-                if chosen:
-                    sources = self._sources(batch.part(chosen))
-                    most = self._per_image(fused) * len(chosen)
-                    parts.append(sampled(sources, most, generator))
-                done += len(batch)
-                advance(len(batch))
-        rows = torch.cat(parts)
-        banks.solve(self.config.backbone_bank, seed=seed, progress=progress)
-        for part in torch.split(rows, _OBSERVED):
-            self._block.observe(part)
-        return rows
-
-    def _solve(
-        self, pool: Tensor, held_rows: Tensor, weighing: Sequence[_Weighed], seed: int
+    def _solve_block(
+        self,
+        features: FusedFeatures,
+        rows: Tensor,
+        held_out_rows: Tensor,
+        anomalous: AnomalousImages,
+        seed: int,
     ) -> None:
-        weights = None
-        if self.config.source_weights == "worth" and len(self.members) > 1:
-            found = self._anomalous(self._sources, weighing[0].with_masks(), seed)
-            if found is not None:
-                weights = source_weights(pool, held_rows, found[0], self._channels, seed)
-        components = self.config.components
-        self._fitted_block().solve(
+        """Measure the members' weights where the configuration says so, and compute the PCA."""
+        config, weights = self.config, None
+        if config.source_weights == "worth" and len(self.members) > 1:
+            sampled = sample_anomalous_rows(
+                features.member_maps, anomalous.with_masks(), _ANOMALOUS_ROWS, seed=seed
+            )
+            if sampled is not None:
+                channels = features.block.channels
+                weights = source_weights(rows, held_out_rows, sampled[0], channels, seed)
+        components = config.components
+        features.block.solve(
             components=[components[name] for name in self.members]
             if isinstance(components, dict)
             else components,
-            scale=self.config.scale,
-            whiten=self.config.whiten,
+            scale=config.scale,
+            whiten=config.whiten,
             weights=weights,
         )
 
-    def _fit_heads(self, lesson: _Lesson) -> None:
-        seed, progress = lesson.seed, lesson.progress
-        varied = Varied(lesson.train, self.config.varied, seed)
-        once = self._passes(varied, keep_mb=0)
-        more = (
-            [self._rows(self._fused_map, once, seed, progress, "varied images")] if varied else []
-        )
-        bank_rows = torch.cat([lesson.pool, *more])
-        self._anchors = MemoryBank.fit(
-            bank_rows, self.config.bank_size, seed=seed, progress=progress
-        )
-        for name in self.config.heads:
+    def _fit_heads(self, features: FusedFeatures, good: _GoodData) -> Scorers:
+        """Fit the fused memory bank and the configured heads."""
+        config, seed, progress = self.config, good.seed, good.progress
+        bank_rows = good.train_rows
+        if config.varied:
+            augmented = self._batches(AugmentedImages(good.train, config.varied, seed), cache_mb=0)
+            more = self._sample_rows(
+                features.fused_maps, augmented, seed, progress, "augmented images"
+            )
+            bank_rows = torch.cat([bank_rows, more])
+        memory_bank = MemoryBank.fit(bank_rows, config.bank_size, seed=seed, progress=progress)
+        heads: dict[str, Head] = {}
+        for name in config.heads:
             if name == MemoryBank.name:
-                self._heads[name] = self._anchors
+                heads[name] = memory_bank
             elif name == Gaussian.name:
-                self._heads[name] = Gaussian.fit(bank_rows)
+                heads[name] = Gaussian.fit(bank_rows)
             else:
-                self._heads[name] = self._taught(lesson)
+                heads[name] = self._train_discriminator(features, good)
+        return Scorers(features, memory_bank, heads, self._scored_members)
 
     @torch.inference_mode(mode=False)
-    def _taught(self, lesson: _Lesson) -> Head:
-        config, held_rows = self.config, lesson.held_rows
-        watched = max(1, len(held_rows) // _WATCHED)  # those of the last images
-        learned = held_rows[:-watched] if len(held_rows) > watched else held_rows
-        good = {
-            "train": lesson.pool,
+    def _train_discriminator(self, features: FusedFeatures, good: _GoodData) -> DiscriminatorHead:
+        """Train SimpleNet's discriminator on good rows, noise and synthetic anomalies."""
+        config, held_out_rows = self.config, good.held_out_rows
+        logged = max(1, len(held_out_rows) // _LOGGED_SHARE)  # those of the last images
+        learned = held_out_rows[:-logged] if len(held_out_rows) > logged else held_out_rows
+        rows = {
+            "train": good.train_rows,
             "held_out": learned,
-            "both": torch.cat([lesson.pool, learned]),
-        }
-        sources = lesson.held_out if config.learn_from == "held_out" else lesson.train
-        made = synthetic_anomalies(
-            sources,
+            "both": torch.cat([good.train_rows, learned]),
+        }[config.learn_from]
+        anomalies = synthetic_anomalies(
+            good.held_out if config.learn_from == "held_out" else good.train,
             config.anomalies,
-            seed=lesson.seed,
-            families=_TAUGHT,
-            each=_EACH,
+            seed=good.seed,
+            families=_TRAINING_FAMILIES,
+            each=_ANOMALIES_PER_IMAGE,
             size=self.input_size,
         )
         with torch.inference_mode():
-            seen = with_masks(made, config.batch_size, self.device)
-            found = self._anomalous(self._fused_map, seen, lesson.seed)
-        anomalous, beside = found or (held_rows[:0], held_rows[:0])
-        discriminator = self._new_discriminator(lesson.pool.shape[1], lesson.seed)
+            sampled = sample_anomalous_rows(
+                features.fused_maps,
+                batches_with_masks(anomalies, config.batch_size, self.device),
+                _ANOMALOUS_ROWS,
+                seed=good.seed,
+            )
+        inside, outside = sampled or (rows[:0], rows[:0])
+        discriminator = self._new_discriminator(features.block.dim, good.seed)
         self.training_log = train_on_rows(
             discriminator,
             FusedRows(
-                good=good[config.learn_from].clone(),
-                anomalous=anomalous.clone(),
-                beside=beside.clone(),
-                held_out=held_rows[-watched:].clone(),
+                good=rows.clone(),
+                anomalous=inside.clone(),
+                outside=outside.clone(),
+                held_out=held_out_rows[-logged:].clone(),
             ),
             config,
-            seed=lesson.seed,
-            progress=lesson.progress,
+            seed=good.seed,
+            progress=good.progress,
             title=self.name,
             keep=self._keep,
         )
-        return Discriminating(discriminator)
+        return DiscriminatorHead(discriminator)
 
-    def _anomalous(
-        self, make: Make, passes: Iterable[tuple[Batch, Sequence[Mask]]], seed: int
-    ) -> tuple[Tensor, Tensor] | None:
-        """Rows in anomalies and beside them; None when there are none."""
-        parts = list(anomalous_rows(make, passes, _ROWS_BESIDE, seed=seed))
-        if not parts or not sum(len(inside) for inside, _ in parts):
-            return None
-        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
-
-    def _rows(
-        self, make: Make, passes: CachedBatches, seed: int, progress: Progress, title: str
-    ) -> Tensor:
-        per_image, title = self._per_image(passes.images), f"{self.name}: {title}"
-        found = good_rows(make, passes, per_image, seed=seed, progress=progress, title=title)
-        return torch.cat(list(found))
-
-    def _per_image(self, images: Sized) -> int:
-        return max(1, self.config.pool_patches // len(images))
-
-    @torch.inference_mode()
-    def _heard(self, passes: Sequence[CachedBatches], progress: Progress) -> Iterator[Spoken]:
-        count = sum(len(part.images) for part in passes)
+    def _score(
+        self, scorers: Scorers, parts: Sequence[CachedBatches], progress: Progress
+    ) -> ScoreMaps:
+        count = sum(len(part.images) for part in parts)
+        scored = []
         with progress.task(f"{self.name}: calibration", count) as advance:
-            for batch in chain.from_iterable(passes):
-                yield self._spoken(batch)
+            for batch in chain.from_iterable(parts):
+                scored.append(scorers.score_maps(batch))
                 advance(len(batch))
+        return ScoreMaps.joined(scored)
 
-    def _spoken(self, batch: Batch) -> Spoken:
-        """What heads, backbones and members say about a batch."""
-        fused = self._fused(batch)
-        B, _, h, w = fused.shape
-        rows = to_rows(fused)
-        distances, nearest = self._fitted_anchors().search(rows)
-        patches = [
-            (distances if head is self._anchors else head.scores(rows)).view(B, h, w)
-            for head in self._heads.values()
-        ]
-        patches += self._fitted_banks().scores(batch, (h, w))
-        images = [fused.new_zeros(B, 0)]
-        for member in self.members.values() if self.config.member_scores else ():
-            scores = member.score_batch(batch)
-            patches.append(resized(scores.patches[:, None], (h, w))[:, 0])
-            images.append(scores.image[:, None])
-        return Spoken(
-            torch.stack(patches, dim=1),
-            nearest.view(B, h, w),
-            torch.cat(images, dim=1),
+    def _sample_rows(
+        self,
+        features: FeatureFunction,
+        batches: CachedBatches,
+        seed: int,
+        progress: Progress,
+        title: str,
+    ) -> Tensor:
+        per_image, title = self.config.rows_per_image(len(batches.images)), f"{self.name}: {title}"
+        return sample_good_rows(
+            features, batches, per_image, seed=seed, progress=progress, title=title
         )
 
+    def _batches(self, images: Sequence[Pixels], *, cache_mb: float = _CACHE_MB) -> CachedBatches:
+        return CachedBatches(images, self.config.batch_size, self.device, keep_mb=cache_mb)
+
     def score_batch(self, batch: Batch) -> PatchScores:
-        """See `Detector`; how voices are put together, `Voices` says."""
-        if self._voices is None:
-            raise self.not_fitted()
-        image, patches = self._voices.judge(self._spoken(batch))
+        """See `Detector`; `ScoreMapCombiner.combine` says how score maps are combined."""
+        scorers, combiner = self._fitted()
+        image, patches = combiner.combine(scorers.score_maps(batch))
         return PatchScores(image=image, patches=patches)
 
     def cut_shape(self, cut: str) -> CutShape:
-        """See `Detector.cut_shape`; the stride is the finest of the members'."""
+        """See `Detector.cut_shape`; the stride is the smallest of the members' strides."""
         self.check_cut(cut)
-        strides = [m.cut_shape(self.member_cuts[n]).stride for n, m in self.members.items()]
-        return CutShape(self._fitted_block().dim, min(strides))
+        return self._fitted()[0].features.cut_shape()
 
     def cut_batch(self, batch: Batch, cut: str) -> Tensor:
-        """Cut "fused features": (B, components, h, w), what the heads are given."""
+        """Cut "fused features": (B, components, h, w), the input of the heads."""
         self.check_cut(cut)
-        return self._fused(batch)
+        return self._fitted()[0].features.fused_maps(batch)[0]
+
+    def parameter_count(self) -> int:
+        """See `Detector.parameter_count`; a backbone that members share counts once."""
+        strides = self.config.backbone_strides
+        return self.own_parameter_count() + count_together(self.members.values(), strides)
+
+    def _fitted(self) -> tuple[Scorers, ScoreMapCombiner]:
+        if self._scorers is None or self._combiner is None:
+            raise self.not_fitted()
+        return self._scorers, self._combiner
+
+    def _new_features(self) -> FusedFeatures:
+        return FusedFeatures.create(
+            self.members,
+            self.member_cuts,
+            self.config,
+            input_size=self.input_size,
+            device=self.device,
+        )
 
     @property
-    def _strides(self) -> tuple[int, ...]:
-        return self.config.backbone_strides
-
-    @property
-    def _channels(self) -> list[int]:
-        return [m.cut_shape(self.member_cuts[n]).channels for n, m in self.members.items()]
-
-    def _sources(self, batch: Batch) -> list[Tensor]:
-        self._fitted_banks().prepare(batch)
-        return [m.cut_batch(batch, self.member_cuts[n]) for n, m in self.members.items()]
-
-    def _fused(self, batch: Batch) -> Tensor:
-        fused: Tensor = self._fitted_block()(self._sources(batch))
-        return fused
-
-    def _fused_map(self, batch: Batch) -> list[Tensor]:
-        return [self._fused(batch)]
-
-    def _fitted_block(self) -> Transformation:
-        if self._block is None:
-            raise self.not_fitted()
-        return self._block
-
-    def _fitted_anchors(self) -> MemoryBank:
-        if self._anchors is None:
-            raise self.not_fitted()
-        return self._anchors
-
-    def _fitted_banks(self) -> BackboneBanks:
-        if self._banks is None:
-            raise self.not_fitted()
-        return self._banks
-
-    def _new_banks(self) -> BackboneBanks:
-        return BackboneBanks(self.members.values(), self.config.backbone_strides, self.input_size)
+    def _scored_members(self) -> list[Detector]:
+        """The members whose own scores are combined with the heads'."""
+        return [*self.members.values()] if self.config.member_scores else []
 
     def _new_discriminator(self, dim: int, seed: int) -> Discriminator:
         generator = torch.Generator().manual_seed(seed)
         return Discriminator(dim, self.config.hidden_dim, generator).to(self.device).eval()
 
     def _tensors(self) -> dict[str, Tensor]:
-        block = self._fitted_block()
-        if self._voices is None:
-            raise self.not_fitted()
-        found = {
-            **prefixed("block", block),
-            "channels": torch.tensor(block.channels),
-            "anchors": self._fitted_anchors().bank,
-        }
-        for name, head in self._heads.items():
-            if head is not self._anchors:
-                found |= {f"head.{name}.{key}": value for key, value in head.tensors().items()}
-        found |= {f"backbones.{k}": v for k, v in self._fitted_banks().tensors().items()}
-        return found | {f"voices.{k}": v for k, v in self._voices.tensors().items()}
+        scorers, combiner = self._fitted()
+        return {**scorers.tensors(), **add_prefix("voices.", combiner.tensors())}
 
     def _restore(self, tensors: Mapping[str, Tensor]) -> None:
-        block = BLOCKS[self.config.block](tensors["channels"].tolist())
-        block.mean, block.basis = tensors["block.mean"], tensors["block.basis"]
-        self._block = block.to(self.device)
-        self._anchors = MemoryBank(tensors["anchors"])
-        for name in self.config.heads:
-            own = _under(f"head.{name}.", tensors)
-            blank = self._new_discriminator(block.dim, seed=0)
-            same = name == MemoryBank.name
-            self._heads[name] = self._anchors if same else restored(name, own, blank)
-        self._banks = self._new_banks()
-        self._banks.restore(_under("backbones.", tensors))
-        self._voices = Voices(_under("voices.", tensors))
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        features = self._new_features()
+        features.block.mean, features.block.basis = tensors["block.mean"], tensors["block.basis"]
+        blank = self._new_discriminator(features.block.dim, seed=0)
+        self._scorers = Scorers.load(
+            features, self.config.heads, self._scored_members, tensors, blank
+        )
+        self._combiner = ScoreMapCombiner(select_prefix("voices.", tensors))

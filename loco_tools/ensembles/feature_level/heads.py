@@ -1,6 +1,6 @@
-"""Heads: what judges the locations of a fused feature map.
+"""Heads: anomaly detectors on single locations of a fused feature map.
 
-Each gives an anomaly score per row of fused features (N, D), higher is more anomalous.
+A head gives every row of fused features (N, D) an anomaly score; higher is more anomalous.
 """
 
 from abc import ABC, abstractmethod
@@ -19,21 +19,21 @@ Tensors = dict[str, Tensor]
 
 
 class Head(ABC):
-    """Fitted by its own `fit` or taken from saved arrays."""
+    """An anomaly score per row, fitted by the subclass's `fit` or loaded from saved arrays."""
 
     name: ClassVar[str]
 
     @abstractmethod
     def scores(self, rows: Tensor) -> Tensor:
-        """(N, D) -> (N,)."""
+        """Anomaly scores (N,) of rows (N, D)."""
 
     @abstractmethod
     def tensors(self) -> Tensors:
-        """What was learned, for saving."""
+        """The learned arrays, for saving."""
 
 
 class MemoryBank(Head):
-    """Distance to the nearest of the kept good rows, as PatchCore (Roth et al. 2022)."""
+    """Distance to the nearest row of a coreset of good rows (PatchCore, Roth et al. 2022)."""
 
     name = "memory_bank"
 
@@ -43,18 +43,18 @@ class MemoryBank(Head):
 
     @classmethod
     def fit(cls, rows: Tensor, size: int, *, seed: int, progress: Progress) -> "MemoryBank":
-        """Keep `size` of the (N, D) rows, at most a quarter, as far from each other as can be."""
+        """Choose a greedy coreset of `size` of the rows (N, D), at most a quarter of them."""
         count = max(1, min(size, len(rows) // 4))
         kept = coreset(rows, count, seed=seed, projection_dim=None, progress=progress)
         return cls(rows[kept.to(rows.device)].clone())
 
     @property
     def bank(self) -> Tensor:
-        """(M, D): the kept rows."""
+        """(M, D): the coreset."""
         return self._index.bank
 
     def search(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Distance (N,) to the nearest kept row, and which one it is (N,)."""
+        """Distances (N,) to the nearest rows of the coreset, and their indices (N,)."""
         return self._index.nearest(rows)
 
     def scores(self, rows: Tensor) -> Tensor:
@@ -67,20 +67,20 @@ class MemoryBank(Head):
 
 
 class Gaussian(Head):
-    """Mahalanobis distance to the good rows' mean, one Gaussian for all places.
+    """Mahalanobis distance to the mean of good rows, with one Gaussian for all locations.
 
-    Their covariance is shrunk towards a multiple of the identity by the share `shrinkage`.
+    The covariance is shrunk towards a multiple of the identity by the share `shrinkage`.
     """
 
     name = "gaussian"
 
     def __init__(self, mean: Tensor, whitening: Tensor) -> None:
-        """`mean` is (D,), `whitening` (D, D): rows are brought to deviation 1 by it."""
+        """`mean` is (D,); `whitening` (D, D) gives centred rows unit covariance."""
         self._mean, self._whitening = mean, whitening
 
     @classmethod
     def fit(cls, rows: Tensor, shrinkage: float = 0.01) -> "Gaussian":
-        """From (N, D) good rows."""
+        """Fit to good rows (N, D)."""
         mean = rows.mean(dim=0)
         centred = (rows - mean).double()
         covariance = centred.T @ centred / max(1, len(rows) - 1)
@@ -100,8 +100,8 @@ class Gaussian(Head):
         return {"mean": self._mean, "whitening": self._whitening}
 
 
-class Discriminating(Head):
-    """Minus the normality that SimpleNet's discriminator finds (Liu et al. 2023)."""
+class DiscriminatorHead(Head):
+    """Negative output of SimpleNet's discriminator (Liu et al. 2023)."""
 
     name = "discriminator"
 
@@ -118,14 +118,14 @@ class Discriminating(Head):
         return dict(self.discriminator.state_dict())
 
 
-def restored(name: str, tensors: Mapping[str, Tensor], blank: Discriminator) -> Head:
-    """A head out of what its `tensors` gave; KeyError when something is missing.
+def load_head(name: str, tensors: Mapping[str, Tensor], blank: Discriminator) -> Head:
+    """A head from the arrays of its `tensors`; KeyError when one is missing.
 
-    `blank` is a discriminator of the right size, filled when `name` asks for one.
+    `blank` is a discriminator of the right size, which is filled when `name` is "discriminator".
     """
     if name == MemoryBank.name:
         return MemoryBank(tensors["bank"])
     if name == Gaussian.name:
         return Gaussian(tensors["mean"], tensors["whitening"])
     blank.load_state_dict(dict(tensors))
-    return Discriminating(blank)
+    return DiscriminatorHead(blank)

@@ -1,8 +1,7 @@
-"""Voices of a feature-level ensemble: heads on the fused features, backbones' maps, and members.
+"""Combination of score maps: those of heads, of backbone memory banks and of members.
 
-Each voice gives a score per patch. Here they are brought to one scale, in part relative to what
-good patches of the same look get, and weighed by how well they tell held-out good images from
-synthetic anomalies made of them.
+All maps are brought to one scale, in part relative to good patches that look alike, and averaged
+with weights that say how well each map separates held-out good images from synthetic anomalies.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,38 +15,39 @@ from torch import Tensor
 
 from loco_tools.synthesis.perlin import Field
 
-_SHRINK = 4.0
-"""Held-out patches that an anchor's own statistics have to outweigh."""
-_AROUND = 8
-"""Anchors whose statistics are pooled: an anchor and those nearest to it."""
+_SHRINKAGE = 4.0
+"""Number of patches with which the statistics of all patches count in local statistics."""
+_NEIGHBOURS = 8
+"""Memory bank rows whose statistics are pooled: a row and those nearest to it."""
 _LEAST_STD = 1e-6
 _SURROUNDINGS = 4.0
-"""Deviation of the Gaussian that a place's surroundings are averaged with, in patches."""
+"""Standard deviation, in patches, of the Gaussian that averages the surroundings of a patch."""
 _MOST_FALSE = 0.05
+"""Largest false-positive rate at which maps are compared."""
 _THRESHOLDS = 20
 _POWER = 3
 _LEAST_MISSED = 1e-2
-"""A voice that misses less counts as no better: so few patches do not tell."""
+"""Smaller rates of missed patches count as this one: they rest on too few patches."""
 
 
-class _Settings(NamedTuple):
-    """What `Voices.fit` was told, as it is kept."""
+class CombinationSettings(NamedTuple):
+    """How score maps become image scores and maps; see the fields of `FusionConfig`."""
 
     local_images: float
     local_maps: float
-    smoothing: float
-    surroundings: float
-    member_images: float
+    smoothing: float = 0.0
+    surroundings: float = 0.0
+    member_images: float = 0.5
 
 
 @dataclass(frozen=True)
-class Spoken:
-    """What voices say about images.
+class ScoreMaps:
+    """Scores of some images before they are combined.
 
     Attributes:
-        patches: (N, V, h, w), a score per voice and patch: heads, then backbones' maps, then
-            members.
-        nearest: (N, h, w), the anchor that each patch's fused features are nearest to.
+        patches: (N, K, h, w), K score maps: of heads, then backbone banks, then members.
+        nearest: (N, h, w), for each patch the row of the fused memory bank that is nearest to its
+            fused features.
         images: (N, M), the members' own image scores.
     """
 
@@ -56,73 +56,69 @@ class Spoken:
     images: Tensor
 
     @staticmethod
-    def joined(parts: Sequence["Spoken"]) -> "Spoken":
+    def joined(parts: Sequence["ScoreMaps"]) -> "ScoreMaps":
         """Several batches as one."""
-        return Spoken(
+        return ScoreMaps(
             torch.cat([p.patches for p in parts]),
             torch.cat([p.nearest for p in parts]),
             torch.cat([p.images for p in parts]),
         )
 
 
-class Voices:
-    """Puts the voices together: a map (N, h, w) and a score per image (N,).
+class ScoreMapCombiner:
+    """Combines score maps to one map (N, h, w) and one score per image (N,).
 
-    A patch's score of a voice becomes a mixture of two deviations from good: from what all
-    held-out good patches get, and from what those get that look alike, which are nearest to the
-    same anchor. Surfaces differ in how far good ones lie apart; without the second, a detector is
-    as alarmed by an edge as by a scratch. Images and maps mix them each in their own way: an
-    image's score asks whether its worst place is worse than those of good images, a map which of
-    its places is worse than the others.
+    Every score of a patch becomes a mixture of two deviations from good: its deviation from all
+    held-out good patches, and its deviation from good patches that look alike, which have the same
+    nearest row in the fused memory bank. Good patches vary more on some surfaces than on others;
+    without the second deviation an edge gets as high a score as a scratch. Image scores and maps
+    mix the two in different shares: an image score compares the worst patch with those of good
+    images, a map compares the patches of one image.
     """
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
         """`state` is what `tensors` gave; KeyError when settings are missing."""
         settings = state["settings"].tolist()
-        if len(settings) != len(_Settings._fields):
-            raise KeyError("settings")  # of a version that had fewer
-        self._settings = _Settings(*settings)
+        if len(settings) != len(CombinationSettings._fields):
+            raise KeyError("settings")  # written by a version with fewer settings
+        self._settings = CombinationSettings(*settings)
         self._state = dict(state)
 
     @classmethod
     def fit(
         cls,
-        good: Spoken,
-        anchors: Tensor,
+        good: ScoreMaps,
+        bank: Tensor,
+        settings: CombinationSettings,
         *,
-        local_images: float,
-        local_maps: float,
-        smoothing: float,
-        surroundings: float = 0.0,
-        member_images: float = 0.5,
-        beside: int = 0,
-        share: float = 0.0,
-    ) -> "Voices":
-        """From held-out good images, all voices weighing the same.
+        backbone_maps: int = 0,
+        backbone_share: float = 0.0,
+    ) -> "ScoreMapCombiner":
+        """Fit the scales to held-out good images; all maps but the backbones' weigh the same.
 
         Args:
-            good: what the voices say about them.
-            anchors: (M, D), the fused features that patches are told apart by.
-            local_images: 0 to 1, the share of the second deviation in images' scores.
-            local_maps: the same in maps.
-            smoothing: deviation of the Gaussian over maps, in patches, before an image's score is
-                read off as the largest value.
-            surroundings: how much of what its surroundings get is taken off every patch first.
-            member_images: 0 to 1, the share of the members' own image scores in an image's.
-            beside: how many voices are backbones' maps.
-            share: what these weigh together, whatever `weigh` finds.
+            good: score maps of held-out good images.
+            bank: (R, D), the fused memory bank, by whose rows patches are grouped.
+            settings: how the maps are combined.
+            backbone_maps: the number of backbone maps.
+            backbone_share: their total weight, which `fit_weights` leaves as it is.
         """
-        settings = _Settings(local_images, local_maps, smoothing, surroundings, member_images)
-        V, M = good.patches.shape[1], good.images.shape[1]
-        rows = good.patches.permute(0, 2, 3, 1).reshape(-1, V)
+        K, M = good.patches.shape[1], good.images.shape[1]
+        rows = good.patches.permute(0, 2, 3, 1).reshape(-1, K)
         mean, std = rows.mean(dim=0), rows.std(dim=0, correction=0).clamp_min(_LEAST_STD)
-        nearest, around = good.nearest.flatten(), _around(anchors)
-        expected = _pooled(rows, nearest, around, mean)
+        nearest = good.nearest.flatten()
+        neighbours = torch.cat(
+            [
+                torch.cdist(part, bank).topk(min(_NEIGHBOURS, len(bank)), largest=False).indices
+                for part in torch.split(bank, 1024)
+            ]
+        )  # (R, 8): each row and those nearest to it
+        expected = _pool_by_row(rows, nearest, neighbours, mean)
         squares = (rows - expected[nearest]).square()
-        spread = _pooled(squares, nearest, around, squares.mean(dim=0)).sqrt()
+        spread = _pool_by_row(squares, nearest, neighbours, squares.mean(dim=0)).sqrt()
         given = torch.zeros_like(mean)
-        given[V - M - beside : V - M] = share / max(1, beside)
-        voices = cls(
+        given[K - M - backbone_maps : K - M] = backbone_share / max(1, backbone_maps)
+        combiner = cls(
             {
                 "mean": mean,
                 "std": std,
@@ -132,143 +128,129 @@ class Voices:
                 "given": given,
             }
         )
-        voices._take(torch.full_like(mean, 0.5), good)
-        return voices
+        combiner._set_weights(torch.full_like(mean, 0.5), good)
+        return combiner
 
-    def weigh(self, good: Spoken, anomalous: Spoken, inside: Sequence[Tensor]) -> None:
-        """Weigh voices by how well each tells good patches from those in synthetic anomalies.
+    def fit_weights(self, good: ScoreMaps, anomalous: ScoreMaps, inside: Sequence[Tensor]) -> None:
+        """Weight each map by how well it separates good patches from synthetic anomalies.
 
-        A voice's worth is the cube of r / (1 - r), r being how much of an anomaly lies above a
-        threshold, on average over thresholds that up to 5 % of good patches exceed, as AU-sPRO
-        counts: an image's score is the largest of thousands of patches, so that what a voice says
-        where many good ones are alarming is of no use. Patches are asked, not images: there are
-        thousands of good ones where there are tens of images. Every anomaly counts the same,
-        however large. Backbones' maps keep what they were given. A member's own image score weighs
-        what its voice does among the members.
+        The recall of a map is the share of an anomaly above a threshold, averaged over anomalies
+        and over thresholds that up to 5 % of good patches exceed, as AU-sPRO does: an image score
+        is the maximum of thousands of patches, so that high scores are useless where many good
+        patches have them too. The weight is the cube of recall / (1 - recall). Patches are used
+        rather than images because there are thousands of good patches but tens of images. Every
+        anomaly counts the same, however large. Backbone maps keep their given weight. A member's
+        image score has the weight of its map among those of the members.
 
         Args:
-            good: about held-out good images.
-            anomalous: about such images with synthetic anomalies in them.
-            inside: of each image (K, h, w) bool, the patches that lie in each of its anomalies.
+            good: score maps of held-out good images.
+            anomalous: score maps of such images with synthetic anomalies.
+            inside: for each of these images (A, h, w) bool, the patches in each of its A anomalies.
         """
-        near, far = (self._deviations(spoken).permute(0, 2, 3, 1) for spoken in (good, anomalous))
-        thresholds = _thresholds(near.flatten(0, 2))
-        found = [
+        share = self._settings.local_maps
+        near, far = (
+            ((1 - share) * overall + share * local).permute(0, 2, 3, 1)
+            for overall, local in (self._deviations(maps) for maps in (good, anomalous))
+        )  # (N, h, w, K)
+        ordered = near.flatten(0, 2).sort(dim=0, descending=True).values
+        rates = torch.arange(1, _THRESHOLDS + 1, device=near.device) / _THRESHOLDS * _MOST_FALSE
+        thresholds = ordered[(rates * (len(ordered) - 1)).long()]  # (T, K)
+        recalls = [
             (patches[within][:, None] > thresholds).float().mean(dim=(0, 1))
             for patches, anomalies in zip(far, inside, strict=True)
             for within in anomalies
             if bool(within.any())
         ]
-        if found:
-            self._take(torch.stack(found).mean(dim=0), good)
+        if recalls:
+            self._set_weights(torch.stack(recalls).mean(dim=0), good)
 
-    def judge(self, spoken: Spoken) -> tuple[Tensor, Tensor]:
+    def combine(self, maps: ScoreMaps) -> tuple[Tensor, Tensor]:
         """Scores of images (N,) and their maps (N, h, w).
 
-        A map is the weighted mean of the voices' deviations. What the voices say together of an
-        image is the largest value of such a mean, smoothed and less a share of what its
-        surroundings get: good surfaces that are blotched all over are alarming everywhere, a defect
-        more than what is around it. An image's score is that and a share of the members' own image
-        scores, all in deviations from what held-out good images get.
+        A map is the weighted mean of the deviations. For the image score, another such mean is
+        smoothed, a share of each patch's surroundings is subtracted, and the maximum is taken: good
+        but blotched surfaces have high scores everywhere, a defect is higher than its surroundings.
+        The image score is this maximum plus a share of the members' own image scores, all in
+        standard deviations from held-out good images.
         """
-        values, maps = self._values(spoken)
+        values, combined = self._image_values(maps)
         s = self._state
         deviations = (values - s["image_mean"]) / s["image_std"]
-        together, members = deviations[:, -1], deviations[:, :-1]
+        scores, members = deviations[:, -1], deviations[:, :-1]
         if members.shape[1]:
             share = self._settings.member_images
-            together = (1 - share) * together + share * (members * s["member_weights"]).sum(dim=1)
-        return together, maps
+            scores = (1 - share) * scores + share * (members * s["member_weights"]).sum(dim=1)
+        return scores, combined
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything learned, for saving."""
+        """The learned arrays, for saving."""
         return self._state
 
-    def _take(self, found: Tensor, good: Spoken) -> None:
-        """Weights from what each voice finds, and what good images get with them."""
+    def _set_weights(self, recall: Tensor, good: ScoreMaps) -> None:
+        """Set weights from recalls (K,), then the statistics of good images with these weights."""
         s, M = self._state, good.images.shape[1]
         given = s["given"]
-        s["weights"] = given + (1 - given.sum()) * _weights(found, given == 0)
-        members = found[len(found) - M :]
+        s["weights"] = given + (1 - given.sum()) * _weights(recall, given == 0)
+        members = recall[len(recall) - M :]
         s["member_weights"] = _weights(members, torch.ones_like(members, dtype=torch.bool))
-        values, _ = self._values(good)
+        values, _ = self._image_values(good)
         s["image_mean"] = values.mean(dim=0)
         s["image_std"] = values.std(dim=0, correction=0).clamp_min(_LEAST_STD)
 
-    def _values(self, spoken: Spoken) -> tuple[Tensor, Tensor]:
-        """(N, M + 1): the members' image scores, and that of the voices together; (N, h, w)."""
-        weights = self._state["weights"][:, None, None]
-        overall, alike = ((part * weights).sum(dim=1) for part in self._parts(spoken))
-        shares = (self._settings.local_images, self._settings.local_maps)
-        for_images, for_maps = ((1 - s) * overall + s * alike for s in shares)
-        return torch.cat([spoken.images, self._largest(for_images)[:, None]], dim=1), for_maps
+    def _image_values(self, maps: ScoreMaps) -> tuple[Tensor, Tensor]:
+        """(N, M + 1): the members' image scores and the maximum; (N, h, w): the combined maps."""
+        settings, weights = self._settings, self._state["weights"][:, None, None]
+        overall, local = ((part * weights).sum(dim=1) for part in self._deviations(maps))
+        for_images, for_maps = (
+            (1 - share) * overall + share * local
+            for share in (settings.local_images, settings.local_maps)
+        )
+        largest = []
+        for values in for_images.float().cpu().numpy():
+            surroundings = settings.surroundings * _blur(values, _SURROUNDINGS)
+            largest.append(float((_blur(values, settings.smoothing) - surroundings).max()))
+        maxima = torch.tensor(largest, device=for_maps.device, dtype=for_maps.dtype)
+        return torch.cat([maps.images, maxima[:, None]], dim=1), for_maps
 
-    def _deviations(self, spoken: Spoken) -> Tensor:
-        """(N, V, h, w), as maps mix them."""
-        overall, alike = self._parts(spoken)
-        share = self._settings.local_maps
-        return (1 - share) * overall + share * alike
-
-    def _parts(self, spoken: Spoken) -> tuple[Tensor, Tensor]:
-        """(N, V, h, w) each: deviations from all good patches, and from those that look alike."""
+    def _deviations(self, maps: ScoreMaps) -> tuple[Tensor, Tensor]:
+        """(N, K, h, w) each: deviations from all good patches, and from those that look alike."""
         s = self._state
-        rows = spoken.patches.permute(0, 2, 3, 1)  # (N, h, w, V)
+        rows = maps.patches.permute(0, 2, 3, 1)  # (N, h, w, K)
         overall = (rows - s["mean"]) / s["std"]
-        alike = (rows - s["expected"][spoken.nearest]) / s["spread"][spoken.nearest]
-        return overall.permute(0, 3, 1, 2), alike.permute(0, 3, 1, 2)
-
-    def _largest(self, maps: Tensor) -> Tensor:
-        """(N,): where a patch stands out most from its surroundings, of (N, h, w)."""
-        smoothing, share = self._settings.smoothing, self._settings.surroundings
-        found = [
-            float((_blurred(one, smoothing) - share * _blurred(one, _SURROUNDINGS)).max())
-            for one in maps.float().cpu().numpy()
-        ]
-        return torch.tensor(found, device=maps.device, dtype=maps.dtype)
+        local = (rows - s["expected"][maps.nearest]) / s["spread"][maps.nearest]
+        return overall.permute(0, 3, 1, 2), local.permute(0, 3, 1, 2)
 
 
-def _blurred(values: Field, sigma: float) -> Field:
-    """(h, w), by a Gaussian of that deviation; the edge is reflected."""
+def _blur(values: Field, sigma: float) -> Field:
+    """Gaussian blur of a map (h, w); the edge is reflected."""
     if not sigma:
         return values
-    steady = np.ascontiguousarray(values)
-    blurred = cv2.GaussianBlur(steady, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+    blurred = cv2.GaussianBlur(
+        np.ascontiguousarray(values), (0, 0), sigma, borderType=cv2.BORDER_REFLECT
+    )
     return blurred.astype(np.float32, copy=False)
 
 
-def _around(anchors: Tensor) -> Tensor:
-    """(M, 8): each anchor and those nearest to it."""
-    near = [
-        torch.cdist(part, anchors).topk(min(_AROUND, len(anchors)), largest=False).indices
-        for part in torch.split(anchors, 1024)
-    ]
-    return torch.cat(near)
+def _pool_by_row(values: Tensor, nearest: Tensor, neighbours: Tensor, overall: Tensor) -> Tensor:
+    """(R, K): means of values (N, K) by nearest bank row and its neighbours (R, 8).
 
-
-def _pooled(values: Tensor, nearest: Tensor, around: Tensor, overall: Tensor) -> Tensor:
-    """(M, V): means of (N, V) values by anchor and its neighbours, drawn to all's where few."""
-    M, V = len(around), values.shape[1]
-    count = torch.zeros(M, device=values.device)
-    count.index_add_(0, nearest, torch.ones_like(values[:, 0]))
-    total = torch.zeros(M, V, device=values.device).index_add_(0, nearest, values)
-    counts, totals = count[around].sum(dim=1), total[around].sum(dim=1)
-    return (totals + _SHRINK * overall) / (counts[:, None] + _SHRINK)
-
-
-def _thresholds(good: Tensor) -> Tensor:
-    """(T, V): values that up to `_MOST_FALSE` of good patches (N, V) exceed, evenly spaced."""
-    ordered = good.sort(dim=0, descending=True).values
-    rates = torch.arange(1, _THRESHOLDS + 1, device=good.device) / _THRESHOLDS * _MOST_FALSE
-    return ordered[(rates * (len(good) - 1)).long()]
-
-
-def _weights(found: Tensor, among: Tensor) -> Tensor:
-    """Weights of those in the mask `among` that sum to 1; equal where none finds anything.
-
-    What is found over what is missed: where synthetic anomalies are easy and every voice finds
-    nearly all, the one that misses half as much as another is still worth eight times as much.
+    Means of few values are shrunk towards the overall mean (K,).
     """
-    worth = among * (found / (1 - found).clamp_min(_LEAST_MISSED)) ** _POWER
-    if not float(worth.sum()):
-        worth = among.to(found)
-    return worth / worth.sum().clamp_min(1e-9)
+    R, K = len(neighbours), values.shape[1]
+    count = torch.zeros(R, device=values.device)
+    count.index_add_(0, nearest, torch.ones_like(values[:, 0]))
+    total = torch.zeros(R, K, device=values.device).index_add_(0, nearest, values)
+    counts, totals = count[neighbours].sum(dim=1), total[neighbours].sum(dim=1)
+    return (totals + _SHRINKAGE * overall) / (counts[:, None] + _SHRINKAGE)
+
+
+def _weights(recall: Tensor, among: Tensor) -> Tensor:
+    """Weights of the maps in the mask `among` that sum to 1; equal where all recalls are 0.
+
+    They are powers of found over missed: where synthetic anomalies are easy and every map finds
+    nearly all, a map that misses half as much as another one weighs eight times as much.
+    """
+    weights = among * (recall / (1 - recall).clamp_min(_LEAST_MISSED)) ** _POWER
+    if not float(weights.sum()):
+        weights = among.to(recall)
+    return weights / weights.sum().clamp_min(1e-9)

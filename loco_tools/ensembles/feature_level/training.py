@@ -1,9 +1,9 @@
 """Training the discriminator of a feature-level ensemble on rows of fused features.
 
-SimpleNet's (Liu et al. 2023, equations 3 to 5) with a third kind of row: besides good features and
-the same with noise, features of patches that lie in synthetic anomalies made in the images.
-Feature noise alone looks in all directions alike; an anomaly in the image moves features the way
-that anomalies do.
+This is SimpleNet's training (Liu et al. 2023, equations 3 to 5) with a third kind of row: besides
+good features and good features with noise, it uses features of patches that lie in synthetic
+anomalies. Noise on features is the same in all directions; an anomaly in the image moves the
+features in the directions in which real anomalies move them.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from loco_tools.methods.simplenet import Discriminator
 from loco_tools.methods.training import LogEntry, Loss, Training
 from loco_tools.progress import Progress
 from loco_tools.schema import Schema
-from loco_tools.synthesis.perlin import Field, perlin_noise
+from loco_tools.synthesis.perlin import perlin_noise
 
 Noise = Literal["gaussian", "simplex"]
 
@@ -29,7 +29,7 @@ _GRID = (64, 64)
 _FIELDS = 32
 _STEPS_PER_EPOCH = 25
 _GOOD = ("good", "beside")
-"""Rows that the discriminator is to find good."""
+"""Kinds of rows that are labelled good."""
 
 
 @dataclass(frozen=True)
@@ -37,31 +37,32 @@ class FusedRows:
     """Rows (N, D) of fused features.
 
     Attributes:
-        good: of good images.
-        anomalous: of patches in synthetic anomalies; may be empty.
-        beside: of patches of the same images outside of the anomalies, as many as wanted.
-        held_out: of good images that nothing was trained on, for the log; may be empty.
+        good: rows of good images.
+        anomalous: rows of patches in synthetic anomalies; may be empty.
+        outside: rows of patches of the same images outside of the anomalies; may be empty.
+        held_out: rows of good images that are not trained on, for the log; may be empty.
     """
 
     good: Tensor
     anomalous: Tensor
-    beside: Tensor
+    outside: Tensor
     held_out: Tensor
 
 
 class FusedTraining(Schema):
-    """How the discriminator learns."""
+    """Settings of the discriminator's training."""
 
     steps: int = Setting(default=1000, ge=1)
     step_rows: int = Setting(default=2048, ge=2)
-    """Good rows per step; there are as many of noisy, anomalous and neighbouring ones together
-    and half."""
+    """Good rows per step. Noisy rows, anomalous rows and rows outside of anomalies are half as many
+    each."""
     lr: float = Setting(default=1e-3, gt=0)
     margin: float = Setting(default=0.5, gt=0)
     weight_decay: float = Setting(default=0.01, ge=0)
     noise: Noise = "gaussian"
     noise_scale: Literal["absolute", "relative"] = "relative"
-    """"relative": times the root mean square of the adapted features before training."""
+    """"relative": `noise_std` is multiplied by the root mean square of the adapted features before
+    training."""
     noise_std: float = Setting(default=1.0, gt=0)
 
 
@@ -75,18 +76,20 @@ def train_on_rows(
     title: str,
     keep: Path | None = None,
 ) -> list[LogEntry]:
-    """Teach a discriminator to tell good rows from noisy and from synthetic ones; in place.
+    """Train a discriminator to separate good rows from noisy and anomalous ones, in place.
 
-    Every step draws `how.step_rows` good rows, half as many with noise, and, where there are
-    anomalies, half as many of these and of what lies beside them.
+    Every step draws `how.step_rows` good rows, half as many rows with noise and, where there are
+    anomalies, half as many anomalous rows and rows outside of anomalies.
 
     Returns:
-        one entry per 25 steps, see `Training.run`: the loss with a part for every kind of row, and
-        here and there validation, its good side on held-out rows.
+        one log entry per 25 steps, see `Training.run`: the loss with a part for every kind of row,
+        and in some entries "validation", the loss of good rows on held-out ones.
     """
-    with torch.no_grad():
-        scale = _scale(discriminator, rows.good) if how.noise_scale == "relative" else 1.0
-    std = how.noise_std * scale
+    std = how.noise_std
+    if how.noise_scale == "relative":
+        with torch.no_grad():
+            adapted = discriminator.adaptor(rows.good[:4096])
+            std = std * float(adapted.square().mean().sqrt())
 
     def step(_number: int, generator: torch.Generator) -> Loss:
         good = discriminator.adaptor(_draw(rows.good, how.step_rows, generator))
@@ -94,20 +97,19 @@ def train_on_rows(
         noisy = noisy + std * noise_of(how.noise, noisy, generator)
         parts = {"good": good, "noisy": noisy}
         if len(rows.anomalous):
-            for name, kind in (("anomalous", rows.anomalous), ("beside", rows.beside)):
+            for name, kind in (("anomalous", rows.anomalous), ("beside", rows.outside)):
                 if len(kind):
                     drawn = _draw(kind, how.step_rows // 2, generator)
                     parts[name] = discriminator.adaptor(drawn)
         normality = discriminator(torch.cat([*parts.values()]))
-        judged = normality.split([len(part) for part in parts.values()])
+        outputs = normality.split([len(part) for part in parts.values()])
         return {
-            name: (_good_side if name in _GOOD else _bad_side)(one, how.margin)
-            for name, one in zip(parts, judged, strict=True)
+            name: _hinge(output if name in _GOOD else -output, how.margin)
+            for name, output in zip(parts, outputs, strict=True)
         }
 
     def validate() -> float:
-        normality = discriminator(discriminator.adaptor(rows.held_out))
-        return float(_good_side(normality, how.margin))
+        return float(_hinge(discriminator(discriminator.adaptor(rows.held_out)), how.margin))
 
     optimiser = torch.optim.AdamW(
         discriminator.parameters(), lr=how.lr, weight_decay=how.weight_decay
@@ -124,33 +126,25 @@ def train_on_rows(
 
 
 def noise_of(kind: Noise, like: Tensor, generator: torch.Generator) -> Tensor:
-    """(N, D) noise of deviation 1 per entry.
+    """Noise (N, D) with standard deviation 1 per entry.
 
-    "simplex" is coherent noise of several octaves, as AnoDDPM adds it to pixels: smooth fields,
-    mixed into channels, read at random places; rows that are near share a direction. Drawn as
-    Perlin noise with the same law of octaves.
+    "simplex" is smooth noise of several octaves, as AnoDDPM adds it to pixels: 32 smooth fields are
+    read at random locations and mixed into channels, so that rows from nearby locations share a
+    direction. Deviation: Perlin noise with the same octaves stands for simplex noise.
     """
     if kind == "gaussian":
         return torch.randn(like.shape, generator=generator).to(like.device)
     rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
-    fields = np.stack([_coherent(rng) for _ in range(_FIELDS)])
-    places = rng.integers(fields[0].size, size=len(like))
-    read = torch.from_numpy(fields.reshape(_FIELDS, -1)[:, places].T.copy())
+    fields = np.zeros((_FIELDS, *_GRID), np.float32)
+    for number in range(_FIELDS):
+        for cells, amplitude in _OCTAVES:
+            octave = perlin_noise(_GRID, (cells, cells), rng)
+            fields[number] += np.float32(amplitude) * octave
+    locations = rng.integers(fields[0].size, size=len(like))
+    values = torch.from_numpy(fields.reshape(_FIELDS, -1)[:, locations].T.copy())
     mix = torch.randn(_FIELDS, like.shape[1], generator=generator) / _FIELDS**0.5
-    mixed: Tensor = (read @ mix).to(like.device)
+    mixed: Tensor = (values @ mix).to(like.device)
     return mixed / mixed.square().mean().sqrt().clamp_min(1e-6)
-
-
-def _coherent(rng: np.random.Generator) -> Field:
-    field: Field = np.zeros(_GRID, np.float32)
-    for cells, amplitude in _OCTAVES:
-        field += np.float32(amplitude) * perlin_noise(_GRID, (cells, cells), rng)
-    return field
-
-
-def _scale(discriminator: Discriminator, rows: Tensor) -> float:
-    adapted = discriminator.adaptor(rows[:4096])
-    return float(adapted.square().mean().sqrt())
 
 
 def _draw(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -158,11 +152,7 @@ def _draw(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
     return rows[chosen.to(rows.device)]
 
 
-def _good_side(normality: Tensor, margin: float) -> Tensor:
-    side: Tensor = (margin - normality).clamp_min(0).mean()
-    return side
-
-
-def _bad_side(normality: Tensor, margin: float) -> Tensor:
-    side: Tensor = (margin + normality).clamp_min(0).mean()
-    return side
+def _hinge(normality: Tensor, margin: float) -> Tensor:
+    """Mean of max(0, margin - normality), equation 4."""
+    loss: Tensor = (margin - normality).clamp_min(0).mean()
+    return loss

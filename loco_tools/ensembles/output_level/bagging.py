@@ -9,12 +9,12 @@ from loco_tools.errors import MethodError
 from loco_tools.methods.detector import Detector, SingleDetector
 from loco_tools.progress import Progress
 
-_APART = 1009
-"""Keeps the seeds of different bags apart."""
+_SEED_STEP = 1009
+"""Step between the seeds of bags."""
 
 
 class Resampled(Sequence[Pixels]):
-    """As many images, drawn with replacement (a bootstrap sample); decoded when they are asked for.
+    """A bootstrap sample: as many images, drawn with replacement and decoded on access.
 
     >>> sorted(set(Resampled(["a"], seed=0)))
     ['a']
@@ -37,16 +37,16 @@ class Resampled(Sequence[Pixels]):
 
 
 def check_can_be_refitted(name: str, member: Detector) -> SingleDetector:
-    """The member, when it can be made anew; otherwise a MethodError."""
+    """The member when it can be fitted again on other images; otherwise a MethodError."""
     if not isinstance(member, SingleDetector):
         raise MethodError(
-            f"bags: expected members that look at images themselves, got {name}, "
-            f"a {member.name}; next step: name its members instead"
+            f"bags: expected members that are single detectors, got {name}, "
+            f"an ensemble ({member.name}); next step: name its members instead"
         )
     return member
 
 
-def refitted(
+def refit(
     member: SingleDetector,
     train: Sequence[Pixels],
     validation: Sequence[Pixels],
@@ -54,13 +54,13 @@ def refitted(
     bags: int,
     seed: int,
     progress: Progress,
-) -> list[SingleDetector]:
-    """Detectors with the member's configuration and backbone, each fitted on its own resample."""
-    found = []
+) -> list[Detector]:
+    """Detectors with the member's configuration and backbone, each fitted to its own resample."""
+    detectors: list[Detector] = []
     for bag in range(bags):
         backbone = member.backbone if member.needs_backbone else None
-        one = type(member)(member.config, backbone, device=str(member.device))
-        of_bag = seed + _APART * (bag + 1)
-        one.fit(Resampled(train, seed=of_bag), validation, seed=of_bag, progress=progress)
-        found.append(one)
-    return found
+        detector = type(member)(member.config, backbone, device=str(member.device))
+        bag_seed = seed + _SEED_STEP * (bag + 1)
+        resampled = Resampled(train, seed=bag_seed)
+        detectors.append(detector.fit(resampled, validation, seed=bag_seed, progress=progress))
+    return detectors

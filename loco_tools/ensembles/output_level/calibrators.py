@@ -1,10 +1,10 @@
-"""Calibrators: scores of different detectors brought to one scale.
+"""Calibrators bring the scores of different detectors to one scale.
 
-Those fitted on good scores alone give deviations from good; those fitted on good and anomalous
-scores give the probability of an anomaly where both are equally frequent, whatever their numbers
-were in the fit (to move it to another prevalence, add the difference of the log odds). None looks
-at test scores. All but isotonic regression are strictly increasing, so they leave the order of one
-detector's scores as it is.
+Calibrators that are fitted to good scores alone give deviations from good. Those fitted to good and
+anomalous scores give the probability of an anomaly where both are equally frequent, whatever their
+numbers were in the fit (for another prevalence, add the difference of the log odds). None is fitted
+to test scores. All but isotonic regression are strictly increasing, so that they keep the order of
+a detector's scores.
 """
 
 from abc import ABC, abstractmethod
@@ -21,16 +21,16 @@ from loco_tools.errors import MethodError, did_you_mean
 State = dict[str, npt.NDArray[Any]]
 
 _NORMAL_IQR = 1.349
-"""Interquartile range of the normal distribution with deviation 1."""
+"""Interquartile range of the standard normal distribution."""
 _MOST_KNOTS = 2000
 
 
 class Calibrator(ABC):
-    """A function of one detector's scores, fitted on held-out good ones and perhaps anomalous.
+    """A function of one detector's scores, fitted to held-out good and perhaps anomalous scores.
 
     Attributes:
-        needs_anomalies: it is fitted on anomalous scores too, and gives probabilities.
-        state: what was learned, as plain arrays; setting it is all that loading takes.
+        needs_anomalies: it is fitted to anomalous scores too, and gives probabilities.
+        state: the learned arrays; setting it is all that loading takes.
     """
 
     needs_anomalies: ClassVar[bool] = False
@@ -39,16 +39,23 @@ class Calibrator(ABC):
         self.state: State = {} if state is None else dict(state)
 
     def fit(self, good: npt.ArrayLike, anomalous: npt.ArrayLike | None = None) -> Self:
-        """Learn from scores (N,) of held-out good images and, where needed, of anomalous ones.
+        """Fit to scores (N,) of held-out good images and, where needed, (M,) of anomalous ones.
 
         Raises:
-            MethodError: no scores, scores that are not finite, or no anomalous ones where needed.
+            MethodError: no scores, scores that are not finite, or no anomalous scores where they
+                are needed.
         """
-        values = _checked(good, "good")
-        others: Array = np.zeros(0)
+        values = {"good": np.asarray(good, np.float64)}
         if self.needs_anomalies:
-            others = _checked(() if anomalous is None else anomalous, "anomalous")
-        self.state = self._fit(values, others)
+            values["anomalous"] = np.asarray(() if anomalous is None else anomalous, np.float64)
+        for kind, scores in values.items():
+            finite = np.isfinite(scores)
+            if scores.ndim != 1 or len(scores) == 0 or not finite.all():
+                raise MethodError(
+                    f"calibration: expected finite {kind} scores (N,) with N at least 1, got "
+                    f"shape {scores.shape}, {int(finite.sum())} of them finite"
+                )
+        self.state = self._fit(values["good"], values.get("anomalous", np.zeros(0)))
         return self
 
     def transform(self, scores: npt.ArrayLike) -> Array:
@@ -65,72 +72,67 @@ class Calibrator(ABC):
 
 
 class _Linear(Calibrator):
-    """(score - offset) / scale."""
-
-    def _fit(self, good: Array, anomalous: Array) -> State:
-        del anomalous
-        offset, scale = self._place(good)
-        return {"offset": np.array(offset), "scale": np.array(_positive(scale, good))}
+    """(score - offset) / scale, with both in `state`."""
 
     def _transform(self, scores: Array) -> Array:
         return np.asarray((scores - self.state["offset"]) / self.state["scale"])
 
-    @abstractmethod
-    def _place(self, good: Array) -> tuple[float, float]: ...
-
 
 class ZScore(_Linear):
-    """Mean and deviation (divided by N) of the good scores, as PUAD fuses its two scores."""
+    """Z-score: mean and standard deviation (divided by N) of the good scores, as in PUAD."""
 
-    def _place(self, good: Array) -> tuple[float, float]:
-        return float(good.mean()), float(good.std())
+    def _fit(self, good: Array, anomalous: Array) -> State:
+        del anomalous
+        return _linear_state(float(good.mean()), float(good.std()), good)
 
 
 class RobustZ(_Linear):
-    """Median and interquartile range over 1.349: a z-score that a few odd images do not move."""
+    """Robust z-score: median and interquartile range / 1.349, which outliers do not move."""
 
-    def _place(self, good: Array) -> tuple[float, float]:
+    def _fit(self, good: Array, anomalous: Array) -> State:
+        del anomalous
         low, middle, high = np.quantile(good, [0.25, 0.5, 0.75])
-        return float(middle), float(high - low) / _NORMAL_IQR
+        return _linear_state(float(middle), float(high - low) / _NORMAL_IQR, good)
 
 
 class QuantileScale(_Linear):
-    """The median becomes 0 and the 0.95 quantile 1.
+    """Linear scale on which the median of the good scores is 0 and their 0.95 quantile is 1.
 
-    Deviation: EfficientAD takes the quantiles 0.9 and 0.995 of pixels; of the few tens of images
-    that a class has, such extremes say nothing.
+    Deviation: EfficientAD uses the quantiles 0.9 and 0.995 of pixels; with the few tens of images
+    of a class, such extreme quantiles cannot be estimated.
     """
 
-    def _place(self, good: Array) -> tuple[float, float]:
+    def _fit(self, good: Array, anomalous: Array) -> State:
+        del anomalous
         low, high = np.quantile(good, [0.5, 0.95])
-        return float(low), float(high - low)
+        return _linear_state(float(low), float(high - low), good)
 
 
 class LeaveOneOut(_Linear):
-    """Scores over the largest that a good image gets, so that good images reach exactly 1.
+    """Scores divided by the largest good score, so that good images reach exactly 1.
 
-    PSAD divides by the largest leave-one-out nearest-neighbour distance among the training images.
-    Detectors in general cannot leave one image out without being fitted again; what stands for it
-    is the largest score on held-out good images, which none of them has seen either.
-    Deviation: scores that can be negative are counted from the smallest good one, since dividing
-    by a number below zero would turn their order round.
+    Deviation: PSAD divides by the largest leave-one-out nearest-neighbour distance among training
+    images. Other detectors cannot leave an image out without being fitted again; the largest score
+    of held-out good images stands for it. Where good scores can be negative, scores are counted
+    from the smallest good score, because division by a negative number would reverse their order.
     """
 
-    def _place(self, good: Array) -> tuple[float, float]:
+    def _fit(self, good: Array, anomalous: Array) -> State:
+        del anomalous
         low = min(0.0, float(good.min()))
-        return low, float(good.max()) - low
+        return _linear_state(low, float(good.max()) - low, good)
 
 
 class Empirical(Calibrator):
-    """The normal deviate of the score's place among the good ones, with a fitted tail.
+    """Normal deviate of the score's quantile among good scores, with a fitted tail.
 
-    Up to the threshold u it interpolates between the good scores at their mid-ranks and goes on
-    below the smallest with the mean slope. Above u, where about a tenth of the good scores lie
-    (at least five), the share of good scores beyond s is that of a generalised Pareto distribution,
-    P(u) (1 + shape (s - u) / scale)^(-1 / shape), so that anomalies above every good score do not
-    tie. The shape is found by probability-weighted moments (Hosking and Wallis 1987) and kept in
-    0..0.5, which leaves no end beyond which all would tie; fewer than 20 good scores beyond u
-    cannot tell it, and the tail is then exponential (shape 0).
+    Up to a threshold u, quantiles are interpolated between the good scores at their mid-ranks and
+    extrapolated below the smallest one with the mean slope. Above u lie about a tenth of the good
+    scores (at least five). There, the share of good scores above s is that of a generalised Pareto
+    distribution, P(u) (1 + shape (s - u) / scale)^(-1 / shape), so that anomalies above all good
+    scores do not tie. The shape is estimated by probability-weighted moments (Hosking and Wallis
+    1987) and limited to 0..0.5, so that the distribution has no upper end. With fewer than 20 good
+    scores above u it cannot be estimated, and the tail is exponential (shape 0).
     """
 
     def _fit(self, good: Array, anomalous: Array) -> State:
@@ -139,12 +141,12 @@ class Empirical(Calibrator):
         tail = min(max(-(-count // 10), 5), count // 2)
         ordered = np.sort(good)
         knots, first = np.unique(ordered[: count - tail], return_index=True)
-        places = (rankdata(ordered) - 0.5)[first] / count
+        quantiles = (rankdata(ordered) - 0.5)[first] / count
         excess = ordered[ordered > knots[-1]] - knots[-1]
-        shape, scale = _pareto(excess) if len(excess) else (0.0, 0.0)
+        shape, scale = _fit_pareto(excess) if len(excess) else (0.0, 0.0)
         unit = _positive(float(good.std()), good)
         scale = _positive(scale, excess) if len(excess) else unit
-        deviates = ndtri(places)
+        deviates = ndtri(quantiles)
         span = float(knots[-1] - knots[0])
         slope = (deviates[-1] - deviates[0]) / span if span > 0 else 1 / unit
         kept = np.unique(np.linspace(0, len(knots) - 1, _MOST_KNOTS).round().astype(int))
@@ -152,103 +154,107 @@ class Empirical(Calibrator):
             "knots": knots[kept],
             "deviates": deviates[kept],
             "slope": np.array(slope),
-            "tail": np.array([shape, scale, np.log1p(-places[-1])]),
+            "tail": np.array([shape, scale, np.log1p(-quantiles[-1])]),
         }
 
     def _transform(self, scores: Array) -> Array:
         knots, deviates = self.state["knots"], self.state["deviates"]
-        found = np.asarray(np.interp(scores, knots, deviates))
+        transformed = np.asarray(np.interp(scores, knots, deviates))
         below, above = scores < knots[0], scores > knots[-1]
-        found[below] += self.state["slope"] * (scores[below] - knots[0])
+        transformed[below] += self.state["slope"] * (scores[below] - knots[0])
         shape, scale, log_share = self.state["tail"]
         beyond = (scores[above] - knots[-1]) / scale
         excess = np.log1p(shape * beyond) / shape if shape > 0 else beyond
-        found[above] = -ndtri_exp(log_share - excess)
-        return found
+        transformed[above] = -ndtri_exp(log_share - excess)
+        return transformed
 
 
 class _Logistic(Calibrator):
-    """sigmoid of what `_logits` gives, in deviations of the good scores from their mean, arcsinh.
+    """Sigmoid of a function of arcsinh(z-score).
 
-    Deviation from all of them: arcsinh leaves the neighbourhood of good scores as it is and takes
-    the logarithm far away, where a strong anomaly may lie a thousand deviations off; in a straight
-    line, a handful of such would decide the slope at the border between the kinds.
+    Deviation of all subclasses: arcsinh is linear near the good scores and logarithmic far away,
+    where a strong anomaly may be a thousand standard deviations off. On a linear scale a few such
+    scores would determine the slope at the border between good and anomalous.
     """
 
     needs_anomalies = True
 
-    def _standardised(self, scores: Array) -> Array:
+    def _compress(self, scores: Array) -> Array:
+        """Arcsinh of the z-scores; `state` holds their offset and scale."""
         return np.asarray(np.arcsinh((scores - self.state["offset"]) / self.state["scale"]))
 
-    def _fit(self, good: Array, anomalous: Array) -> State:
-        scale = np.array(_positive(float(good.std()), good))
-        self.state = {"offset": np.array(good.mean()), "scale": scale}
-        learned = self._learn(self._standardised(good), self._standardised(anomalous))
-        return self.state | learned
-
-    def _transform(self, scores: Array) -> Array:
-        return np.asarray(expit(self._logits(self._standardised(scores))))
-
-    @abstractmethod
-    def _learn(self, good: Array, anomalous: Array) -> State: ...
-
-    @abstractmethod
-    def _logits(self, standardised: Array) -> Array: ...
+    def _compress_and_label(
+        self, good: Array, anomalous: Array
+    ) -> tuple[Array, Array, tuple[Array, Array, Array]]:
+        """Set offset and scale; the compressed scores of both kinds, and both `labelled`."""
+        self.state = _linear_state(good.mean(), float(good.std()), good)
+        good, anomalous = self._compress(good), self._compress(anomalous)
+        return good, anomalous, labelled(good, anomalous, smooth=True)
 
 
 class Platt(_Logistic):
-    """sigmoid(a s + b) with Platt's smoothed targets, (n+ + 1) / (n+ + 2) and 1 / (n- + 2).
+    """Platt scaling: sigmoid(a s + b), with targets (n+ + 1) / (n+ + 2) and 1 / (n- + 2).
 
-    Deviation: a stays positive, so that a detector which misses the synthetic anomalies is made
-    flat and not turned round.
+    Deviation: a stays positive, so that the scores of a detector that misses the synthetic
+    anomalies are flattened but not reversed.
     """
 
-    def _learn(self, good: Array, anomalous: Array) -> State:
-        scores, targets, weights = labelled(good, anomalous, smooth=True)
+    def _fit(self, good: Array, anomalous: Array) -> State:
+        _, _, (scores, targets, weights) = self._compress_and_label(good, anomalous)
         slope, intercept = fit_logistic(scores[:, None], targets, weights, lowest=SMALLEST)
-        return {"slope": slope, "intercept": np.array(intercept)}
+        return self.state | {"slope": slope, "intercept": np.array(intercept)}
 
-    def _logits(self, standardised: Array) -> Array:
-        return np.asarray(self.state["slope"] * standardised + self.state["intercept"])
+    def _transform(self, scores: Array) -> Array:
+        logits = self.state["slope"] * self._compress(scores) + self.state["intercept"]
+        return np.asarray(expit(logits))
 
 
 class Temperature(_Logistic):
-    """sigmoid((s - b) / T): b half-way between the medians of both kinds, T by the log loss.
+    """Temperature scaling: sigmoid((s - b) / T), b half-way between the medians of both kinds.
 
-    The targets are Platt's.
+    T minimises the log loss for Platt's targets.
     """
 
-    def _learn(self, good: Array, anomalous: Array) -> State:
-        scores, targets, weights = labelled(good, anomalous, smooth=True)
+    def _fit(self, good: Array, anomalous: Array) -> State:
+        good, anomalous, (scores, targets, weights) = self._compress_and_label(good, anomalous)
         middle = (np.median(good) + np.median(anomalous)) / 2
-        slope = _slope_alone(scores - middle, targets, weights)
-        return {"middle": np.array(middle), "temperature": np.array(1 / slope)}
+        # A mirrored copy of the scores makes the intercept of the fit 0.
+        mirrored = np.concatenate([scores - middle, -(scores - middle)])[:, None]
+        slope, _ = fit_logistic(
+            mirrored,
+            np.concatenate([targets, 1 - targets]),
+            np.concatenate([weights, weights]),
+            lowest=SMALLEST,
+        )
+        temperature = np.array(1 / float(slope[0]))
+        return self.state | {"middle": np.array(middle), "temperature": temperature}
 
-    def _logits(self, standardised: Array) -> Array:
-        return np.asarray((standardised - self.state["middle"]) / self.state["temperature"])
+    def _transform(self, scores: Array) -> Array:
+        logits = (self._compress(scores) - self.state["middle"]) / self.state["temperature"]
+        return np.asarray(expit(logits))
 
 
 class Beta(_Logistic):
-    """sigmoid(a ln p - b ln(1 - p) + c) with a, b >= 0 (Kull, Silva Filho and Flach 2017).
+    """Beta calibration: sigmoid(a ln p - b ln(1 - p) + c) (Kull, Silva Filho and Flach 2017).
 
-    p is the sigmoid of the standardised score, for detectors give no probabilities; the targets
-    are smoothed as Platt's. Unlike Platt's, the curve may be steeper on one side.
+    a and b are not negative. p is the sigmoid of the compressed score, because detectors give no
+    probabilities; the targets are Platt's. Unlike Platt's, the curve may be steeper on one side.
     """
 
-    def _learn(self, good: Array, anomalous: Array) -> State:
-        scores, targets, weights = labelled(good, anomalous, smooth=True)
-        found, intercept = fit_logistic(_log_odds(scores), targets, weights, lowest=SMALLEST)
-        return {"exponents": found, "intercept": np.array(intercept)}
+    def _fit(self, good: Array, anomalous: Array) -> State:
+        _, _, (scores, targets, weights) = self._compress_and_label(good, anomalous)
+        exponents, intercept = fit_logistic(_log_odds(scores), targets, weights, lowest=SMALLEST)
+        return self.state | {"exponents": exponents, "intercept": np.array(intercept)}
 
-    def _logits(self, standardised: Array) -> Array:
-        logits = _log_odds(standardised) @ self.state["exponents"]
-        return np.asarray(logits + self.state["intercept"])
+    def _transform(self, scores: Array) -> Array:
+        logits = _log_odds(self._compress(scores)) @ self.state["exponents"]
+        return np.asarray(expit(logits + self.state["intercept"]))
 
 
 class Isotonic(Calibrator):
-    """The increasing step function of least squares (pool adjacent violators), interpolated.
+    """Isotonic regression: the increasing least-squares step function, interpolated.
 
-    It ties scores that others keep apart, and wants about a thousand scores of each kind.
+    It gives different scores the same probability, and needs about a thousand scores of each kind.
     """
 
     needs_anomalies = True
@@ -280,53 +286,39 @@ CALIBRATORS: dict[str, type[Calibrator]] = {
     "beta": Beta,
     "isotonic": Isotonic,
 }
-"""By the name that settings use; whether one needs anomalies says its `needs_anomalies`."""
+"""Calibrators by the name that settings use; see `needs_anomalies` of each."""
 
 
 def calibrator_class(name: str) -> type[Calibrator]:
-    """The calibrator of a name; MethodError with the nearest one when there is none."""
+    """The class of a name in `CALIBRATORS`; MethodError with the nearest name when unknown."""
     if name not in CALIBRATORS:
         raise MethodError(f'unknown calibrator "{name}"; {did_you_mean(name, CALIBRATORS)}')
     return CALIBRATORS[name]
 
 
-def _checked(scores: npt.ArrayLike, kind: str) -> Array:
-    values = np.asarray(scores, np.float64)
-    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
-        raise MethodError(
-            f"calibration: expected finite {kind} scores (N,) with N at least 1, got "
-            f"shape {values.shape}, {int(np.isfinite(values).sum())} of them finite"
-        )
-    return values
+def _linear_state(offset: Any, scale: float, good: Array) -> State:
+    return {"offset": np.array(offset), "scale": np.array(_positive(scale, good))}
 
 
 def _positive(scale: float, values: Array) -> float:
-    """The scale, or where good scores do not vary their size, or 1."""
+    """The scale; where values do not vary, their largest absolute value, or 1 when they are 0."""
     size = float(np.abs(values).max())
     if scale > 1e-9 * size:
         return scale
     return size if size > 0 else 1.0
 
 
-def _pareto(excess: Array) -> tuple[float, float]:
+def _fit_pareto(excess: Array) -> tuple[float, float]:
     """Shape and scale of a generalised Pareto distribution, from ascending values above 0."""
     count, mean = len(excess), float(excess.mean())
     if count < 20:
         return 0.0, mean
-    places = (np.arange(1, count + 1) - 0.35) / count
-    moment = float(((1 - places) * excess).mean())
+    quantiles = (np.arange(1, count + 1) - 0.35) / count
+    moment = float(((1 - quantiles) * excess).mean())
     shape = float(np.clip(2 - mean / max(mean - 2 * moment, 1e-12 * mean), 0, 0.5))
     return shape, mean * (1 - shape)  # the scale that keeps the mean
 
 
-def _slope_alone(scores: Array, targets: Array, weights: Array) -> float:
-    """The slope of sigmoid(slope * score): of a mirrored copy, the intercept of which is 0."""
-    mirrored = np.concatenate([scores, -scores])[:, None]
-    both = np.concatenate([targets, 1 - targets])
-    slope, _ = fit_logistic(mirrored, both, np.concatenate([weights, weights]), lowest=SMALLEST)
-    return float(slope[0])
-
-
-def _log_odds(standardised: Array) -> Array:
+def _log_odds(scores: Array) -> Array:
     """The columns ln p and -ln(1 - p) of p = sigmoid(score), on a new last axis."""
-    return np.stack([log_expit(standardised), -log_expit(-standardised)], axis=-1)
+    return np.stack([log_expit(scores), -log_expit(-scores)], axis=-1)

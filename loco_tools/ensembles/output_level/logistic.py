@@ -1,4 +1,4 @@
-"""Logistic regression small enough for what calibrates and stacks: few columns, signs held."""
+"""Logistic regression with bounded weights on few columns, for calibration and stacking."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ from loco_tools.errors import MethodError
 Array = npt.NDArray[np.float64]
 
 SMALLEST = 1e-3
-"""Weight that a column keeps where order must not be lost, in units of one per deviation."""
+"""Least weight, per standard deviation, of a column whose order must not be lost."""
 
 
 def fit_logistic(
@@ -21,17 +21,17 @@ def fit_logistic(
     l2: float = 0.0,
     lowest: float = 0.0,
 ) -> tuple[Array, float]:
-    """Weights (K,), none below `lowest`, and intercept of sigmoid(columns @ weights + intercept).
+    """Fit sigmoid(columns @ weights + intercept); the weights (K,) and the intercept.
 
     Minimises the weighted log loss plus l2 / 2 times the squared weights by L-BFGS-B; the loss is
     convex, so there is one minimum. The intercept is not penalised.
 
     Args:
         columns: (N, K), each of about unit deviation.
-        targets: (N,) in 0..1; need not be whole.
-        sample_weights: (N,), what each row counts for.
-        l2: of the penalty, against a loss that is summed over rows.
-        lowest: bound of every weight.
+        targets: (N,) in 0..1, may be fractions.
+        sample_weights: (N,), the weight of each row in the loss.
+        l2: factor of the penalty; the loss is summed over rows.
+        lowest: lower bound of every weight.
 
     Raises:
         MethodError: a value is not finite.
@@ -51,15 +51,16 @@ def fit_logistic(
     count = columns.shape[1]
     start = np.append(np.full(count, max(lowest, 1 / count)), 0.0)
     bounds = [(lowest, None)] * count + [(None, None)]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    return np.asarray(found.x[:-1], np.float64), float(found.x[-1])
+    minimum = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return np.asarray(minimum[:-1], np.float64), float(minimum[-1])
 
 
 def labelled(good: Array, anomalous: Array, *, smooth: bool = False) -> tuple[Array, Array, Array]:
-    """Scores of both kinds (N, ...), their targets (N,), and weights that let each kind count half.
+    """Scores of both kinds (N, ...), their targets (N,) and sample weights (N,).
 
-    The weights sum to the number of rows. Targets are 0 and 1, or with `smooth` Platt's,
-    1 / (n- + 2) and (n+ + 1) / (n+ + 2), without which the loss of separated scores has no minimum.
+    Both kinds have the same total weight; the weights sum to N. Targets are 0 and 1, or with
+    `smooth` Platt's 1 / (n- + 2) and (n+ + 1) / (n+ + 2), without which the loss of separable
+    scores has no minimum.
     """
     counts = [len(good), len(anomalous)]
     ends = [1 / (counts[0] + 2), (counts[1] + 1) / (counts[1] + 2)] if smooth else [0.0, 1.0]

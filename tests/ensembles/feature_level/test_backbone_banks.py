@@ -31,29 +31,29 @@ def make_banks(
     backbone: Backbone | None = None, strides: tuple[int, ...] = (4, 8, 16)
 ) -> BackboneBanks:
     banks = BackboneBanks([make_member(backbone or random_backbone("resnet18"))], strides, SIZE)
-    banks.observe(make_batch(), 100, torch.Generator().manual_seed(0))
-    banks.solve(50, seed=0, progress=SILENT)
+    banks.collect(make_batch(), 100, torch.Generator().manual_seed(0))
+    banks.fit(50, seed=0, progress=SILENT)
     return banks
 
 
-def test_every_map_of_the_backbone_is_a_bank_on_the_grid_that_is_asked_for() -> None:
+def test_every_map_of_the_backbone_has_a_bank_on_the_requested_grid() -> None:
     scores = make_banks().scores(make_batch(2, seed=1), GRID)
     assert [tuple(one.shape) for one in scores] == [(2, *GRID)] * 3
 
 
 @pytest.mark.parametrize("stride", [4, 8, 16])
-def test_a_spot_moves_the_distances_where_it_is(stride: int) -> None:
+def test_a_spot_changes_the_distances_at_its_location(stride: int) -> None:
     banks = make_banks(random_backbone("mobilenet_v2"), strides=(stride,))
     (clean,), (spotted,) = (
         banks.scores(make_batch(3, seed=1, spot=spot), GRID) for spot in (False, True)
     )
     moved = (spotted - clean).abs().mean(dim=0)
     near = torch.zeros(GRID, dtype=torch.bool)
-    near[1:4, 4:7] = True  # the spot is in place (2, 5)
+    near[1:4, 4:7] = True  # the spot is at location (2, 5)
     assert moved[near].mean() > 2 * moved[~near].mean()
 
 
-def test_a_channel_that_good_images_hardly_move_does_not_drown_the_others() -> None:
+def test_a_channel_that_hardly_varies_over_good_images_does_not_dominate_the_others() -> None:
     backbone = random_backbone("squeezenet1_1")  # on noise some channels are never above 0
     (scores,) = make_banks(backbone, strides=(4,)).scores(make_batch(3, spot=True), GRID)
     channels = backbone.channels_at(4)
@@ -83,7 +83,7 @@ def test_a_member_without_a_backbone_has_no_banks() -> None:
     assert len(BackboneBanks([draem], (4, 8), SIZE)) == 0
 
 
-def test_what_is_kept_makes_the_same_banks() -> None:
+def test_saved_arrays_restore_the_same_banks() -> None:
     backbone = random_backbone("resnet18")
     banks, again = make_banks(backbone), BackboneBanks([make_member(backbone)], (4, 8, 16), SIZE)
     again.restore(banks.tensors())
@@ -92,7 +92,7 @@ def test_what_is_kept_makes_the_same_banks() -> None:
         torch.testing.assert_close(one, other)
 
 
-def test_a_bank_that_is_missing_is_said() -> None:
+def test_a_missing_bank_is_an_error_that_names_it() -> None:
     banks = make_banks()
     kept = {name: value for name, value in banks.tensors().items() if name != "2.bank"}
     with pytest.raises(KeyError, match=r"2\.bank"):

@@ -15,7 +15,7 @@ def make_block(
 ) -> GlobalTransformation:
     block = GlobalTransformation(channels)
     for part in rows.split(37):
-        block.observe(part)
+        block.accumulate(part)
     block.solve(components=components, scale=scale)
     return block
 
@@ -35,7 +35,7 @@ def test_batches_give_the_principal_components_of_all_rows() -> None:
     torch.testing.assert_close(fused.abs().double(), expected.abs(), rtol=1e-3, atol=1e-3)
 
 
-def test_features_far_from_zero_lose_nothing() -> None:
+def test_features_far_from_zero_lose_no_precision() -> None:
     rows = make_rows()
     near, far = (
         make_block(rows, [2, 4], components=6),
@@ -71,13 +71,13 @@ def test_per_source_scaling_lets_sources_of_any_scale_weigh_the_same() -> None:
 def test_whitened_components_have_variance_one() -> None:
     rows = make_rows()
     block = GlobalTransformation([6])
-    block.observe(rows)
+    block.accumulate(rows)
     block.solve(components=4, scale="none", whiten=True)
     fused = (rows - block.mean) @ block.basis
     torch.testing.assert_close(fused.var(dim=0, correction=0), torch.ones(4), rtol=1e-3, atol=1e-3)
 
 
-def test_maps_are_brought_to_the_largest_grid_and_keep_coordinates() -> None:
+def test_maps_are_resized_to_the_largest_grid_and_keep_coordinates() -> None:
     line = ((torch.arange(4) + 0.5) / 4).expand(1, 1, 2, 4)
     fine = ((torch.arange(12) + 0.5) / 12).expand(1, 2, 6, 12)
     stacked = stack([line, fine])
@@ -95,7 +95,7 @@ def test_the_fused_map_has_the_components_as_channels() -> None:
 
 def make_independent(rows: torch.Tensor, components: object) -> IndependentTransformation:
     block = IndependentTransformation([2, 4])
-    block.observe(rows)
+    block.accumulate(rows)
     block.solve(components=components, scale="none")  # type: ignore[arg-type]
     return block
 
@@ -122,10 +122,10 @@ def test_projecting_before_resizing_changes_nothing(kind: str) -> None:
     torch.testing.assert_close(block(sources), at_grid, rtol=1e-4, atol=1e-4)
 
 
-def test_a_source_can_be_weighed_down_to_nothing() -> None:
+def test_a_source_of_weight_0_does_not_count() -> None:
     rows = make_rows()
     block = GlobalTransformation([2, 4])
-    block.observe(rows)
+    block.accumulate(rows)
     block.solve(components=2, scale="per_source", weights=[1.0, 0.0])
     changed = rows.clone()
     changed[:, 2:] += 50

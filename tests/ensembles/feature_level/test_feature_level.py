@@ -50,26 +50,28 @@ def fit(members: dict[str, Detector], **overrides: object) -> FeatureFusion:
     return ensemble.fit(make_images(4), make_images(2), seed=0)
 
 
-def test_what_is_learned_of_training_images_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    images, observed, fused = make_images(8), [], []
-    observe, part = BackboneBanks.observe, Batch.part
+def test_the_number_of_training_images_that_are_used_is_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images, collected, fused = make_images(8), [], []
+    collect, part = BackboneBanks.collect, Batch.part
 
-    def observing(banks: BackboneBanks, batch: Batch, *more: Any) -> None:
-        observed.extend(batch.images)
-        observe(banks, batch, *more)
+    def watched_collect(banks: BackboneBanks, batch: Batch, *more: Any) -> None:
+        collected.extend(batch.images)
+        collect(banks, batch, *more)
 
-    def parting(batch: Batch, chosen: list[int]) -> Batch:
+    def watched_part(batch: Batch, chosen: list[int]) -> Batch:
         smaller = part(batch, chosen)
         fused.extend(smaller.images)
         return smaller
 
-    monkeypatch.setattr(BackboneBanks, "observe", observing)
-    monkeypatch.setattr(Batch, "part", parting)
+    monkeypatch.setattr(BackboneBanks, "collect", watched_collect)
+    monkeypatch.setattr(Batch, "part", watched_part)
     settings = {**FAST, "batch_size": 3, "backbone_images": 4, "pool_images": 2}
     ensemble = create_ensemble(make_members(), overrides=settings)
     ensemble.fit(images, make_images(2), seed=0)
-    assert all(one is images[n] for one, n in zip(observed, (0, 2, 4, 6), strict=True))
-    assert all(one is images[n] for one, n in zip(fused, (0, 4), strict=True))
+    assert all(image is images[n] for image, n in zip(collected, (0, 2, 4, 6), strict=True))
+    assert all(image is images[n] for image, n in zip(fused, (0, 4), strict=True))
 
 
 @pytest.mark.parametrize("strides", [(), (4, 8, 16)])
@@ -85,13 +87,13 @@ def test_members_that_share_a_backbone_share_its_forward_pass(
     assert calls == [3, 3]
 
 
-def test_scores_are_deviations_from_what_good_validation_images_get() -> None:
+def test_scores_are_standardised_on_good_validation_images() -> None:
     members, validation = make_members(), make_images(5)
     ensemble = create_ensemble(members, overrides=FAST)
     ensemble.fit(make_images(4), validation, seed=0)
     scores = [p.score for p in ensemble.predict(validation)]
     assert np.mean(scores) == pytest.approx(0, abs=1e-2)
-    assert 0.3 < np.std(scores) < 1.01  # a mean of deviations that go together in part
+    assert 0.3 < np.std(scores) < 1.01  # a mean of partly correlated deviations
 
 
 @pytest.mark.parametrize(
@@ -114,7 +116,7 @@ def test_scores_are_deviations_from_what_good_validation_images_get() -> None:
     ],
     ids=str,
 )
-def test_every_choice_changes_the_scores_and_survives_saving(
+def test_every_setting_changes_the_scores_and_is_saved(
     settings: dict[str, object], tmp_path: Path
 ) -> None:
     members, images = make_members(), make_images(6)
@@ -126,7 +128,7 @@ def test_every_choice_changes_the_scores_and_survives_saving(
     assert [p.score for p in loaded.predict(images)] == pytest.approx(scores, rel=1e-4)
 
 
-def test_the_independent_block_keeps_as_many_components_as_each_member_is_given() -> None:
+def test_the_independent_block_keeps_the_number_of_components_of_each_member() -> None:
     fused = fit(make_members(), block="independent", components={"patchcore": 3, "simplenet": 5})
     assert fused.cut_shape("fused features").channels == 8
 
@@ -134,7 +136,7 @@ def test_the_independent_block_keeps_as_many_components_as_each_member_is_given(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"components": {"patchcore": 3, "simplenet": 5}}, "are for the independent block"),
+        ({"components": {"patchcore": 3, "simplenet": 5}}, "need the independent block"),
         ({"block": "independent", "components": {"patchcore": 3}}, "without a number: simplenet"),
         ({"block": "independent", "components": {"ast": 3}}, r'"ast", which is no member'),
     ],
@@ -151,8 +153,8 @@ def test_components_that_do_not_fit_the_members_are_an_error(
     [
         ({"components": 0}, "counts or shares above 0"),
         ({"heads": []}, "one or more different heads"),
-        ({"backbone_strides": [8, 8]}, r"different ones of \[4, 8, 16, 32\], got \[8, 8\]"),
-        ({"backbone_strides": [12]}, r"different ones of \[4, 8, 16, 32\], got \[12\]"),
+        ({"backbone_strides": [8, 8]}, r"different strides out of \[4, 8, 16, 32\], got \[8, 8\]"),
+        ({"backbone_strides": [12]}, r"different strides out of \[4, 8, 16, 32\], got \[12\]"),
         ({"heads": ["gaussian", "gaussian"]}, "one or more different heads"),
     ],
 )
@@ -161,14 +163,16 @@ def test_settings_out_of_range_are_an_error(settings: dict[str, object], message
         create_ensemble(make_members(fitted=False), overrides=settings)
 
 
-def test_a_member_that_names_no_cut_is_an_error_that_names_a_way_out() -> None:
+def test_a_member_without_cuts_is_an_error_with_a_next_step() -> None:
     members = make_members(fitted=False)
-    members["said"] = create_ensemble(make_members(fitted=False), "ensemble-mean")
-    with pytest.raises(MethodError, match=r"said names no place to cut it.*ensemble-mean"):
+    members["fused"] = create_ensemble(make_members(fitted=False), "ensemble-mean")
+    with pytest.raises(
+        MethodError, match=r"fused exposes no intermediate features, which.*ensemble-mean"
+    ):
         create_ensemble(members)
 
 
-def test_without_validation_images_it_says_what_it_calibrates_on() -> None:
+def test_without_validation_images_a_note_says_what_it_calibrates_on() -> None:
     notes: list[str] = []
 
     class Notes(Silent):
@@ -193,7 +197,7 @@ def test_a_cut_that_a_member_does_not_have_is_an_error_before_training() -> None
         )
 
 
-def test_a_cut_of_someone_who_is_no_member_is_an_error() -> None:
+def test_a_cut_of_a_detector_that_is_no_member_is_an_error() -> None:
     with pytest.raises(MethodError, match=r'"ast", which is no member; members: patchcore, simple'):
         create_ensemble(make_members(fitted=False), overrides={"cuts": {"ast": "latents"}})
 
@@ -217,7 +221,7 @@ def test_a_backbone_that_members_share_counts_once_among_the_parameters() -> Non
     assert ensemble.parameter_count() == own + apart - shared
 
 
-def test_an_ensemble_of_a_version_with_fewer_settings_is_refused(
+def test_an_ensemble_saved_by_a_version_with_fewer_settings_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ensemble = fit(make_members())
@@ -229,7 +233,7 @@ def test_an_ensemble_of_a_version_with_fewer_settings_is_refused(
         FeatureFusion.load(tmp_path / "kept", random_backbone("squeezenet1_1"), device="cpu")
 
 
-def test_a_deeper_part_of_the_backbone_that_only_the_ensemble_uses_counts() -> None:
+def test_a_deeper_part_of_the_backbone_that_only_the_ensemble_uses_is_counted() -> None:
     members = make_members(random_backbone("resnet18"))
     backbone = members["patchcore"].backbone
     more = backbone.parameter_count((8, 16, 32)) - backbone.parameter_count((8, 16))
@@ -239,7 +243,7 @@ def test_a_deeper_part_of_the_backbone_that_only_the_ensemble_uses_counts() -> N
     assert deep.parameter_count() - shallow.parameter_count() == own[1] - own[0] + more
 
 
-def test_a_saved_ensemble_holds_its_members_and_asks_for_their_backbone(tmp_path: Path) -> None:
+def test_a_saved_ensemble_holds_its_members_and_checks_their_backbone(tmp_path: Path) -> None:
     ensemble = fit(make_members())
     ensemble.save(tmp_path / "kept")
     loaded = FeatureFusion.load(tmp_path / "kept", random_backbone("squeezenet1_1"), device="cpu")

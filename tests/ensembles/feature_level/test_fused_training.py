@@ -30,7 +30,7 @@ def make_rows(*, anomalies: bool) -> FusedRows:
     return FusedRows(
         good=good[:500],
         anomalous=shifted if anomalies else none,
-        beside=good[100:200] if anomalies else none,
+        outside=good[100:200] if anomalies else none,
         held_out=good[500:],
     )
 
@@ -70,7 +70,7 @@ def test_the_same_seed_gives_the_same_discriminator() -> None:
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "simplex"])
-def test_noise_has_deviation_one_and_comes_from_its_generator(kind: str) -> None:
+def test_noise_has_standard_deviation_one_and_comes_from_its_generator(kind: str) -> None:
     like = torch.zeros(2000, 16)
     noise = noise_of(kind, like, torch.Generator().manual_seed(3))  # type: ignore[arg-type]
     again = noise_of(kind, like, torch.Generator().manual_seed(3))  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ def test_noise_has_deviation_one_and_comes_from_its_generator(kind: str) -> None
     torch.testing.assert_close(noise, again, rtol=0, atol=0)
 
 
-def test_simplex_noise_varies_in_strength_from_place_to_place() -> None:
+def test_simplex_noise_varies_in_strength_from_row_to_row() -> None:
     like = torch.zeros(2000, 64)
     norms = {
         kind: noise_of(kind, like, torch.Generator().manual_seed(1)).norm(dim=1)  # type: ignore[arg-type]

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from loco_tools.ensembles.feature_level.heads import (
-    Discriminating,
+    DiscriminatorHead,
     Gaussian,
     Head,
     MemoryBank,
-    restored,
+    load_head,
 )
 from loco_tools.methods.simplenet import Discriminator
 from loco_tools.progress import SILENT
@@ -23,7 +23,7 @@ def make_discriminator() -> Discriminator:
     return Discriminator(3, 8, torch.Generator().manual_seed(1)).eval()
 
 
-def test_a_gaussian_measures_in_deviations_of_each_direction() -> None:
+def test_a_gaussian_measures_in_standard_deviations_of_each_direction() -> None:
     head = Gaussian.fit(make_rows(20_000), shrinkage=0)
     steps = torch.tensor([[3.0, 0, 0], [0, 1.0, 0], [0, 0, 0.1]])
     distances = head.scores(torch.full((1, 3), 5.0) + steps)
@@ -43,13 +43,15 @@ def test_a_memory_bank_gives_the_distance_to_its_nearest_row() -> None:
 
 
 @pytest.mark.parametrize(("size", "kept"), [(10, 10), (1000, 100)])
-def test_a_memory_bank_keeps_what_it_is_told_and_at_most_a_quarter(size: int, kept: int) -> None:
+def test_a_memory_bank_has_the_requested_size_and_at_most_a_quarter_of_the_rows(
+    size: int, kept: int
+) -> None:
     bank = MemoryBank.fit(make_rows(), size, seed=0, progress=SILENT)
     assert len(bank.bank) == kept
 
 
 def test_the_discriminators_score_is_minus_its_normality() -> None:
-    head, rows = Discriminating(make_discriminator()), make_rows(4)
+    head, rows = DiscriminatorHead(make_discriminator()), make_rows(4)
     maps = head.discriminator.maps(rows.T[None, :, None])  # (1, 3, 1, 4)
     torch.testing.assert_close(head.scores(rows), maps[0, 0])
 
@@ -59,16 +61,16 @@ def test_the_discriminators_score_is_minus_its_normality() -> None:
     [
         Gaussian.fit(make_rows()),
         MemoryBank(make_rows(7)),
-        Discriminating(make_discriminator()),
+        DiscriminatorHead(make_discriminator()),
     ],
     ids=lambda head: head.name,
 )
-def test_a_head_comes_back_from_its_arrays(head: Head) -> None:
-    again = restored(head.name, head.tensors(), Discriminator(3, 8, torch.Generator()).eval())
+def test_a_head_is_loaded_from_its_arrays(head: Head) -> None:
+    again = load_head(head.name, head.tensors(), Discriminator(3, 8, torch.Generator()).eval())
     rows = make_rows(5) + math.pi
     torch.testing.assert_close(again.scores(rows), head.scores(rows))
 
 
-def test_an_array_that_is_missing_is_said() -> None:
+def test_a_missing_array_is_an_error_that_names_it() -> None:
     with pytest.raises(KeyError, match="whitening"):
-        restored("gaussian", {"mean": torch.zeros(3)}, make_discriminator())
+        load_head("gaussian", {"mean": torch.zeros(3)}, make_discriminator())

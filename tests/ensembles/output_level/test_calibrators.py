@@ -19,7 +19,7 @@ from loco_tools.ensembles.output_level.calibrators import (
 from loco_tools.errors import MethodError
 
 Scores = npt.NDArray[np.float64]
-WITH_ANOMALIES = [name for name, found in CALIBRATORS.items() if found.needs_anomalies]
+WITH_ANOMALIES = [name for name, calibrator in CALIBRATORS.items() if calibrator.needs_anomalies]
 
 
 def make_scores(seed: int = 0, good: int = 60, anomalous: int = 40) -> tuple[Scores, Scores]:
@@ -37,7 +37,7 @@ def test_four_need_synthetic_anomalies() -> None:
 
 @pytest.mark.parametrize("name", [name for name in CALIBRATORS if name != "isotonic"])
 @pytest.mark.parametrize("seed", range(5))
-def test_the_order_of_scores_stays_even_beyond_every_good_one(name: str, seed: int) -> None:
+def test_the_order_of_scores_is_kept_even_above_all_good_scores(name: str, seed: int) -> None:
     good, anomalous = make_scores(seed)
     far = np.array([good.min() - 50, good.min() - 1, good.max() + 1, good.max() + 40])
     scores = np.unique(np.concatenate([good, anomalous, far]))
@@ -51,7 +51,7 @@ def test_isotonic_regression_never_falls() -> None:
 
 
 @pytest.mark.parametrize("name", WITH_ANOMALIES)
-def test_what_is_fitted_on_anomalies_gives_probabilities(name: str) -> None:
+def test_calibrators_fitted_to_anomalies_give_probabilities(name: str) -> None:
     good, anomalous = make_scores()
     calibrator = fitted(name)
     assert 0 <= calibrator.transform(good).mean() < 0.3
@@ -67,7 +67,7 @@ def test_many_copies_of_the_anomalies_do_not_make_anomalies_likelier(name: str) 
 
 
 @pytest.mark.parametrize("name", CALIBRATORS)
-def test_state_is_all_that_a_calibrator_is(name: str) -> None:
+def test_a_calibrator_is_restored_from_its_state(name: str) -> None:
     calibrator = fitted(name)
     scores = np.linspace(-5, 40, 30).reshape(2, 3, 5)
     assert all(isinstance(value, np.ndarray) for value in calibrator.state.values())
@@ -78,7 +78,9 @@ def test_state_is_all_that_a_calibrator_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", CALIBRATORS)
 @pytest.mark.parametrize("good", [[3.0], [0.0, 0.0, 0.0], [-2.0] * 40])
-def test_scores_that_do_not_vary_leave_finite_ones(name: str, good: list[float]) -> None:
+def test_scores_that_do_not_vary_are_transformed_to_finite_values(
+    name: str, good: list[float]
+) -> None:
     calibrator = calibrator_class(name)().fit(good, [5.0, 6.0])
     assert np.isfinite(calibrator.transform([-9.0, good[0], 9.0])).all()
 
@@ -143,7 +145,7 @@ def test_platt_is_the_logistic_regression_of_smoothed_targets() -> None:
     )
 
 
-def test_a_detector_that_misses_the_anomalies_is_made_flat_and_not_turned_round() -> None:
+def test_scores_of_a_detector_that_misses_the_anomalies_are_flattened_but_not_reversed() -> None:
     good, anomalous = make_scores()
     flat = Platt().fit(anomalous, good).transform([0.0, 20.0])
     assert 0 < flat[1] - flat[0] < 0.01
@@ -190,7 +192,7 @@ def test_scores_that_cannot_be_calibrated_on_are_an_error(good: list[float]) -> 
         ZScore().fit(good)
 
 
-def test_a_calibrator_that_needs_anomalies_says_so() -> None:
+def test_missing_anomalous_scores_are_an_error() -> None:
     with pytest.raises(MethodError, match=r"expected finite anomalous scores .* got shape \(0,\)"):
         Platt().fit([1.0, 2.0])
 

@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +10,10 @@ from torch import Tensor
 
 from loco_tools.datasets.images import Pixels
 from loco_tools.ensembles import ENSEMBLES, OUTPUT_LEVEL, create_ensemble, load_ensemble
+from loco_tools.ensembles.output_level import COMBINERS
 from loco_tools.ensembles.output_level.bagging import Resampled
 from loco_tools.ensembles.output_level.calibrators import CALIBRATORS
-from loco_tools.ensembles.output_level.combiners import COMBINERS
-from loco_tools.ensembles.output_level.ensemble import CalibratorName, CombinerName, OutputFusion
+from loco_tools.ensembles.output_level.ensemble import OutputConfig, OutputFusion
 from loco_tools.errors import DefinitionError, MethodError
 from loco_tools.methods import create
 from loco_tools.methods.backbones import Backbone, random_backbone
@@ -118,7 +118,7 @@ def test_the_mean_is_that_of_z_scores_whatever_the_members_scales() -> None:
     assert got == pytest.approx([0, 15 / deviation, (250 - 105) / deviation / 2], abs=1e-3)
 
 
-def test_the_maximum_follows_whoever_is_most_alarmed() -> None:
+def test_the_maximum_is_that_of_the_member_with_the_highest_score() -> None:
     fusion = fit("ensemble-max", calibrator="z_score")
     red, green = flat(105, bright=(0, 0)), flat(105, bright=(0, 0), channel=1)
     assert score(fusion, red)[0] == pytest.approx(145 / np.std([90, 100, 110, 120]), rel=1e-3)
@@ -126,7 +126,7 @@ def test_the_maximum_follows_whoever_is_most_alarmed() -> None:
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
-def test_maps_keep_their_place_on_the_largest_grid(name: str) -> None:
+def test_maps_keep_locations_on_the_largest_grid(name: str) -> None:
     fusion = fit(name, **({"bags": 2} if name == "ensemble-bag" else {}))
     bad = flat(105, bright=(1, 3))
     with torch.inference_mode():
@@ -138,7 +138,7 @@ def test_maps_keep_their_place_on_the_largest_grid(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
-def test_image_scores_are_probabilities_where_they_are_called_so(name: str) -> None:
+def test_image_scores_are_probabilities_where_the_ensemble_says_so(name: str) -> None:
     fusion = fit(name, **({"bags": 2} if name == "ensemble-bag" else {}))
     got = score(fusion, *GOOD, flat(105, bright=(0, 0)), flat(255), flat(0))
     named = name in {f"ensemble-{n}" for n in ("stack", "forest", "boost", "cawpe")}
@@ -149,32 +149,32 @@ def test_image_scores_are_probabilities_where_they_are_called_so(name: str) -> N
 
 @pytest.mark.parametrize("calibrator", CALIBRATORS)
 @pytest.mark.parametrize("combiner", ["mean", "stack", "rank"])
-def test_every_calibrator_goes_with_a_combiner(calibrator: str, combiner: str) -> None:
+def test_every_calibrator_works_with_a_combiner(calibrator: str, combiner: str) -> None:
     fusion = fit("ensemble-output", calibrator=calibrator, combiner=combiner)
     good, bad = score(fusion, flat(105), flat(105, bright=(2, 1)))
     assert bad >= good
     assert np.isfinite([good, bad]).all()
 
 
-def test_only_what_needs_anomalies_is_asked_about_them() -> None:
-    asked: list[str] = []
+def test_synthetic_anomalies_are_scored_only_where_they_are_needed() -> None:
+    tasks: list[str] = []
 
     class Watching(Silent):
         def task(self, description: str, total: int | None = None) -> Any:
-            asked.append(description)
+            tasks.append(description)
             return super().task(description, total)
 
     for name in ("ensemble-mean", "ensemble-stack"):
         ensemble = create_ensemble(make_members(), name, overrides=FEW)
         ensemble.fit(GOOD, GOOD, seed=0, progress=Watching())
-    assert asked == [
+    assert tasks == [
         "ensemble-output: good images",
         "ensemble-output: good images",
         "ensemble-output: synthetic anomalies",
     ]
 
 
-def test_without_validation_images_it_says_what_it_calibrates_on() -> None:
+def test_without_validation_images_a_note_says_what_it_calibrates_on() -> None:
     notes: list[str] = []
 
     class Notes(Silent):
@@ -187,14 +187,14 @@ def test_without_validation_images_it_says_what_it_calibrates_on() -> None:
 
 def test_patches_are_sampled_and_never_all_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[int] = []
-    real = OutputFusion._heard_good
+    real = OutputFusion._score_good_images
 
     def watched(self: OutputFusion, *args: Any) -> Any:
-        heard = real(self, *args)
-        kept.append(len(heard.patches))
-        return heard
+        scores = real(self, *args)
+        kept.append(len(scores.patches))
+        return scores
 
-    monkeypatch.setattr(OutputFusion, "_heard_good", watched)
+    monkeypatch.setattr(OutputFusion, "_score_good_images", watched)
     big = {"only": make_level(cells=32)}
     fit("ensemble-mean", big, patches=100)
     assert kept == [100]
@@ -242,7 +242,7 @@ def real_members() -> dict[str, Detector]:
 
 
 @pytest.mark.parametrize("name", ["rank", "max", "vote", "forest", "boost", "bag", "cawpe"])
-def test_a_saved_ensemble_says_the_same(
+def test_a_saved_ensemble_predicts_the_same(
     name: str, tmp_path: Path, real_members: dict[str, Detector]
 ) -> None:
     name = f"ensemble-{name}"
@@ -260,7 +260,7 @@ def test_a_saved_ensemble_says_the_same(
         np.testing.assert_allclose(one.map, other.map, rtol=1e-4, atol=1e-5)
 
 
-def test_bags_stand_in_for_their_members() -> None:
+def test_bags_replace_their_members() -> None:
     ensemble = fit("ensemble-bag", bags=3)
     bags = [bag for bags in ensemble._bags.values() for bag in bags]
     assert [type(bag) for bag in bags] == [Level] * 6
@@ -278,13 +278,20 @@ def test_a_resample_draws_as_many_images_with_replacement() -> None:
 
 
 def test_an_ensemble_cannot_be_bagged_as_a_member() -> None:
-    with pytest.raises(MethodError, match="got inner, a ensemble-output; next step"):
+    with pytest.raises(MethodError, match=r"got inner, an ensemble \(ensemble-output\); next step"):
         create_ensemble({"inner": fit("ensemble-mean")}, "ensemble-bag")
 
 
-def test_names_of_settings_are_those_of_the_tables() -> None:
-    assert set(get_args(CalibratorName)) == set(CALIBRATORS)
-    assert set(get_args(CombinerName)) == set(COMBINERS)
+def test_every_name_in_the_tables_is_a_setting() -> None:
+    for calibrator in CALIBRATORS:
+        for combiner in COMBINERS:
+            if combiner == "cawpe" and not CALIBRATORS[calibrator].needs_anomalies:
+                continue
+            settings = OutputFusion.configure(
+                "fast", {"calibrator": calibrator, "combiner": combiner}
+            )
+            assert isinstance(settings, OutputConfig)
+            assert (settings.calibrator, settings.combiner) == (calibrator, combiner)
     assert len(FAMILIES) > 3
 
 
@@ -292,8 +299,11 @@ def test_names_of_settings_are_those_of_the_tables() -> None:
     ("overrides", "message"),
     [
         ({"combine": "mean"}, 'unknown key combine; did you mean "combiner"'),
-        ({"combiner": "medain"}, "combiner: input should be 'mean', 'weighted'"),
-        ({"calibrator": "platte"}, "calibrator: input should be 'z_score'"),
+        ({"combiner": "medain"}, 'combiner: .*unknown combiner "medain"; did you mean "median"'),
+        (
+            {"calibrator": "platte"},
+            'calibrator: .*unknown calibrator "platte"; did you mean "platt"',
+        ),
         ({"combiner": "cawpe"}, 'calibrator "z_score" does not give; expected platt'),
         ({"families": []}, "expected at least one family, got none"),
     ],
