@@ -56,7 +56,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Reliable:
+class MethodReliability:
     """A method whose scores are probabilities: as they are, and for the test set's share.
 
     `by_chance` is the calibration error that perfect probabilities would show on these images.
@@ -64,7 +64,7 @@ class Reliable:
 
     method: str
     share: float
-    as_said: Calibration
+    uncorrected: Calibration
     corrected: Calibration
     by_chance: float
 
@@ -110,7 +110,7 @@ def diversity_of(data: ReportData, results: ClassResults) -> Diversity | None:
     )
 
 
-def reliability_of(data: ReportData, results: ClassResults) -> list[Reliable]:
+def reliability_of(data: ReportData, results: ClassResults) -> list[MethodReliability]:
     """Every method of a class whose scores are probabilities."""
     found = []
     for first in results.shown:
@@ -125,8 +125,8 @@ def reliability_of(data: ReportData, results: ClassResults) -> list[Reliable]:
             continue
         moved = [reliability.shift_prior(p, assumed=ASSUMED_SHARE, actual=share) for p in said]
         chance = reliability.calibration_error_by_chance(said[0])
-        as_said, corrected = _calibration(said, truth), _calibration(moved, truth)
-        found.append(Reliable(first.stamp.method, share, as_said, corrected, chance))
+        uncorrected, corrected = _calibration(said, truth), _calibration(moved, truth)
+        found.append(MethodReliability(first.stamp.method, share, uncorrected, corrected, chance))
     return found
 
 

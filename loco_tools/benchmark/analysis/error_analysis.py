@@ -1,4 +1,4 @@
-"""Where detectors err at a threshold that no test image had a part in, and what errors share.
+"""Errors of detectors at a threshold that no test image influences, and what errors have in common.
 
 The threshold of each method is the score that most of the good validation images stay below
 (`good_threshold`). An image is called defective when its score lies above.
@@ -30,7 +30,7 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Mistakes:
+class ClassErrors:
     """The decisions of the methods on a class, all of the first seed and on the same images."""
 
     images: tuple[Score, ...]
@@ -38,7 +38,7 @@ class Mistakes:
 
     @property
     def wrong(self) -> Bools:
-        """(methods, N): who is wrong about what."""
+        """(methods, N): whether a method is wrong about an image."""
         return np.stack([one.wrong for one in self.decisions])
 
     @property
@@ -47,7 +47,7 @@ class Mistakes:
         return np.array([image.kind != "good" for image in self.images])
 
     def hardest(self) -> list[int]:
-        """The images that any method errs on, those that most methods err on first."""
+        """The images that any method is wrong about, those with the most wrong methods first."""
         counts = self.wrong.sum(axis=0)
         return [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
 
@@ -93,11 +93,11 @@ class Mistakes:
 
 
 def key_of(score: Score) -> str:
-    """What a test image is called."""
+    """The name of a test image: "<kind folder>/<id>"."""
     return f"{score.kind_folder}/{score.id}"
 
 
-def mistakes_of(data: ReportData, results: ClassResults) -> Mistakes | None:
+def analyse_errors(data: ReportData, results: ClassResults) -> ClassErrors | None:
     """The decisions on a class; None where no method has kept validation scores.
 
     Raises:
@@ -117,7 +117,7 @@ def mistakes_of(data: ReportData, results: ClassResults) -> Mistakes | None:
             )
         images = images or scores
         decisions.append(decision)
-    return Mistakes(images, tuple(decisions)) if decisions else None
+    return ClassErrors(images, tuple(decisions)) if decisions else None
 
 
 def _decision(data: ReportData, record: CellRecord) -> tuple[tuple[Score, ...], Decision] | None:
@@ -138,11 +138,10 @@ def shares_wrong(wrong: Bools, groups: Mapping[str, Bools]) -> dict[str, list[fl
         wrong: (methods, N).
         groups: (N,) each, with at least one member.
     """
-    return {name: _shares(wrong[:, members]) for name, members in groups.items()}
-
-
-def _shares(wrong: Bools) -> list[float]:
-    return [float(row.mean()) for row in wrong]
+    return {
+        name: [float(share) for share in wrong[:, members].mean(axis=1)]
+        for name, members in groups.items()
+    }
 
 
 def _range(edges: Sequence[float], place: int) -> str:
@@ -153,6 +152,6 @@ def _range(edges: Sequence[float], place: int) -> str:
     return f"{low} to {high}" if high else f"above {low}"
 
 
-def methods_wrong(found: Mistakes, image: int) -> Iterable[str]:
-    """The methods that err on an image."""
+def methods_wrong(found: ClassErrors, image: int) -> Iterable[str]:
+    """The methods that are wrong about an image."""
     return [one.method for one in found.decisions if one.wrong[image]]

@@ -1,9 +1,9 @@
-"""Two methods on the same images: the mean difference of a figure, and how sure it is.
+"""Two methods on the same images: the mean difference of a metric, and its 95 % interval.
 
-The image AUROC is drawn again, parts (or images where parts are unknown) and seeds at once, with
-the same draw for both methods: what makes an image hard is hard for both, and drops out. Areas
-under overlap curves need the maps, which cells do not keep; there the interval knows the spread
-over seeds only, from Student's t.
+The interval of an image AUROC is a bootstrap over parts (or images where parts are unknown) and
+seeds at once, with the same draw for both methods: an image that is hard for both drops out of the
+difference. Areas under overlap curves need the maps, which cells do not keep; their interval is
+Student's t over the seeds.
 """
 
 import math
@@ -15,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from loco_tools.benchmark.cell.record import Cell, CellRecord, Score, read_scores
 from loco_tools.errors import BenchmarkError
 from loco_tools.metrics import bootstrap
 
 Array = npt.NDArray[np.float64]
-Place = tuple[str, int]  # class, seed
+ClassSeed = tuple[str, int]
 
 LEVEL = 0.95
 DRAWS = 2000
@@ -34,20 +35,14 @@ FROM_SCORES = {
 }
 """Metrics that image scores determine -> the kinds of anomalies that they are the mean over."""
 
-_T = (
-    *(12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281),
-    *(2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860),
-)
-"""The 97.5 % points of Student's t with 1, 2, ... 20 degrees of freedom."""
-
 
 @dataclass(frozen=True)
 class Difference:
-    """How much higher a figure of one method is than of another, over the cells of both.
+    """How much higher a metric of one method is than of another, over the cells of both.
 
     `one` and `other` are the means of the two methods over the cells that both have. `low` and
-    `high` are the ends of the difference's 95 % interval, None where there is nothing to learn a
-    spread from; `rule` says in words what the interval is of. `cells` are the pairs of cells.
+    `high` are the ends of the difference's 95 % interval, None where there are too few
+    seeds for one; `rule` says how it was computed. `cells` is the number of pairs of cells.
     """
 
     one: float
@@ -67,7 +62,7 @@ class Difference:
         return f"{self.mean:+.3f}{interval}"
 
 
-class Redraws:
+class BootstrapDraws:
     """The image AUROCs of a run's cells in every draw of the bootstrap, each computed once.
 
     All cells of a class are drawn alike, so that two methods can be compared draw by draw.
@@ -109,17 +104,17 @@ def paired_difference(
     out: Path,
     field: str = "image_auroc_mean",
     *,
-    redraws: Redraws | None = None,
+    redraws: BootstrapDraws | None = None,
 ) -> Difference | None:
-    """The mean of a figure over classes and seeds of one method, minus that of another.
+    """The mean of a metric over classes and seeds of one method, minus that of another.
 
-    Only classes and seeds that both have the figure for count; the mean over seeds is taken
+    Only classes and seeds for which both have the metric count; the mean over seeds is taken
     within each class, then over classes.
 
     For image AUROCs the interval is a percentile bootstrap. Units are drawn within the sets that
     hold the same kinds of images. Of S seeds S - 1 are drawn, which makes the spread of their
     mean as large as it should be (Rao and Wu 1988); a single seed is held fixed. Classes are
-    fixed: the interval is about these classes, not others. For any other figure it is Student's
+    fixed: the interval is about these classes, not others. For any other metric it is Student's
     t-interval over seeds, of the differences averaged over the classes.
 
     Args:
@@ -127,7 +122,7 @@ def paired_difference(
         others: the same of the other; they need not all be of one method.
         out: the run's folder, where the scores are.
         field: the name of a metric.
-        redraws: of this run, for those who compare often; by default drawn anew.
+        redraws: of this run, where several comparisons share the draws; None draws new ones.
 
     Raises:
         BenchmarkError: two records of one class and seed, scores that are missing, or cells that
@@ -137,7 +132,7 @@ def paired_difference(
     if not pairs:
         return None
     if field in FROM_SCORES:
-        low, high, rule = _drawn(pairs, redraws or Redraws(out), field)
+        low, high, rule = _drawn(pairs, redraws or BootstrapDraws(out), field)
     else:
         low, high, rule = _over_seeds(pairs, field)
     one, other = (_mean({place: pair[n] for place, pair in pairs.items()}, field) for n in (0, 1))
@@ -154,10 +149,7 @@ def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """
     if len(values) < 2:
         return None
-    freedom = len(values) - 1
-    # beyond the table the series of Abramowitz and Stegun (26.7.5) is exact to four digits
-    series = 1.95996 + 2.3723 / freedom + 2.8225 / freedom**2
-    quantile = _T[freedom - 1] if freedom <= len(_T) else series
+    quantile = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1))
     half = quantile * statistics.stdev(values) / math.sqrt(len(values))
     mean = statistics.fmean(values)
     return mean - half, mean + half
@@ -165,13 +157,13 @@ def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 def _pairs(
     ones: Iterable[CellRecord], others: Iterable[CellRecord], field: str
-) -> dict[Place, tuple[CellRecord, CellRecord]]:
-    first, second = _by_place(ones, field), _by_place(others, field)
+) -> dict[ClassSeed, tuple[CellRecord, CellRecord]]:
+    first, second = _by_class_and_seed(ones, field), _by_class_and_seed(others, field)
     return {place: (first[place], second[place]) for place in first if place in second}
 
 
-def _by_place(records: Iterable[CellRecord], field: str) -> dict[Place, CellRecord]:
-    found: dict[Place, CellRecord] = {}
+def _by_class_and_seed(records: Iterable[CellRecord], field: str) -> dict[ClassSeed, CellRecord]:
+    found: dict[ClassSeed, CellRecord] = {}
     for record in records:
         place = (record.stamp.class_name, record.stamp.seed)
         if place in found:
@@ -191,7 +183,7 @@ def _value(record: CellRecord, field: str) -> float:
     return value
 
 
-def _mean(records: Mapping[Place, CellRecord], field: str) -> float:
+def _mean(records: Mapping[ClassSeed, CellRecord], field: str) -> float:
     """Over seeds within each class, then over classes."""
     figures: dict[str, list[float]] = {}
     for (class_name, _seed), record in records.items():
@@ -200,7 +192,7 @@ def _mean(records: Mapping[Place, CellRecord], field: str) -> float:
 
 
 def _over_seeds(
-    pairs: Mapping[Place, tuple[CellRecord, CellRecord]], field: str
+    pairs: Mapping[ClassSeed, tuple[CellRecord, CellRecord]], field: str
 ) -> tuple[float | None, float | None, str]:
     by_seed: dict[int, dict[str, float]] = {}
     for (class_name, seed), (one, other) in pairs.items():
@@ -215,7 +207,7 @@ def _over_seeds(
 
 
 def _drawn(
-    pairs: Mapping[Place, tuple[CellRecord, CellRecord]], redraws: Redraws, field: str
+    pairs: Mapping[ClassSeed, tuple[CellRecord, CellRecord]], redraws: BootstrapDraws, field: str
 ) -> tuple[float | None, float | None, str]:
     of_classes, units, seeds = [], set(), set()
     for class_name in dict.fromkeys(name for name, _seed in pairs):

@@ -1,4 +1,4 @@
-"""Published figures to set beside a run's own: `benchmark/published.toml`.
+"""Published results to compare a run with: `benchmark/published.toml`.
 
 A class counts as an official one when its name, its layout and the number of its test images are
 those of the data set; a mean over all classes is compared with nothing less than all of them.
@@ -47,8 +47,8 @@ class Published(Schema):
 
 
 @dataclass(frozen=True)
-class Beside:
-    """A published figure and ours on the same class or classes.
+class PublishedComparison:
+    """A published result and ours on the same class or classes.
 
     `ours` is by method of the run: those that are the same method, by the method's name.
     """
@@ -58,7 +58,7 @@ class Beside:
 
 
 def read_published() -> Published:
-    """The published figures that came with the installation.
+    """The published results that came with the installation.
 
     Raises:
         DefinitionError: the file does not fit, or names a figure or class that does not exist.
@@ -75,8 +75,8 @@ def read_published() -> Published:
     return found
 
 
-def beside_ours(data: ReportData, published: Published) -> list[Beside]:
-    """Every published figure whose class, or all of whose classes, the run has; in file order."""
+def compare_with_published(data: ReportData, published: Published) -> list[PublishedComparison]:
+    """Every published result on classes that the run has, in the order of the file."""
     official = {name: official_classes(data, published, name) for name in published.classes}
     methods = {entry.name: entry.implementation for entry in data.run.suite.entries()}
     found = []
@@ -90,7 +90,9 @@ def beside_ours(data: ReportData, published: Published) -> list[Beside]:
         if chosen:
             same = [title for title, name in methods.items() if one.ours and name == one.ours]
             means = {title: data.over_classes(chosen, title, one.figure) for title in same}
-            found.append(Beside(one, {t: mean for t, mean in means.items() if mean is not None}))
+            found.append(
+                PublishedComparison(one, {t: mean for t, mean in means.items() if mean is not None})
+            )
     return found
 
 
@@ -107,7 +109,7 @@ def official_classes(
 
 
 def settings_of(data: ReportData, method: str) -> str:
-    """What our figure was made with, as far as it tells how comparable it is."""
+    """The settings of our result that decide how comparable it is."""
     records = [record for one in data.classes for record in one.of(method)]
     told: Sequence[str] = [
         f"preset {record.stamp.preset}, {record.stamp.backbone.partition(':')[0]}, "

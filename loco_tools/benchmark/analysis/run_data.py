@@ -1,4 +1,4 @@
-"""What the report shows, gathered once: the run, its records, scores and curves."""
+"""The data of a report, read once: the run, its records, scores and curves."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from loco_tools.benchmark.analysis.paired import Redraws
+from loco_tools.benchmark.analysis.paired import BootstrapDraws
 from loco_tools.benchmark.cell.record import Cell, CellRecord, Score, read_scores
 from loco_tools.benchmark.run.results_csv import (
     MeanOverSeeds,
@@ -71,7 +71,7 @@ class ReportData:
     out: Path
     run: Run
     classes: tuple[ClassResults, ...]
-    redraws: Redraws = dataclasses.field(compare=False, repr=False)
+    redraws: BootstrapDraws = dataclasses.field(compare=False, repr=False)
 
     @property
     def title(self) -> str:
@@ -217,7 +217,7 @@ def gather(out: Path) -> ReportData:
         for info in run.classes
         for records in [by_class.get(info.name, [])]
     )
-    return ReportData(out, run, classes, Redraws(out))
+    return ReportData(out, run, classes, BootstrapDraws(out))
 
 
 def share_of_good_below(scores: Sequence[Score]) -> list[float]:

@@ -1,8 +1,8 @@
-"""Which methods are best on a figure, and which cannot be told apart from the best.
+"""Which methods are best on a metric, and which do not differ significantly from the best.
 
-On one class the best is compared with every other one on the same images and seeds (see `paired`).
-Over classes Wilcoxon's signed-rank test is corrected by Holm for being done several times, where
-there are enough classes for it to say anything; else the paired interval over these classes.
+On one class the best method is compared with every other one on the same images and seeds (see
+`paired`). Over classes, Wilcoxon's signed-rank test with Holm's correction for several comparisons
+decides where there are enough classes for it, and otherwise the paired interval over the classes.
 """
 
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ from loco_tools.benchmark.run.results_csv import metric_over_seeds
 from loco_tools.metrics.ranks import LEVEL, holm, signed_rank_p, smallest_p
 
 FEWEST_SEEDS = 3
-"""Where seeds alone tell how far chance reaches; of two, nearly every difference is within it."""
+"""An interval over seeds alone needs as many: with two, nearly every difference lies within it."""
 
 
 @dataclass(frozen=True)
-class Standing:
-    """The best methods by their mean (several only where three digits agree), and their equals.
+class BestMethods:
+    """The best methods by their mean (several where three digits agree), and those equal to them.
 
-    `level` are those not significantly worse; None where nothing can be said. `rule` says how it
-    was decided, in words.
+    `level` holds the methods that are not significantly worse; None where no test is possible.
+    `rule` says in words how this was decided.
     """
 
     best: frozenset[str]
@@ -31,12 +31,12 @@ class Standing:
     rule: str
 
 
-def standing(data: ReportData, classes: Sequence[ClassResults], field: str) -> Standing | None:
-    """The standing of the methods that have a figure on all of some classes.
+def find_best(data: ReportData, classes: Sequence[ClassResults], field: str) -> BestMethods | None:
+    """The find_best of the methods that have a figure on all of some classes.
 
     Args:
         data: the run.
-        classes: the figure's mean is over them.
+        classes: the metric is averaged over them.
         field: the name of a metric.
 
     Returns:
@@ -56,15 +56,18 @@ def standing(data: ReportData, classes: Sequence[ClassResults], field: str) -> S
         level, rule = _over_classes(classes, field, best, others)
     else:
         level, rule = _paired(data, classes, field, best, others)
-    return Standing(ties, level, rule)
+    return BestMethods(ties, level, rule)
 
 
 def _over_classes(
     classes: Sequence[ClassResults], field: str, best: str, others: Sequence[str]
 ) -> tuple[frozenset[str], str]:
-    figures = {method: _figures(classes, method, field) for method in (best, *others)}
+    means = {
+        method: [mean.mean for one in classes if (mean := metric_over_seeds(one.of(method), field))]
+        for method in (best, *others)
+    }
     p_values = [
-        signed_rank_p([a - b for a, b in zip(figures[best], figures[other], strict=True)])
+        signed_rank_p([a - b for a, b in zip(means[best], means[other], strict=True)])
         for other in others
     ]
     adjusted = dict(zip(others, holm(p_values), strict=True))
@@ -118,8 +121,3 @@ def _paired(
 
 def _records(classes: Sequence[ClassResults], method: str) -> list[CellRecord]:
     return [record for one in classes for record in one.of(method)]
-
-
-def _figures(classes: Sequence[ClassResults], method: str, field: str) -> list[float]:
-    found = [metric_over_seeds(one.of(method), field) for one in classes]
-    return [one.mean for one in found if one is not None]

@@ -1,7 +1,7 @@
 """The report of a run: one HTML file that opens anywhere, offline, and can be passed on.
 
-It is written from what the cells keep, at any moment of a run, without maps or detectors. Beside it
-lie the same tables as Markdown, CSV and LaTeX.
+It is written from what the cells keep, at any moment of a run, without maps or detectors. The
+same tables are written as Markdown, CSV and LaTeX.
 """
 
 from loco_tools.benchmark.report.writing import REPORT_FILE, write_report

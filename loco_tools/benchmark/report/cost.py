@@ -9,14 +9,22 @@ from loco_tools.benchmark.analysis.run_data import ReportData
 from loco_tools.benchmark.cell.record import Cost
 from loco_tools.benchmark.report import charts
 from loco_tools.benchmark.report.html import render
-from loco_tools.benchmark.report.tables import Cell, Column, Row, Table, names, number, text
+from loco_tools.benchmark.report.tables import (
+    Table,
+    TableCell,
+    TableColumn,
+    TableRow,
+    names,
+    number,
+    text,
+)
 
 _COLUMNS = (
-    Column("fit s", tip="Seconds to learn from the good images"),
-    Column("ms/image", tip="Milliseconds to judge one image, reading it included"),
-    Column("images/s", tip="Images judged per second, reading them included"),
-    Column("peak MB", tip="Highest memory in use while fitting and predicting"),
-    Column("M numbers", tip="Millions of numbers that predicting uses: backbone, nets, bank"),
+    TableColumn("fit s", tip="Seconds to learn from the good images"),
+    TableColumn("ms/image", tip="Milliseconds to judge one image, reading it included"),
+    TableColumn("images/s", tip="Images judged per second, reading them included"),
+    TableColumn("peak MB", tip="Highest memory in use while fitting and predicting"),
+    TableColumn("M numbers", tip="Millions of numbers that predicting uses: backbone, nets, bank"),
 )
 
 _AXES = (
@@ -33,7 +41,7 @@ def costs(data: ReportData) -> Table:
         for method in data.methods:
             costs = [record.cost for record in one.of(method) if record.cost is not None]
             if costs:
-                rows.append(Row((text(one.name), text(method), *_average_cells(costs))))
+                rows.append(TableRow((text(one.name), text(method), *_average_cells(costs))))
     caption = "Cost per class and method: means over seeds; of memory and numbers, the maximum"
     return Table("cost", caption, (*names("class", "method"), *_COLUMNS), tuple(rows))
 
@@ -44,12 +52,12 @@ def costs_by_method(data: ReportData) -> Table:
     for method in data.methods:
         costs = [r.cost for one in data.classes for r in one.of(method) if r.cost is not None]
         if costs:
-            rows.append(Row((text(method), *_average_cells(costs))))
+            rows.append(TableRow((text(method), *_average_cells(costs))))
     caption = "Cost per method: means over classes and seeds; of memory and numbers, the maximum"
     return Table("cost_by_method", caption, (*names("method"), *_COLUMNS), tuple(rows))
 
 
-def _average_cells(costs: Sequence[Cost]) -> tuple[Cell, ...]:
+def _average_cells(costs: Sequence[Cost]) -> tuple[TableCell, ...]:
     return (
         number(statistics.fmean(cost.fit_s for cost in costs), 1),
         number(statistics.fmean(cost.ms_per_image for cost in costs), 1),

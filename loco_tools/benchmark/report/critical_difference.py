@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from loco_tools.benchmark.analysis.run_data import ReportData
 from loco_tools.benchmark.report.html import element
-from loco_tools.benchmark.report.tables import Column, Row, Table, names, number, text
+from loco_tools.benchmark.report.tables import Table, TableColumn, TableRow, names, number, text
 from loco_tools.evaluation.metric_table import HEADLINES, Metric
 from loco_tools.metrics import ranks
 
@@ -26,12 +26,12 @@ def rank_tables(data: ReportData) -> list[Table]:
         ranked = _rank_methods(data, metric)
         if ranked is not None:
             rows = [
-                Row((text(method), number(rank, 2)))
+                TableRow((text(method), number(rank, 2)))
                 for method, rank in sorted(ranked.mean.items(), key=lambda item: item[1])
             ]
             caption = f"Mean ranks over {ranked.classes} classes, {metric.title}: 1 is best"
             note = f"Critical difference {ranked.difference:.2f}. {ranked.verdict}"
-            columns = (*names("method"), Column("mean rank"))
+            columns = (*names("method"), TableColumn("mean rank"))
             tables.append(Table(f"ranks_{metric.name}", caption, columns, tuple(rows), (note,)))
     return tables
 

@@ -12,7 +12,7 @@ from loco_tools.benchmark.analysis.ensemble_diversity import (
     ASSUMED_SHARE,
     Decisions,
     Diversity,
-    Reliable,
+    MethodReliability,
     diversity_of,
     reliability_of,
 )
@@ -28,7 +28,15 @@ from loco_tools.benchmark.analysis.ensemble_gains import (
 from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData
 from loco_tools.benchmark.report import charts
 from loco_tools.benchmark.report.html import render
-from loco_tools.benchmark.report.tables import Column, Row, Table, key_of, names, number, text
+from loco_tools.benchmark.report.tables import (
+    Table,
+    TableColumn,
+    TableRow,
+    key_of,
+    names,
+    number,
+    text,
+)
 from loco_tools.benchmark.run.results_csv import mean_over_seeds, metric_over_seeds
 from loco_tools.metrics.diversity import GOOD_SHARE
 
@@ -93,7 +101,7 @@ def gain_tables(gains: Sequence[Gains]) -> list[Table]:
         for (ensemble, reference), comparison in of.comparisons.items():
             gap = comparison.difference
             rows.append(
-                Row(
+                TableRow(
                     (
                         text(ensemble),
                         text(REFERENCES[reference]),
@@ -109,7 +117,7 @@ def gain_tables(gains: Sequence[Gains]) -> list[Table]:
         numeric = ("ensemble mean", "member mean", "difference", "low", "high")
         columns = (
             *names("ensemble", "compared with", "member"),
-            *map(Column, numeric),
+            *map(TableColumn, numeric),
             *names("verdict"),
         )
         caption = f"Ensembles against their members, {name}, {of.scope}: with 95 % intervals"
@@ -202,14 +210,14 @@ def _diversity(
     }
 
 
-def _reliability(one: ClassResults, found: Sequence[Reliable]) -> dict[str, Any] | None:
+def _reliability(one: ClassResults, found: Sequence[MethodReliability]) -> dict[str, Any] | None:
     """The reliability diagrams of a class; None where no scores are probabilities."""
     if not found:
         return None
     diagrams = []
     for reliable in found:
         calibrations = {
-            "uncorrected": reliable.as_said,
+            "uncorrected": reliable.uncorrected,
             f"for {reliable.share:.0%} defective": reliable.corrected,
         }
         lines = [

@@ -4,13 +4,13 @@ import math
 from collections.abc import Mapping
 
 from loco_tools.benchmark.analysis.error_analysis import (
-    Mistakes,
+    ClassErrors,
     key_of,
     methods_wrong,
     shares_wrong,
 )
 from loco_tools.benchmark.report.images import SelectedImage
-from loco_tools.benchmark.report.tables import Column, Row, Table, names, number, text
+from loco_tools.benchmark.report.tables import Table, TableColumn, TableRow, names, number, text
 from loco_tools.benchmark.report.tables import key_of as table_key
 from loco_tools.metrics.diversity import GOOD_SHARE
 
@@ -25,14 +25,14 @@ NOTE = (
 )
 
 
-def decisions(class_name: str, found: Mistakes) -> Table:
+def decisions(class_name: str, found: ClassErrors) -> Table:
     """How often each method errs."""
     anomalous = found.anomalous
     rows = []
     for one in found.decisions:
         alarms, misses = int(one.wrong[~anomalous].sum()), int(one.wrong[anomalous].sum())
         rows.append(
-            Row(
+            TableRow(
                 (
                     text(one.method),
                     number(one.threshold, 4),
@@ -44,8 +44,13 @@ def decisions(class_name: str, found: Mistakes) -> Table:
             )
         )
     columns = (
-        Column("threshold", tip="Image score; scores of methods are on different scales"),
-        *(Column("false alarms"), Column("% of good"), Column("misses"), Column("% of defective")),
+        TableColumn("threshold", tip="Image score; scores of methods are on different scales"),
+        *(
+            TableColumn("false alarms"),
+            TableColumn("% of good"),
+            TableColumn("misses"),
+            TableColumn("% of defective"),
+        ),
     )
     caption = (
         f"{class_name}: errors among {int((~anomalous).sum())} good and {int(anomalous.sum())} "
@@ -56,7 +61,7 @@ def decisions(class_name: str, found: Mistakes) -> Table:
     )
 
 
-def shared(class_name: str, found: Mistakes, sizes: Mapping[str, float]) -> Table:
+def shared(class_name: str, found: ClassErrors, sizes: Mapping[str, float]) -> Table:
     """What errors have in common: their kind, defect type and size, and how many make them."""
     groups = found.groups(sizes)
     wrong = found.wrong
@@ -66,24 +71,24 @@ def shared(class_name: str, found: Mistakes, sizes: Mapping[str, float]) -> Tabl
     for name, members in groups.items():
         shares = [number(100 * share, 0) for share in by_method[name]]
         cells = (number(int(members.sum()), 0), *shares, number(100 * by_all[name], 0))
-        rows.append(Row((text(name), *cells), total=name.startswith("all ")))
-    methods = [Column(one.method) for one in found.decisions]
+        rows.append(TableRow((text(name), *cells), total=name.startswith("all ")))
+    methods = [TableColumn(one.method) for one in found.decisions]
     return Table(
         table_key("errors shared", class_name),
         f"{class_name}: percent of the images that each method is wrong about",
-        (*names("images of"), Column("images"), *methods, Column("every method")),
+        (*names("images of"), TableColumn("images"), *methods, TableColumn("every method")),
         tuple(rows),
     )
 
 
-def overlaps(class_name: str, found: Mistakes) -> Table | None:
+def overlaps(class_name: str, found: ClassErrors) -> Table | None:
     """How far the errors of two methods are the same images; None for one method."""
     if len(found.decisions) < 2:
         return None
     values = found.overlap()
     methods = [one.method for one in found.decisions]
     rows = [
-        Row(
+        TableRow(
             (
                 text(name),
                 *(number(None if math.isnan(v) else float(v), 2) for v in values[place]),
@@ -94,12 +99,12 @@ def overlaps(class_name: str, found: Mistakes) -> Table | None:
     return Table(
         table_key("errors overlap", class_name),
         f"{class_name}: errors that two methods share, of all that either makes (1: the same)",
-        (*names("method"), *(Column(name) for name in methods)),
+        (*names("method"), *(TableColumn(name) for name in methods)),
         tuple(rows),
     )
 
 
-def listing(class_name: str, found: Mistakes, sizes: Mapping[str, float]) -> Table:
+def listing(class_name: str, found: ClassErrors, sizes: Mapping[str, float]) -> Table:
     """Every image that any method errs on, those that most err on first."""
     rows = []
     for image in found.hardest():
@@ -107,7 +112,7 @@ def listing(class_name: str, found: Mistakes, sizes: Mapping[str, float]) -> Tab
         wrong = list(methods_wrong(found, image))
         size = sizes.get(key_of(score))
         rows.append(
-            Row(
+            TableRow(
                 (
                     text(key_of(score)),
                     text("false alarm" if score.kind == "good" else "miss"),
@@ -120,7 +125,7 @@ def listing(class_name: str, found: Mistakes, sizes: Mapping[str, float]) -> Tab
         )
     columns = (
         *names("image", "error", "defects"),
-        *(Column("% defective area"), Column("methods wrong")),
+        *(TableColumn("% defective area"), TableColumn("methods wrong")),
         *names("wrong"),
     )
     return Table(
@@ -131,7 +136,7 @@ def listing(class_name: str, found: Mistakes, sizes: Mapping[str, float]) -> Tab
     )
 
 
-def hardest(found: Mistakes, limit: int) -> list[SelectedImage]:
+def hardest(found: ClassErrors, limit: int) -> list[SelectedImage]:
     """The images that most methods are wrong about, misses and false alarms in turn."""
     anomalous = found.anomalous
     misses = [i for i in found.hardest() if anomalous[i]]
@@ -152,7 +157,7 @@ def hardest(found: Mistakes, limit: int) -> list[SelectedImage]:
 def first_rows(table: Table, links: Mapping[str, str]) -> Table:
     """The first rows of the listing, with links from images to the interactive view."""
     rows = [
-        Row(row.cells, row.total, links.get(row.cells[0].text, ""))
+        TableRow(row.cells, row.total, links.get(row.cells[0].text, ""))
         for row in table.rows[:ROWS_SHOWN]
     ]
     return Table(table.key, table.caption, table.columns, tuple(rows))

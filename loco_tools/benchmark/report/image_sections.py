@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from loco_tools.benchmark.analysis.error_analysis import Mistakes, key_of, mistakes_of
+from loco_tools.benchmark.analysis.error_analysis import ClassErrors, analyse_errors, key_of
 from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData, share_of_good_below
 from loco_tools.benchmark.analysis.segmentation import TOP_LEVEL
 from loco_tools.benchmark.cell.thumbnails import HIGH_PERCENTILE
@@ -49,7 +49,7 @@ class Pictured:
     in_gallery: tuple[SelectedImage, ...]
     in_view: tuple[SelectedImage, ...]
     in_errors: tuple[SelectedImage, ...]
-    mistakes: Mistakes | None
+    class_errors: ClassErrors | None
     tables: tuple[Table, ...]
     fault: str
 
@@ -112,7 +112,9 @@ def errors_section(data: ReportData, classes: Sequence[Pictured]) -> Markup:
 
 def view_section(data: ReportData, classes: Sequence[Pictured]) -> Markup | None:
     """The interactive view; None where no image can be shown."""
-    content = image_view.view(data, [(one.images, one.in_view, one.mistakes) for one in classes])
+    content = image_view.view(
+        data, [(one.images, one.in_view, one.class_errors) for one in classes]
+    )
     if content is None:
         return None
     count = sum(len(one.in_view) for one in classes)
@@ -146,19 +148,19 @@ def _choose_pictures(
     gallery = max(FEWEST_IMAGES, GALLERY_BYTES // (per_image * BYTES_PER_TILE))
     most_errors = max(1, ERRORS_BYTES // (per_image * BYTES_PER_TILE))
     most_in_view = max(FEWEST_IMAGES, VIEW_BYTES // (per_image * image_view.BYTES_PER_PICTURE))
-    keys, mistakes = [key_of(score) for score in first], mistakes_of(data, one)
+    keys, class_errors = [key_of(score) for score in first], analyse_errors(data, one)
     segmented = spro_at_threshold(maps, keys, truth, one)
     selected = select_images(first, above, segmented, limit=min(IMAGES_PER_CLASS, gallery))
     errors: list[SelectedImage] = []
     tables: list[Table | None] = []
-    if mistakes is not None:
-        errors = error_tables.hardest(mistakes, min(_ERRORS_PER_CLASS, most_errors))
+    if class_errors is not None:
+        errors = error_tables.hardest(class_errors, min(_ERRORS_PER_CLASS, most_errors))
         sizes = truth.shares(one)
         tables = [
-            error_tables.decisions(one.name, mistakes),
-            error_tables.shared(one.name, mistakes, sizes),
-            error_tables.overlaps(one.name, mistakes),
-            error_tables.listing(one.name, mistakes, sizes),
+            error_tables.decisions(one.name, class_errors),
+            error_tables.shared(one.name, class_errors, sizes),
+            error_tables.overlaps(one.name, class_errors),
+            error_tables.listing(one.name, class_errors, sizes),
         ]
     more = select_images(first, above, segmented, limit=most_in_view)
     rest = [SelectedImage(index, "another image") for index in range(len(first))]
@@ -175,7 +177,7 @@ def _choose_pictures(
         tuple(selected),
         tuple(in_view),
         tuple(errors),
-        mistakes,
+        class_errors,
         tuple(table for table in tables if table is not None),
         truth.fault(one),
     )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from loco_tools.benchmark.analysis import segmentation
-from loco_tools.benchmark.analysis.error_analysis import Mistakes, key_of
+from loco_tools.benchmark.analysis.error_analysis import ClassErrors, key_of
 from loco_tools.benchmark.analysis.run_data import ReportData
 from loco_tools.benchmark.cell.record import defect_types
 from loco_tools.benchmark.cell.thumbnails import HIGH_PERCENTILE, SIDE_PX
@@ -35,17 +35,19 @@ MEANING = (
 )
 
 
-Shown = tuple[ClassImages, Sequence[SelectedImage], Mistakes | None]
+Shown = tuple[ClassImages, Sequence[SelectedImage], ClassErrors | None]
 """What the view shows of a class: its images, those to show, and the errors of the methods."""
 
 
 def view(data: ReportData, classes: Sequence[Shown]) -> dict[str, Any] | None:
     """The data of the view for its script; None where no image can be shown."""
     content = []
-    for images, selected, mistakes in classes:
+    for images, selected, class_errors in classes:
         maps = {one.method: one.read([s.index for s in selected]) for one in images.maps}
         shown = [
-            image for one in selected if (image := _image(images, one, mistakes, maps)) is not None
+            image
+            for one in selected
+            if (image := _image(images, one, class_errors, maps)) is not None
         ]
         if shown:
             methods = [{"name": m.method, "scale": m.scale, "level": m.level} for m in images.maps]
@@ -58,7 +60,7 @@ def view(data: ReportData, classes: Sequence[Shown]) -> dict[str, Any] | None:
 def _image(
     images: ClassImages,
     selected: SelectedImage,
-    mistakes: Mistakes | None,
+    class_errors: ClassErrors | None,
     maps: Mapping[str, Mapping[int, Pixels]],
 ) -> dict[str, Any] | None:
     """An image as plain data; None where it can no longer be read."""
@@ -75,8 +77,8 @@ def _image(
     if any(level.shape != photo.shape[:2] for level in levels):
         return None  # the file now holds another image
     wrong: dict[str, bool] = {}
-    if mistakes is not None:
-        wrong = {d.method: bool(d.wrong[selected.index]) for d in mistakes.decisions}
+    if class_errors is not None:
+        wrong = {d.method: bool(d.wrong[selected.index]) for d in class_errors.decisions}
     verdicts = []
     for one in images.maps:
         verdict = ""

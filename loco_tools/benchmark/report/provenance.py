@@ -8,7 +8,7 @@ from loco_tools.benchmark.analysis.run_data import ReportData
 from loco_tools.benchmark.cell.record import CellRecord
 from loco_tools.benchmark.cell.thumbnails import HIGH_PERCENTILE, LOW_PERCENTILE
 from loco_tools.benchmark.report.html import render
-from loco_tools.benchmark.report.tables import Row, Table, names, text
+from loco_tools.benchmark.report.tables import Table, TableRow, names, text
 from loco_tools.benchmark.run.results_csv import RESULTS_FILE, row_of
 from loco_tools.wording import plural
 
@@ -35,7 +35,7 @@ def failed(records: Sequence[CellRecord]) -> Table | None:
     if not records:
         return None
     rows = [
-        Row((*map(text, (r.stamp.method, r.stamp.class_name, str(r.stamp.seed), r.error)),))
+        TableRow((*map(text, (r.stamp.method, r.stamp.class_name, str(r.stamp.seed), r.error)),))
         for r in records
     ]
     columns = names("method", "class", "seed", "error")
@@ -75,5 +75,5 @@ def stamps(records: Sequence[CellRecord], key: str = "stamps") -> Table:
         key,
         "Honesty stamp of every cell",
         names(*(name.replace("_", " ") for name in STAMPED)),
-        tuple(Row(tuple(text(row[name]) for name in STAMPED)) for row in rows),
+        tuple(TableRow(tuple(text(row[name]) for name in STAMPED)) for row in rows),
     )

@@ -4,20 +4,20 @@ from markupsafe import Markup
 
 from loco_tools.benchmark.analysis.published import (
     NAMES,
-    beside_ours,
+    compare_with_published,
     read_published,
     settings_of,
 )
 from loco_tools.benchmark.analysis.run_data import ReportData
 from loco_tools.benchmark.report.html import render
-from loco_tools.benchmark.report.tables import Column, Row, Table, names, number, text
+from loco_tools.benchmark.report.tables import Table, TableColumn, TableRow, names, number, text
 from loco_tools.benchmark.run.results_csv import MeanOverSeeds
 from loco_tools.evaluation.metric_table import METRICS
 
 
 def published(data: ReportData) -> Table | None:
     """Published figures beside ours; None where no class is an official one."""
-    found = beside_ours(data, read_published())
+    found = compare_with_published(data, read_published())
     if not found:
         return None
     rows = []
@@ -34,10 +34,10 @@ def published(data: ReportData) -> Table | None:
             percent = None if mean is None else 100 * mean.mean
             gap = None if percent is None else percent - theirs.value
             numbers = (number(theirs.value, 1), number(percent, 1), number(gap, 1, signed=True))
-            rows.append(Row((*map(text, first), *numbers, text(settings), text(source))))
+            rows.append(TableRow((*map(text, first), *numbers, text(settings), text(source))))
     columns = (
         *names("data set", "class", "figure", "method"),
-        *(Column("published %"), Column("ours %"), Column("difference")),
+        *(TableColumn("published %"), TableColumn("ours %"), TableColumn("difference")),
         *names("our settings", "source"),
     )
     return Table(

@@ -4,14 +4,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData
-from loco_tools.benchmark.analysis.significance import Standing, standing
+from loco_tools.benchmark.analysis.significance import BestMethods, find_best
 from loco_tools.benchmark.cell.record import CellRecord
 from loco_tools.benchmark.report.tables import (
-    Cell,
-    Column,
     Mark,
-    Row,
     Table,
+    TableCell,
+    TableColumn,
+    TableRow,
     key_of,
     names,
     number,
@@ -36,31 +36,33 @@ def overview(data: ReportData) -> Table | None:
     shown = [(metric, classes) for metric, classes in shown if classes]
     if not shown:
         return None
-    standings = {metric.name: standing(data, classes, metric.name) for metric, classes in shown}
+    best_by_metric = {
+        metric.name: find_best(data, classes, metric.name) for metric, classes in shown
+    }
     speeds = data.speeds()
     rows = []
     for method in data.methods:
         cells = [
             spread_cell(
                 data.over_classes(classes, method, metric.name),
-                mark_of(standings[metric.name], method),
+                mark_of(best_by_metric[metric.name], method),
                 failed=_has_failed(classes, method),
             )
             for metric, classes in shown
         ]
         speed = number(speeds.get(method), 0)
         link = f"stamp-{data.style(method)}"
-        rows.append(Row((text(method), *cells, speed), link=link))
+        rows.append(TableRow((text(method), *cells, speed), link=link))
     columns = [
-        Column(_scoped(metric, classes, data), tip=metric.meaning, guess=metric.guess)
+        TableColumn(_scoped(metric, classes, data), tip=metric.meaning, guess=metric.guess)
         for metric, classes in shown
     ]
     return Table(
         "overview",
         f"Every method, {_over(data)}",
-        (*names("method"), *columns, Column("ms per image", tip="Reading the image included")),
+        (*names("method"), *columns, TableColumn("ms per image", tip="Reading the image included")),
         tuple(rows),
-        _rules({metric.title: standings[metric.name] for metric, _classes in shown}),
+        _rules({metric.title: best_by_metric[metric.name] for metric, _classes in shown}),
     )
 
 
@@ -69,8 +71,8 @@ def per_class(data: ReportData, metric: Metric) -> Table | None:
     classes = data.classes_with(metric.name)
     if not classes:
         return None
-    standings = [standing(data, [one], metric.name) for one in classes]
-    over_all = standing(data, classes, metric.name) if len(classes) > 1 else None
+    best_by_metric = [find_best(data, [one], metric.name) for one in classes]
+    over_all = find_best(data, classes, metric.name) if len(classes) > 1 else None
     rows = []
     for method in data.methods:
         cells = [
@@ -79,16 +81,16 @@ def per_class(data: ReportData, metric: Metric) -> Table | None:
                 mark_of(of_class, method),
                 failed=method in _failed(one),
             )
-            for one, of_class in zip(classes, standings, strict=True)
+            for one, of_class in zip(classes, best_by_metric, strict=True)
         ]
         if len(classes) > 1:
             mean = data.over_classes(classes, method, metric.name)
             cells.append(spread_cell(mean, mark_of(over_all, method)))
-        rows.append(Row((text(method), *cells)))
-    columns = [Column(one.name, guess=metric.guess) for one in classes]
+        rows.append(TableRow((text(method), *cells)))
+    columns = [TableColumn(one.name, guess=metric.guess) for one in classes]
     if len(classes) > 1:
-        columns.append(Column("mean", guess=metric.guess))
-    of_classes = {one.name: found for one, found in zip(classes, standings, strict=True)}
+        columns.append(TableColumn("mean", guess=metric.guess))
+    of_classes = {one.name: found for one, found in zip(classes, best_by_metric, strict=True)}
     return Table(
         per_class_key(metric),
         f"{metric.title} per method and class",
@@ -120,10 +122,11 @@ def per_category(data: ReportData) -> Table | None:
             best = max(known, key=lambda method: known[method]) if known else ""
             value = statistics.fmean(known.values()) if known else None
             words = f"best {known[best]:.3f} {best}" if len(known) > 1 else ""
-            cells.append(Cell(value, words=words))
-        rows.append(Row((text(category), text(", ".join(methods)), *cells)))
+            cells.append(TableCell(value, words=words))
+        rows.append(TableRow((text(category), text(", ".join(methods)), *cells)))
     columns = [
-        Column(metric.title, tip=metric.meaning, guess=metric.guess) for metric, _classes in shown
+        TableColumn(metric.title, tip=metric.meaning, guess=metric.guess)
+        for metric, _classes in shown
     ]
     return Table(
         "categories",
@@ -144,16 +147,16 @@ def ad_against_loco(data: ReportData) -> Table | None:
         return None
     rows = []
     for method in data.methods:
-        cells: list[Cell] = []
+        cells: list[TableCell] = []
         for field in ("image_auroc_mean", "au_pro"):
             means = [data.over_classes(found, method, field) for found in layouts.values()]
             cells += [spread_cell(mean) for mean in means]
             ad, loco = means
             drop = None if ad is None or loco is None else ad.mean - loco.mean
             cells.append(number(drop, signed=True))
-        rows.append(Row((text(method), *cells)))
+        rows.append(TableRow((text(method), *cells)))
     columns = [
-        Column(f"{name} {what}")
+        TableColumn(f"{name} {what}")
         for name in ("image AUROC", "AU-PRO 0.3")
         for what in ("AD", "LOCO", "drop")
     ]
@@ -198,7 +201,7 @@ def defect_types(data: ReportData, results: ClassResults) -> list[Table]:
     return tables
 
 
-def mark_of(found: Standing | None, method: str) -> Mark:
+def mark_of(found: BestMethods | None, method: str) -> Mark:
     """What the figure of a method is marked with."""
     if found is None:
         return ""
@@ -223,21 +226,21 @@ def type_figure(record: CellRecord, name: str, field: str) -> float | None:
         ) from error
 
 
-def _rules(standings: Mapping[str, Standing | None]) -> tuple[str, ...]:
+def _rules(best_by_metric: Mapping[str, BestMethods | None]) -> tuple[str, ...]:
     """How marks were decided, each rule once, after the columns that it holds for."""
     columns: dict[str, list[str]] = {}
-    for name, found in standings.items():
+    for name, found in best_by_metric.items():
         if found is not None:
             columns.setdefault(found.rule, []).append(name)
     return tuple(f"{', '.join(of)}: {rule}." for rule, of in columns.items())
 
 
-def _type_columns(data: ReportData, guess: float | None) -> tuple[Column, ...]:
-    methods = (Column(method, guess=guess) for method in data.methods)
-    return (*names("defect type"), Column("images"), *methods)
+def _type_columns(data: ReportData, guess: float | None) -> tuple[TableColumn, ...]:
+    methods = (TableColumn(method, guess=guess) for method in data.methods)
+    return (*names("defect type"), TableColumn("images"), *methods)
 
 
-def _judged(data: ReportData, results: ClassResults, counts: _Counts) -> list[Row]:
+def _judged(data: ReportData, results: ClassResults, counts: _Counts) -> list[TableRow]:
     """Image AUROC of each kind and of its defect types."""
     records = {method: results.of(method) for method in data.methods}
     rows = []
@@ -255,7 +258,9 @@ def _judged(data: ReportData, results: ClassResults, counts: _Counts) -> list[Ro
     return rows
 
 
-def _localised(data: ReportData, results: ClassResults, counts: _Counts, field: str) -> list[Row]:
+def _localised(
+    data: ReportData, results: ClassResults, counts: _Counts, field: str
+) -> list[TableRow]:
     rows = []
     for kind in counts:
         for name in sorted(set(counts[kind]) - {""}):
@@ -270,7 +275,7 @@ def _localised(data: ReportData, results: ClassResults, counts: _Counts, field: 
 
 def _type_row(
     name: str, images: int, found: Mapping[str, MeanOverSeeds | None], *, total: bool = False
-) -> Row:
+) -> TableRow:
     """A defect type; its best figure to three digits is marked, chance is not considered."""
     known = [round(one.mean, 3) for one in found.values() if one is not None]
     top = max(known) if len(known) > 1 else None
@@ -278,7 +283,7 @@ def _type_row(
         spread_cell(one, "best" if one is not None and round(one.mean, 3) == top else "")
         for one in found.values()
     ]
-    return Row((text(name), number(images, 0), *cells), total=total)
+    return TableRow((text(name), number(images, 0), *cells), total=total)
 
 
 def _over(data: ReportData) -> str:

@@ -18,7 +18,7 @@ NOTHING = "–"
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A figure with its spread, or a text; neither where a figure does not apply.
 
     `digits` after the point; `signed` writes a plus sign too; `words` stand below the figure.
@@ -46,7 +46,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """A column; `guess` is what guessing earns where the figures lie between that and 1."""
 
     name: str
@@ -56,10 +56,10 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """Cells in the order of the columns; `total` sets it apart, `link` leads from its first one."""
 
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
     total: bool = False
     link: str = ""
 
@@ -70,8 +70,8 @@ class Table:
 
     key: str
     caption: str
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    columns: tuple[TableColumn, ...]
+    rows: tuple[TableRow, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -80,26 +80,26 @@ class Table:
         return any(cell.mark for row in self.rows for cell in row.cells)
 
 
-def text(value: str) -> Cell:
+def text(value: str) -> TableCell:
     """A name."""
-    return Cell(text=value)
+    return TableCell(text=value)
 
 
-def spread_cell(found: MeanOverSeeds | None, mark: Mark = "", *, failed: bool = False) -> Cell:
+def spread_cell(found: MeanOverSeeds | None, mark: Mark = "", *, failed: bool = False) -> TableCell:
     """A figure over seeds; "failed" where it has none because its cell failed."""
     if found is None:
-        return Cell(text="failed" if failed else "", bad=failed)
-    return Cell(found.mean, found.deviation, mark=mark)
+        return TableCell(text="failed" if failed else "", bad=failed)
+    return TableCell(found.mean, found.deviation, mark=mark)
 
 
-def number(value: float | None, digits: int = 3, *, signed: bool = False) -> Cell:
+def number(value: float | None, digits: int = 3, *, signed: bool = False) -> TableCell:
     """A plain number."""
-    return Cell(value, digits=digits, signed=signed)
+    return TableCell(value, digits=digits, signed=signed)
 
 
-def names(*columns: str) -> tuple[Column, ...]:
+def names(*columns: str) -> tuple[TableColumn, ...]:
     """Columns of names."""
-    return tuple(Column(name, numeric=False) for name in columns)
+    return tuple(TableColumn(name, numeric=False) for name in columns)
 
 
 def key_of(*words: str) -> str:
@@ -264,7 +264,7 @@ def _latex_row(cells: Sequence[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _latex_cell(cell: Cell) -> str:
+def _latex_cell(cell: TableCell) -> str:
     figure = latex(cell.figure())
     if cell.mark == "best":
         figure = rf"\textbf{{{figure}}}"
@@ -281,7 +281,7 @@ def _markdown(text: str) -> str:
     return " ".join(escaped.split())
 
 
-def _markdown_cell(cell: Cell) -> str:
+def _markdown_cell(cell: TableCell) -> str:
     mark = f"{MARKS[cell.mark]} " if cell.mark else ""
     spread = f" {cell.spread()}" if cell.spread() else ""
     words = f" ({cell.words})" if cell.words else ""
@@ -292,7 +292,7 @@ def _piped(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _parts(rows: Sequence[Row], place: int) -> tuple[bool, bool, bool]:
+def _parts(rows: Sequence[TableRow], place: int) -> tuple[bool, bool, bool]:
     """Whether any row has a spread, a mark or words there."""
     cells = [row.cells[place] for row in rows]
     return (
@@ -302,13 +302,13 @@ def _parts(rows: Sequence[Row], place: int) -> tuple[bool, bool, bool]:
     )
 
 
-def _heads(column: Column, has: tuple[bool, bool, bool]) -> list[str]:
+def _heads(column: TableColumn, has: tuple[bool, bool, bool]) -> list[str]:
     name = column.name
     more = zip((f"{name} deviation", f"{name} mark", f"{name} remark"), has, strict=True)
     return [name, *(head for head, present in more if present)]
 
 
-def _values(cell: Cell, has: tuple[bool, bool, bool]) -> list[str]:
+def _values(cell: TableCell, has: tuple[bool, bool, bool]) -> list[str]:
     plain = "" if cell.figure() == NOTHING else cell.figure()
     digits = max(cell.digits, 0)
     value = plain if cell.value is None else f"{cell.value:.{digits}f}"

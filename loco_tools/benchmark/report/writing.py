@@ -10,9 +10,9 @@ from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData, gat
 from loco_tools.benchmark.report.image_sections import pictured
 from loco_tools.benchmark.report.page import page, tables_of
 from loco_tools.benchmark.report.tables import (
-    Column,
-    Row,
     Table,
+    TableColumn,
+    TableRow,
     as_csv,
     as_latex,
     as_markdown,
@@ -37,8 +37,8 @@ NOT_PRINTED = ("stamps", "failed")
 def write_report(out: Path, progress: Progress = SILENT) -> Path:
     """Write `report.html` into a run's folder and return its path.
 
-    Beside it: `report.md`, every table as `tables/KEY.csv` and `tables/KEY.tex` (for `booktabs`),
-    `tables/all.tex`, a document of all of them, and `ensembles.csv`.
+    The folder also gets `report.md`, every table as `tables/KEY.csv` and `tables/KEY.tex` (for
+    `booktabs`), `tables/all.tex`, a document of all of them, and `ensembles.csv`.
 
     Raises:
         BenchmarkError: the folder holds no run, or a cell in it is damaged.
@@ -164,7 +164,7 @@ def _classes(data: ReportData) -> Table:
     kinds = list(dict.fromkeys(kind for one in data.classes for kind in _counts(one)))
     digests = {info.name: info.data_hash[:16] for info in data.run.classes}
     rows = [
-        Row(
+        TableRow(
             (
                 text(one.name),
                 *(number(_counts(one).get(kind), 0) for kind in kinds),
@@ -173,7 +173,7 @@ def _classes(data: ReportData) -> Table:
         )
         for one in data.classes
     ]
-    columns = (*names("class"), *map(Column, kinds), *names("data hash"))
+    columns = (*names("class"), *map(TableColumn, kinds), *names("data hash"))
     return Table("classes", "Images per class", columns, tuple(rows))
 
 

@@ -5,7 +5,7 @@ import pytest
 from finished_runs import make_run
 
 from loco_tools.benchmark.analysis import error_analysis
-from loco_tools.benchmark.analysis.error_analysis import mistakes_of
+from loco_tools.benchmark.analysis.error_analysis import analyse_errors
 from loco_tools.errors import BenchmarkError
 
 GOOD, BAD = [0.1] * 8, [2.0] * 8
@@ -26,7 +26,7 @@ def test_errors_are_those_at_the_threshold_of_validation_images(tmp_path: Path) 
             {"method": "b", "scores": scores(alarms=(0, 1), misses=(1,))},
         ],
     )
-    found = mistakes_of(data, data.classes[0])
+    found = analyse_errors(data, data.classes[0])
     assert found is not None
     assert [round(one.threshold, 6) for one in found.decisions] == [0.95, 0.95]
     assert np.flatnonzero(found.wrong[0]).tolist() == [0, 8, 9]
@@ -38,7 +38,7 @@ def test_errors_are_those_at_the_threshold_of_validation_images(tmp_path: Path) 
 
 def test_what_errors_share_is_counted_per_kind_and_size(tmp_path: Path) -> None:
     data = make_run(tmp_path, [{"method": "a", "scores": scores(misses=(0, 1, 4))}])
-    found = mistakes_of(data, data.classes[0])
+    found = analyse_errors(data, data.classes[0])
     assert found is not None
     sizes = {error_analysis.key_of(found.images[8 + i]): 0.01 * (i + 1) for i in range(8)}
     groups = found.groups(sizes)
@@ -61,7 +61,7 @@ def test_methods_without_any_error_have_no_overlap(tmp_path: Path) -> None:
     data = make_run(
         tmp_path, [{"method": "a", "scores": scores()}, {"method": "b", "scores": scores()}]
     )
-    found = mistakes_of(data, data.classes[0])
+    found = analyse_errors(data, data.classes[0])
     assert found is not None
     assert np.isnan(found.overlap()).all()
     assert found.hardest() == []
@@ -69,7 +69,7 @@ def test_methods_without_any_error_have_no_overlap(tmp_path: Path) -> None:
 
 def test_without_validation_scores_there_is_nothing_to_say(tmp_path: Path) -> None:
     data = make_run(tmp_path, [{"method": "a", "scores": GOOD + BAD, "validation": None}])
-    assert mistakes_of(data, data.classes[0]) is None
+    assert analyse_errors(data, data.classes[0]) is None
 
 
 def test_scores_of_other_images_are_refused(tmp_path: Path) -> None:
@@ -77,4 +77,4 @@ def test_scores_of_other_images_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "cells" / "b" / "plate" / "0" / "scores.csv"
     path.write_text(path.read_text().replace("000,good", "999,good"))
     with pytest.raises(BenchmarkError, match="same test images as of the other methods"):
-        mistakes_of(data, data.classes[0])
+        analyse_errors(data, data.classes[0])

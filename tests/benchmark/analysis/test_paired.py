@@ -118,9 +118,8 @@ def test_what_makes_an_image_hard_for_both_drops_out(tmp_path: Path, keep: Keep)
 
 def test_the_bootstrap_is_what_a_loop_over_draws_gives(tmp_path: Path, keep: Keep) -> None:
     pair = [noisy(1, 1.0), noisy(2, 0.5)]
-    found = paired_difference(
-        [keep("a", pair[0])], [keep("b", pair[1])], tmp_path, redraws=paired.Redraws(tmp_path, 50)
-    )
+    draws = paired.BootstrapDraws(tmp_path, 50)
+    found = paired_difference([keep("a", pair[0])], [keep("b", pair[1])], tmp_path, redraws=draws)
     _unit, times = paired.image_draws("plate", pair[0], 50)
     gaps = []
     for row in times:
@@ -168,7 +167,7 @@ def test_areas_under_overlap_curves_have_an_interval_over_seeds(tmp_path: Path, 
     assert found is not None
     assert found.mean == pytest.approx(0.1)
     assert found.cells == 3
-    half = 4.3027 * 0.05 / np.sqrt(3)
+    half = 4.302652729911275 * 0.05 / np.sqrt(3)  # the 97.5 % point of t with 2 degrees of freedom
     assert (found.low, found.high) == pytest.approx((0.1 - half, 0.1 + half))
     assert found.rule == "Student's t over 3 seeds; test images held fixed"
     alone = paired_difference(ones[:1], others, tmp_path, "au_spro")

@@ -6,7 +6,7 @@ import pytest
 from finished_runs import make_run
 
 from loco_tools.benchmark.analysis import published
-from loco_tools.benchmark.analysis.published import beside_ours, read_published
+from loco_tools.benchmark.analysis.published import compare_with_published, read_published
 from loco_tools.benchmark.analysis.run_data import ReportData, gather
 from loco_tools.benchmark.report.published_section import published as table_of
 from loco_tools.errors import DefinitionError
@@ -47,7 +47,9 @@ def test_every_published_figure_has_a_source_and_fits() -> None:
 def test_figures_of_a_class_stand_beside_ours_and_means_only_with_all_classes(
     tmp_path: Path,
 ) -> None:
-    few = beside_ours(run_of(tmp_path / "few", ["screw_bag", "pushpins"]), read_published())
+    few = compare_with_published(
+        run_of(tmp_path / "few", ["screw_bag", "pushpins"]), read_published()
+    )
     assert {one.published.class_name for one in few} == {"screw_bag", "pushpins"}
     same = [one for one in few if one.ours]
     assert {(one.published.method, one.published.value) for one in same} == {
@@ -56,7 +58,7 @@ def test_figures_of_a_class_stand_beside_ours_and_means_only_with_all_classes(
     }
     every = list(read_published().classes["mvtec_loco"])
     data = run_of(tmp_path / "all", every)
-    all_of_them = beside_ours(data, read_published())
+    all_of_them = compare_with_published(data, read_published())
     assert "SALAD" in {one.published.method for one in all_of_them}
     assert not any(one.published.dataset == "mvtec_ad" for one in all_of_them)
     table = table_of(data)
@@ -74,7 +76,7 @@ def test_a_class_that_only_shares_its_name_is_not_taken_for_the_official_one(
     tmp_path: Path,
 ) -> None:
     data = run_of(tmp_path, ["screw_bag"], counts={"screw_bag": (8, 8)})
-    assert beside_ours(data, read_published()) == []
+    assert compare_with_published(data, read_published()) == []
     assert table_of(data) is None
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from finished_runs import make_run
 
-from loco_tools.benchmark.analysis.significance import standing
+from loco_tools.benchmark.analysis.significance import find_best
 
 
 def separated(seed: int, gap: float) -> list[float]:
@@ -33,7 +33,7 @@ def cells(
 
 def test_on_one_class_the_best_and_those_within_chance_are_found(tmp_path: Path) -> None:
     data = make_run(tmp_path, cells({"far": 9.0, "near": 8.0, "blind": 0.0}, ["plate"]))
-    found = standing(data, data.classes, "image_auroc_mean")
+    found = find_best(data, data.classes, "image_auroc_mean")
     assert found is not None
     assert found.best == {"far", "near"}, "both are perfect"
     assert found.level == {"near"}
@@ -42,7 +42,7 @@ def test_on_one_class_the_best_and_those_within_chance_are_found(tmp_path: Path)
 
 def test_a_figure_without_an_interval_leaves_chance_open(tmp_path: Path) -> None:
     data = make_run(tmp_path, cells({"a": 2.0, "b": 1.0}, ["plate"]))
-    found = standing(data, data.classes, "au_spro")
+    found = find_best(data, data.classes, "au_spro")
     assert found is not None
     assert found.best == {"a"}
     assert found.level is None
@@ -52,7 +52,7 @@ def test_a_figure_without_an_interval_leaves_chance_open(tmp_path: Path) -> None
 @pytest.mark.parametrize(("seeds", "known"), [(2, False), (3, True)])
 def test_two_seeds_alone_tell_nothing_about_chance(tmp_path: Path, seeds: int, known: bool) -> None:
     data = make_run(tmp_path, cells({"a": 2.0, "b": 1.0}, ["plate"], seeds))
-    found = standing(data, data.classes, "au_spro")
+    found = find_best(data, data.classes, "au_spro")
     assert found is not None
     assert (found.level is not None) == known
     assert f"Student's t over {seeds} seeds" in found.rule
@@ -60,7 +60,7 @@ def test_two_seeds_alone_tell_nothing_about_chance(tmp_path: Path, seeds: int, k
 
 def test_few_classes_are_said_to_be_too_few_for_a_test_over_classes(tmp_path: Path) -> None:
     data = make_run(tmp_path, cells({"a": 3.0, "b": 2.9}, ["x", "y"]))
-    found = standing(data, data.classes, "image_auroc_mean")
+    found = find_best(data, data.classes, "image_auroc_mean")
     assert found is not None
     assert "2 classes are too few for a test over classes" in found.rule
 
@@ -72,7 +72,7 @@ def test_over_enough_classes_wilcoxon_decides_and_holm_corrects(tmp_path: Path) 
     for cell, gap in zip(of_level, (0.01, -0.02, 0.012, -0.03, 0.02, -0.01, 0.011), strict=True):
         cell["au_spro"] = 0.65 + gap  # now above the best, now below it
     data = make_run(tmp_path, made)
-    found = standing(data, data.classes, "au_spro")
+    found = find_best(data, data.classes, "au_spro")
     assert found is not None
     assert found.best == {"best"}
     assert found.level == {"level"}
@@ -82,7 +82,7 @@ def test_over_enough_classes_wilcoxon_decides_and_holm_corrects(tmp_path: Path) 
 
 def test_one_method_has_no_standing(tmp_path: Path) -> None:
     data = make_run(tmp_path, cells({"only": 1.0}, ["plate"]))
-    assert standing(data, data.classes, "image_auroc_mean") is None
+    assert find_best(data, data.classes, "image_auroc_mean") is None
 
 
 def test_the_deviation_over_classes_is_that_of_the_means_of_each_seed(tmp_path: Path) -> None:

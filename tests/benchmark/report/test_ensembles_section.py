@@ -175,9 +175,9 @@ def test_reliability_is_of_methods_whose_scores_are_probabilities(tmp_path: Path
     data = make_run(tmp_path, made)
     (found,) = reliability_of(data, data.classes[0])
     assert (found.method, found.share) == ("both", 0.5)
-    assert found.as_said.error.mean == pytest.approx(0.25)
-    assert found.as_said.brier.mean == pytest.approx(0.0625)
-    assert found.corrected.error == found.as_said.error, "half of the images are anomalous"
+    assert found.uncorrected.error.mean == pytest.approx(0.25)
+    assert found.uncorrected.brier.mean == pytest.approx(0.0625)
+    assert found.corrected.error == found.uncorrected.error, "half of the images are anomalous"
     assert 0 < found.by_chance < 0.25
 
 

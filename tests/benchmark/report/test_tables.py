@@ -9,10 +9,10 @@ import pytest
 
 from loco_tools.benchmark.report.html import html_table
 from loco_tools.benchmark.report.tables import (
-    Cell,
-    Column,
-    Row,
     Table,
+    TableCell,
+    TableColumn,
+    TableRow,
     as_csv,
     as_latex,
     as_markdown,
@@ -28,13 +28,30 @@ def make_table(name: str = "a_method", **changes: object) -> Table:
     settings = {
         "key": "overview",
         "caption": "Means of 2 methods",
-        "columns": (*names("method"), Column("image AUROC", guess=0.5), Column("gap")),
+        "columns": (*names("method"), TableColumn("image AUROC", guess=0.5), TableColumn("gap")),
         "rows": (
-            Row((Cell(text=name), Cell(0.91, 0.0123, mark="best"), Cell(0.011, signed=True))),
-            Row(
-                (Cell(text="other"), Cell(0.9, mark="level"), Cell(-0.02, signed=True)), total=True
+            TableRow(
+                (
+                    TableCell(text=name),
+                    TableCell(0.91, 0.0123, mark="best"),
+                    TableCell(0.011, signed=True),
+                )
             ),
-            Row((Cell(text="=HYPERLINK(1)"), Cell(text="failed", bad=True), Cell())),
+            TableRow(
+                (
+                    TableCell(text="other"),
+                    TableCell(0.9, mark="level"),
+                    TableCell(-0.02, signed=True),
+                ),
+                total=True,
+            ),
+            TableRow(
+                (
+                    TableCell(text="=HYPERLINK(1)"),
+                    TableCell(text="failed", bad=True),
+                    TableCell(),
+                )
+            ),
         ),
     }
     return Table(**{**settings, **changes})  # type: ignore[arg-type]
@@ -94,7 +111,7 @@ def test_the_latex_of_hostile_names_compiles(tmp_path: Path) -> None:
         pytest.skip("needs pdflatex (apt: texlive-latex-base, texlive-latex-recommended)")
     made = [
         make_table(HOSTILE, caption=HOSTILE, notes=(HOSTILE, "≈ ★ – “x” ▲ ▼ ≤ → …")),
-        make_table(key="second", columns=(*names(HOSTILE), Column("\\"), Column("x\ty"))),
+        make_table(key="second", columns=(*names(HOSTILE), TableColumn("\\"), TableColumn("x\ty"))),
     ]
     for one in made:
         (tmp_path / f"{one.key}.tex").write_text(as_latex(one))
