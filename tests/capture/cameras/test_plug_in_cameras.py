@@ -134,6 +134,16 @@ def test_an_unusable_plug_in_is_refused_with_a_message(
     assert f'loco-tools: camera "{camera}": ' in capsys.readouterr().err
 
 
+def test_a_camera_may_be_in_a_package(folder: Path) -> None:
+    package = folder / "our_rig" / "cameras"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(NOISE_CAMERA)
+    with open_camera("our_rig.cameras:NoiseCamera", None, seed=0) as camera:
+        assert camera.settings() == {"width_px": 320, "height_px": 240}
+    with pytest.raises(CaptureError, match="expected a module our_rig.lenses.*got no such module"):
+        open_camera("our_rig.lenses:NoiseCamera", None, seed=0)
+
+
 def test_a_kind_of_camera_takes_precedence_over_a_file_of_its_name(folder: Path) -> None:
     write_camera(folder, "folder")
     with pytest.raises(CaptureError, match='no such file or folder "NoiseCamera"'):

@@ -56,7 +56,7 @@ class Table:
 
     def _feed(self, camera: BaslerCamera, picture: Pixels) -> None:
         self.device, shown = camera, picture.tobytes()
-        # connected anew, the emulator has forgotten its picture
+        # after reconnecting, the emulator has forgotten its picture
         if self._fed[0] is camera.device and self._fed[1] == shown:
             return
         self._fed = (camera.device, shown)

@@ -24,7 +24,7 @@ const limits = {
   black: number(page.dataset.black),
 };
 
-let state = null; // what the server said last
+let state = null; // the last state from the server
 let measurements = null; // what the live frame measures
 let asked = 0; // requests for the state so far
 let confirming = false; // the second step before a failing photograph is kept
@@ -73,7 +73,7 @@ function take(now) {
 
 function lose(error) {
   lost = true;
-  // a TypeError is how fetch says that nobody answers
+  // fetch throws a TypeError if there is no answer
   const words = error instanceof TypeError ? "the station does not answer" : error.message;
   const next_step =
     "check that it still runs where it was started, and check the network; this page then continues";
@@ -171,7 +171,7 @@ function drawMeters() {
   drawHistogram(at("histogram"), at("brightness-words"), fresh ? measurements : null, limits);
 }
 
-// -- the operator's hands
+// -- buttons and keys
 
 function confirmKeep(on) {
   confirming = on;

@@ -1,5 +1,5 @@
-// What the quality gates say of a photograph. A gate that fails says in words what to do; one that
-// passes needs a glance only: its value beside its limit.
+// The verdicts of the quality gates on a photograph. A failed gate is shown with what to do about
+// it, a passed one with its value and its limit only.
 
 import { at, capital, make, show } from "./elements.js";
 
