@@ -140,7 +140,9 @@ def test_a_camera_may_be_in_a_package(folder: Path) -> None:
     (package / "__init__.py").write_text(NOISE_CAMERA)
     with open_camera("our_rig.cameras:NoiseCamera", None, seed=0) as camera:
         assert camera.settings() == {"width_px": 320, "height_px": 240}
-    with pytest.raises(CaptureError, match=r"expected a module our_rig\.lenses.*got no such module"):
+    with pytest.raises(
+        CaptureError, match=r"expected a module our_rig\.lenses.*got no such module"
+    ):
         open_camera("our_rig.lenses:NoiseCamera", None, seed=0)
 
 
