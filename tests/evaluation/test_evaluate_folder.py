@@ -77,7 +77,7 @@ def samples(make_loco_class):
     return loco_tools.load(make_loco_class(size=(16, 24), logical=((255,),))).test
 
 
-def test_several_processes_find_the_same(make_loco_class, write_maps):
+def test_several_processes_give_the_same_metrics(make_loco_class, write_maps):
     dataset = loco_tools.load(make_loco_class())
     folder = write_maps(dataset, validation=True)
     alone, both = (evaluate_folder(folder, dataset, jobs=jobs) for jobs in (1, 2))
@@ -86,7 +86,7 @@ def test_several_processes_find_the_same(make_loco_class, write_maps):
     assert json.loads(json.dumps(both.metrics, allow_nan=False)) == both.metrics
 
 
-def test_a_fault_that_another_process_finds_is_told_as_usual(make_loco_class, write_maps):
+def test_an_error_in_another_process_is_raised_as_usual(make_loco_class, write_maps):
     dataset = loco_tools.load(make_loco_class())
     folder = write_maps(dataset)
     write_map(folder / "test/good/001.tiff", np.zeros((16, 24)))
@@ -98,7 +98,7 @@ def vanish(items, settings) -> None:
     os._exit(1)
 
 
-def test_a_process_that_is_killed_is_told_with_a_way_out(make_loco_class, write_maps, monkeypatch):
+def test_a_process_that_dies_is_reported_with_a_next_step(make_loco_class, write_maps, monkeypatch):
     dataset = loco_tools.load(make_loco_class())
     monkeypatch.setattr(map_evaluation, "_count", vanish)
     with pytest.raises(DatasetError, match="a worker process died while evaluating maps"):
@@ -113,7 +113,7 @@ def test_fewer_than_one_process_is_refused(make_loco_class, write_maps):
 
 @one_class
 @given(seed=st.integers(0, 999), levels=st.sampled_from([1, 3, 500]), data=st.data())
-def test_any_split_and_any_order_give_the_same(samples, seed, levels, data):
+def test_any_split_and_any_order_give_the_same_metrics(samples, seed, levels, data):
     scored = random_maps(samples, seed, levels)
     whole = metrics_of(samples, scored, draws=20)
     order = data.draw(st.permutations(samples))
@@ -129,7 +129,7 @@ def test_any_split_and_any_order_give_the_same(samples, seed, levels, data):
 
 @one_class
 @given(seed=st.integers(0, 999), levels=st.sampled_from([1, 3, 500]))
-def test_figures_lie_between_0_and_1_and_do_not_change_with_the_scale(samples, seed, levels):
+def test_metrics_lie_between_0_and_1_and_do_not_change_with_the_scale(samples, seed, levels):
     scored = random_maps(samples, seed, levels)
     plain = metrics_of(samples, scored, draws=20)
     rescaled = {sample: np.sqrt(scores) * 7 - 3 for sample, scores in scored.items()}
@@ -140,7 +140,7 @@ def test_figures_lie_between_0_and_1_and_do_not_change_with_the_scale(samples, s
 
 @one_class
 @given(seed=st.integers(0, 999), levels=st.sampled_from([3, 500]))
-def test_figures_do_not_fall_when_defects_score_higher(samples, seed, levels):
+def test_metrics_do_not_decrease_when_defects_score_higher(samples, seed, levels):
     scored = random_maps(samples, seed, levels)
     higher = {
         s: scores + np.float32(levels // 2 * s.ground_truth()) for s, scores in scored.items()

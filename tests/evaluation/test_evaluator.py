@@ -43,7 +43,7 @@ def same(left, right) -> bool:
 
 
 @needs_data
-def test_loco_figures_agree_with_the_official_evaluator():
+def test_loco_metrics_agree_with_the_official_evaluator():
     root = Path(DATA) / "golden_metrics"
     expected = json.loads((root / "expected.json").read_text())["loco"]
     dataset = loco_tools.load(root / "loco/plate")
@@ -56,7 +56,7 @@ def test_loco_figures_agree_with_the_official_evaluator():
 
 
 @needs_data
-def test_ad_figures_agree_with_the_official_evaluator():
+def test_ad_metrics_agree_with_the_official_evaluator():
     root = Path(DATA) / "golden_metrics"
     expected = json.loads((root / "expected.json").read_text())["ad"]
     dataset = loco_tools.load(root / "ad/bottle")
@@ -86,7 +86,7 @@ def test_the_mean_is_the_plain_mean_of_both_kinds(make_loco_class, noisy_map):
     assert aurocs["mean"] == (aurocs["logical_anomalies"] + aurocs["structural_anomalies"]) / 2
 
 
-def test_perfect_maps_earn_1_everywhere(make_loco_class):
+def test_perfect_maps_have_metrics_of_1(make_loco_class):
     dataset = loco_tools.load(make_loco_class())
     evaluation = evaluate_maps(dataset.test, lambda s: s.ground_truth().astype(np.float32))
     metrics = evaluation.metrics
@@ -98,7 +98,7 @@ def test_perfect_maps_earn_1_everywhere(make_loco_class):
     json.dumps(metrics, allow_nan=False)
 
 
-def test_constant_maps_are_a_coin_toss(make_loco_class):
+def test_constant_maps_have_metrics_of_one_half(make_loco_class):
     dataset = loco_tools.load(make_loco_class())
     metrics = evaluate_maps(dataset.test, lambda s: np.ones(s.size)).metrics
     assert metrics["classification"]["auc_roc"]["mean"] == 0.5
@@ -138,7 +138,7 @@ def test_a_class_with_one_kind_of_anomaly_has_no_mean(make_loco_class, noisy_map
     assert metrics["localization"]["auc_spro"]["mean"]["0.05"] is None
 
 
-def test_an_ad_class_has_the_official_figures_and_a_row_per_defect(make_ad_class, noisy_map):
+def test_an_ad_class_has_the_official_metrics_and_a_row_per_defect(make_ad_class, noisy_map):
     metrics = evaluate_maps(loco_tools.load(make_ad_class()).test, noisy_map).metrics
     assert "auc_spro" not in metrics["localization"]
     assert metrics["classification"]["auc_roc"].keys() == {"all"}
@@ -199,7 +199,7 @@ def test_a_folder_of_maps_is_evaluated_with_or_without_the_class_in_its_path(
     assert evaluate_folder(tmp_path / "maps", dataset, bootstrap=0).metrics == expected
 
 
-def test_progress_is_told_of_every_image(make_ad_class, noisy_map):
+def test_progress_advances_with_every_image(make_ad_class, noisy_map):
     import contextlib
 
     class Steps:
@@ -221,13 +221,13 @@ def test_progress_is_told_of_every_image(make_ad_class, noisy_map):
     assert steps.done == 6
 
 
-def test_a_folder_without_maps_says_where_they_were_looked_for(make_ad_class, tmp_path):
+def test_a_folder_without_maps_is_refused_with_the_expected_path(make_ad_class, tmp_path):
     dataset = loco_tools.load(make_ad_class())
     with pytest.raises(DatasetError, match=r"expected anomaly maps in .*absent/test, got no such"):
         evaluate_folder(tmp_path / "absent", dataset)
 
 
-def test_a_missing_map_of_a_good_image_is_no_small_matter(make_loco_class, tmp_path, write_maps):
+def test_a_missing_map_of_a_good_image_is_refused(make_loco_class, tmp_path, write_maps):
     dataset = loco_tools.load(make_loco_class())
     folder = write_maps(dataset, tmp_path / "maps")
     (folder / "test/good/001.tiff").unlink()

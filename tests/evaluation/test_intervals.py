@@ -31,7 +31,7 @@ def test_folders_get_intervals_and_maps_only_when_asked(make_loco_class, noisy_m
     assert evaluate_maps(dataset.test, noisy_map, bootstrap=1000).metrics["intervals"] == intervals
 
 
-def test_each_interval_lies_around_its_figure(make_loco_class, noisy_map):
+def test_each_interval_contains_its_metric(make_loco_class, noisy_map):
     metrics = evaluate_maps(rich_class(make_loco_class).test, noisy_map, bootstrap=300).metrics
     intervals = metrics["intervals"]
     areas = intervals["localization"]["auc_spro"]
@@ -47,7 +47,7 @@ def test_each_interval_lies_around_its_figure(make_loco_class, noisy_map):
     assert all(0 <= low <= high <= 1 for low, high in leaves(intervals))
 
 
-def test_an_ad_class_has_intervals_of_its_own_figures(make_ad_class, noisy_map):
+def test_an_ad_class_has_intervals_of_its_own_metrics(make_ad_class, noisy_map):
     metrics = evaluate_maps(loco_tools.load(make_ad_class()).test, noisy_map, bootstrap=50).metrics
     intervals = metrics["intervals"]
     assert intervals["localization"].keys() == {"au_pro"}
@@ -55,7 +55,7 @@ def test_an_ad_class_has_intervals_of_its_own_figures(make_ad_class, noisy_map):
     assert intervals["classification"]["image_auroc"]["mean_ls"] is None
 
 
-def test_the_area_interval_equals_that_of_counting_every_draw_anew(make_loco_class):
+def test_the_area_interval_equals_that_of_counting_every_draw(make_loco_class):
     test = rich_class(make_loco_class).test
     rng = np.random.default_rng(5)
     maps = {s: np.float32(rng.random(s.size) + 0.6 * s.ground_truth()) for s in test}
@@ -131,7 +131,7 @@ def test_constant_maps_have_an_interval_too(make_loco_class):
     )
 
 
-def test_a_sketch_keeps_what_the_defects_weigh_and_where_their_scores_lie():
+def test_a_score_sample_keeps_the_weight_of_the_defects_and_their_scores():
     rng = np.random.default_rng(0)
     scores = rng.random(40_000, np.float32)
     rising = WeightedScores(

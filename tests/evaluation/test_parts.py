@@ -18,7 +18,7 @@ def images_of(*images) -> tuple[dict[str, ImageOrigin], dict[str, float]]:
     return origins, scores
 
 
-def test_a_part_scores_as_its_most_suspicious_view():
+def test_the_score_of_a_part_is_the_maximum_over_its_views():
     parts = group_into_parts(
         *images_of(
             ("a", "top", "good", 1),

@@ -39,7 +39,7 @@ def test_the_threshold_is_the_lowest_score_that_keeps_the_rate(values, fpr):
 
 
 @given(scores, scores, scores, rates)
-def test_the_figures_are_those_of_a_plain_count(values, good, anomalous, fpr):
+def test_the_metrics_are_those_of_a_plain_count(values, good, anomalous, fpr):
     for figures in (
         image_level(validation_of(values), good, anomalous, fpr),
         pixel_level(validation_of(values), histogram_of(good), histogram_of(anomalous), fpr),
@@ -53,7 +53,7 @@ def test_the_figures_are_those_of_a_plain_count(values, good, anomalous, fpr):
         assert figures["iou"] == pytest.approx(true / (false + len(anomalous)))
 
 
-def test_a_rounded_threshold_takes_the_same_pixels_as_its_rounded_scores():
+def test_a_rounded_threshold_selects_the_same_pixels_as_its_rounded_scores():
     rng = np.random.default_rng(0)
     validation, low, high = ValidationCounts(), ScoreHistogram(exact_scores=10), ScoreHistogram()
     validation.scores = {"0": 1.0}
@@ -95,7 +95,7 @@ def test_a_higher_rate_lowers_the_threshold(make_loco_class, write_maps):
     assert low["at_threshold"]["fpr"] < high["at_threshold"]["fpr"]
 
 
-def test_without_validation_maps_the_figures_are_empty_and_say_why(make_loco_class, noisy_map):
+def test_without_validation_maps_the_metrics_are_empty_with_a_reason(make_loco_class, noisy_map):
     metrics = evaluate_maps(loco_tools.load(make_loco_class()).test, noisy_map).metrics
     figures = metrics["classification"]["at_threshold"]
     assert figures["threshold"] is None

@@ -43,7 +43,7 @@ def test_the_same_seed_draws_the_same_and_another_one_does_not():
 
 
 @given(st.integers(1, 10_000), st.integers(1, 300))
-def test_places_are_inside_and_spread(size, count):
+def test_indices_are_in_range_and_spread(size, count):
     places = bootstrap.spread_indices(size, count)
     assert places.size == min(size, count)
     assert places.min() >= 0
@@ -51,7 +51,7 @@ def test_places_are_inside_and_spread(size, count):
     assert np.diff(np.sort(places), prepend=-1, append=size).max() <= 3 * size / places.size + 1
 
 
-def test_places_do_not_meet_one_column_of_an_image_again_and_again():
+def test_indices_do_not_repeat_one_column_of_an_image():
     columns = bootstrap.spread_indices(4096 * 1700) % 1700
     assert np.bincount(columns * 10 // 1700).max() < 1.1 * 4096 / 10
 
@@ -67,6 +67,6 @@ def test_the_area_up_to_a_limit_equals_a_fine_sum(steps, limit):
     assert bootstrap.area_up_to(x, y, limit) == pytest.approx(expected, abs=2e-3)
 
 
-def test_an_interval_leaves_out_draws_without_a_figure():
+def test_an_interval_leaves_out_draws_without_a_value():
     assert bootstrap.percentile_interval(np.array([np.nan, 0.5, 0.5]), 0.95) == (0.5, 0.5)
     assert bootstrap.percentile_interval(np.array([np.nan]), 0.95) is None

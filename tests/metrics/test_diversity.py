@@ -42,7 +42,7 @@ def test_rank_correlation_agrees_with_scipy():
     assert diversity.rank_correlation(scores)[0, 1] == pytest.approx(expected)
 
 
-def test_rank_correlation_does_not_see_scales():
+def test_rank_correlation_does_not_depend_on_scales():
     scores = np.random.default_rng(0).random((3, 20))
     bent = np.stack([scores[0] * 100, np.exp(scores[1]), scores[2] ** 3])
     assert diversity.rank_correlation(bent) == pytest.approx(diversity.rank_correlation(scores))
@@ -92,7 +92,7 @@ def test_no_member_is_chosen_where_one_of_them_was_not_measured():
     ("scores", "message"),
     [([1.0, 2.0], "members x images"), ([[1.0, float("nan")]], "finite")],
 )
-def test_what_are_no_scores_is_refused(scores, message):
+def test_values_that_are_not_scores_are_refused(scores, message):
     with pytest.raises(ValueError, match=message):
         diversity.rank_correlation(scores)
 

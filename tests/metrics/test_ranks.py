@@ -13,7 +13,7 @@ def test_friedman_without_ties_is_that_of_scipy() -> None:
     )
 
 
-def test_data_sets_that_all_agree_leave_no_doubt() -> None:
+def test_data_sets_that_all_agree_give_a_p_value_of_0() -> None:
     found = ranks.friedman([[3, 2, 1]] * 4)
     assert found.chi_square == pytest.approx(8)
     assert found.p == 0.0

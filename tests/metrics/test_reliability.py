@@ -126,7 +126,7 @@ def test_reliable_probabilities_of_few_images_have_an_error_that_chance_explains
         ([float("nan")], [True], "NaN"),
     ],
 )
-def test_what_are_no_probabilities_is_refused(said, truth, message):
+def test_values_that_are_not_probabilities_are_refused(said, truth, message):
     with pytest.raises(ValueError, match=message):
         reliability.reliability_curve(said, truth)
 

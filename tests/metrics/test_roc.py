@@ -37,7 +37,7 @@ def test_average_precision_and_f1_equal_their_definitions_at_every_threshold(neg
 
 
 @given(scores, scores)
-def test_figures_do_not_change_when_scores_are_rescaled(negatives, positives):
+def test_metrics_do_not_change_when_scores_are_rescaled(negatives, positives):
     rescaled = roc.rank(np.exp(negatives), np.exp(positives))
     for figure in (roc.auroc, roc.average_precision, roc.f1_max):
         assert figure(rescaled) == figure(roc.rank(negatives, positives))
@@ -65,7 +65,7 @@ def test_a_rounded_and_an_exact_histogram_are_compared_by_rounded_scores():
     assert roc.auroc(roc.rank_histograms(low, high)) == 0.25
 
 
-def test_all_scores_equal_is_a_coin_toss():
+def test_equal_scores_have_an_auroc_of_one_half():
     assert roc.auroc(roc.rank([1, 1, 1], [1, 1])) == 0.5
 
 
@@ -117,7 +117,7 @@ def test_rates_that_are_0_by_0_are_none():
 
 
 @given(scores, scores)
-def test_the_staircase_under_the_precision_recall_curve_is_average_precision(negatives, positives):
+def test_the_area_under_the_precision_recall_steps_is_average_precision(negatives, positives):
     ranking = roc.rank(negatives, positives)
     curve = roc.pr_curve(ranking)
     assert (curve.x[0], curve.x[-1]) == (0.0, 1.0)

@@ -111,13 +111,13 @@ def test_scores_that_are_not_finite_are_refused(value):
         ScoreHistogram().add(np.float32([0, value]))
 
 
-def test_one_weight_per_score_is_asked_for():
+def test_a_wrong_number_of_weights_is_refused():
     with pytest.raises(ValueError, match=r"expected \(2,\) weights, got \(3,\)"):
         ScoreHistogram().add(np.float32([0, 1]), np.ones(3))
 
 
 @given(finite)
-def test_a_key_tells_its_score(value):
+def test_a_score_can_be_computed_from_its_key(value):
     key = int(keys_of(np.float32([value]))[0])
     assert score_of(key) == np.float32(value)
     assert score_of(key, lost_bits=8) >= np.float32(value)

@@ -29,7 +29,7 @@ def test_noise_vanishes_on_its_lattice() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_textures_are_their_seeds_and_have_contrast(family: str) -> None:
+def test_textures_depend_on_their_seed_alone_and_have_contrast(family: str) -> None:
     draw = ProceduralTextures((family,))
     first, again = (draw(SIZE, np.random.default_rng(3)) for _ in range(2))
     other = draw(SIZE, np.random.default_rng(4))
@@ -40,12 +40,12 @@ def test_textures_are_their_seeds_and_have_contrast(family: str) -> None:
     assert first.std() > 5
 
 
-def test_an_unknown_family_is_answered_with_the_nearest() -> None:
+def test_an_unknown_family_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(MethodError, match='unknown texture family "cell"; did you mean "cells"'):
         ProceduralTextures(("cell",))
 
 
-def test_an_anomaly_changes_its_mask_alone() -> None:
+def test_an_anomaly_changes_only_the_pixels_of_its_mask() -> None:
     image = good_image()
     found = 0
     for seed in range(12):

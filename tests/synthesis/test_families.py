@@ -26,7 +26,7 @@ def make(count: int, seed: int = 0, families: tuple[str, ...] | None = None) -> 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_an_anomaly_is_where_its_mask_says(family: str) -> None:
+def test_all_changed_pixels_lie_in_the_mask(family: str) -> None:
     for made in make(6, families=(family,)):
         source = make_part(made.source)
         changed = np.abs(made.image.astype(int) - source).max(axis=2) >= 6
@@ -54,7 +54,7 @@ def test_several_anomalies_in_an_image_have_a_mask_each() -> None:
         assert not (changed & ~made.mask).any()
 
 
-def test_anomalies_are_made_at_the_size_at_which_they_are_seen_if_that_is_smaller() -> None:
+def test_anomalies_are_made_at_the_input_size_of_detectors_if_that_is_smaller() -> None:
     images = [make_part(k) for k in range(3)]
     whole = list(synthetic_anomalies(images, 4, seed=0, size=(192, 288)))
     assert {made.image.shape for made in whole} == {(*SIZE, 3)}
@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_anomalies_and_another_one_others() -> None
     assert any((a.image != b.image).any() for a, b in zip(first, other, strict=True))
 
 
-def test_logical_ones_copy_or_remove_a_thing_of_the_part() -> None:
+def test_logical_anomalies_copy_or_remove_a_component() -> None:
     studs_and_holes = 4
     counts = {name: set() for name in LOGICAL}
     for made in make(24, families=LOGICAL):
@@ -86,7 +86,7 @@ def test_logical_ones_copy_or_remove_a_thing_of_the_part() -> None:
     assert max(counts["copy_move"]) > studs_and_holes
 
 
-def test_the_part_is_told_from_the_cloth() -> None:
+def test_the_foreground_is_the_part_and_not_the_cloth() -> None:
     part = foreground(make_part())
     assert part[40:56, 30:38].all()
     assert not part[:10].any()
@@ -101,7 +101,7 @@ def test_a_picture_without_contrast_still_gives_an_anomaly() -> None:
         assert (made.image != flat).any()
 
 
-def test_an_unknown_family_is_answered_with_the_nearest() -> None:
+def test_an_unknown_family_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(MethodError, match='unknown family of anomalies "stains"; did you mean'):
         make(1, families=("stains",))
 

@@ -41,7 +41,7 @@ def test_a_class_with_one_view_shows_each_defect_twice(make_plan: MakePlan) -> N
     assert [bool((cell < 100).any()) for cell in cells] == [True, True, True, False]
 
 
-def test_the_jpeg_stays_below_the_size_that_a_repository_bears() -> None:
+def test_the_jpeg_stays_below_the_given_size() -> None:
     noise = np.random.default_rng(1).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     small = jpeg(noise, 60_000)
     assert len(small) <= 60_000

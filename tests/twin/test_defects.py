@@ -25,11 +25,11 @@ def volume(assembly: Assembly, index: int = 0) -> float:
 
 
 @pytest.mark.parametrize("name", ["flat_connector", "angle", "composite_part"])
-def test_the_twin_shows_every_defect_of_the_shipped_taxonomies(name: str) -> None:
+def test_the_twin_renders_every_defect_of_the_shipped_taxonomies(name: str) -> None:
     assert {defect.name for defect in load_taxonomy(name).defects} <= set(DEFECTS)
 
 
-def test_damage_leaves_one_sound_piece_of_metal(make_plan: MakePlan) -> None:
+def test_a_defect_leaves_one_connected_solid(make_plan: MakePlan) -> None:
     good = make_assembly(make_plan())
     for defect in ("edge_damage", "cut_corner", "deep_scratch", "missing_hole", "additional_hole"):
         for seed in range(6):
@@ -222,7 +222,7 @@ def test_a_stuffed_hole_is_painted_over_on_both_faces_and_no_further_than_its_ma
     assert {round(z) for z in (points[:, 2].min(), points[:, 2].max())} == {0, 2}
 
 
-def test_a_part_without_room_for_a_defect_is_refused(make_plan: MakePlan) -> None:
+def test_a_part_without_a_free_area_for_a_defect_is_refused(make_plan: MakePlan) -> None:
     tiny = {
         "title": "Washer",
         "bought_as": "washer",

@@ -9,7 +9,7 @@ def wears(count: int) -> list[object]:
     return [draw_wear(np.random.default_rng(seed)) for seed in range(count)]
 
 
-def test_parts_differ_in_roughness_grain_dust_and_where_they_were_touched() -> None:
+def test_parts_differ_in_roughness_grain_dust_and_fingerprints() -> None:
     drawn = [draw_wear(np.random.default_rng(seed)) for seed in range(30)]
     assert len({wear.roughness for wear in drawn}) == 30
     assert all(0.85 <= wear.roughness <= 1.2 for wear in drawn)
@@ -36,7 +36,7 @@ def test_a_fingerprint_has_ridges_half_a_millimetre_apart_within_a_fingertip() -
     assert bands[1] > 2 * bands[2]
 
 
-def test_grease_goes_round_the_edge_of_the_tile_and_nowhere_without_prints() -> None:
+def test_grease_continues_across_the_edge_of_the_tile_and_needs_prints() -> None:
     assert not surface_textures.fingerprints(128, 64.0, ()).any()
     grease = surface_textures.fingerprints(128, 64.0, [(0.95, 0.5, 30.0, 0.3, 2)])
     assert grease[:, :16].any()
@@ -45,7 +45,7 @@ def test_grease_goes_round_the_edge_of_the_tile_and_nowhere_without_prints() -> 
 
 
 @pytest.mark.parametrize("finish", ["zinc", "black_paint", "zinc_spray", "bare_steel"])
-def test_a_worn_finish_is_made_once(finish: str) -> None:
+def test_a_worn_finish_is_computed_once(finish: str) -> None:
     pytest.importorskip("mitsuba")
     from loco_tools.twin.materials import material
     from loco_tools.twin.rendering import load_renderer

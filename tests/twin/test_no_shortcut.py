@@ -142,7 +142,7 @@ def aurocs(pairs: Pairs) -> dict[str, float]:
     }
 
 
-def test_nothing_outside_the_masks_tells_anomalous_parts_from_good_ones(pairs: Pairs) -> None:
+def test_nothing_outside_the_masks_separates_anomalous_parts_from_good_ones(pairs: Pairs) -> None:
     found = aurocs(pairs)
     assert max(found.values()) < 0.6, found
 
@@ -157,7 +157,7 @@ def test_a_planted_shortcut_is_found(pairs: Pairs, shortcut: str) -> None:
     assert max(found.values()) > 0.65, found
 
 
-def test_the_looks_of_a_part_depend_on_its_seed_and_view_and_never_on_its_defect(
+def test_the_appearance_of_a_part_depends_on_seed_and_view_and_not_on_its_defect(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plan = load_plan("composite_part")

@@ -95,7 +95,7 @@ def test_another_seed_gives_another_picture_and_another_place(make_plan: MakePla
     assert (first.defects[0].mask != second.defects[0].mask).any()
 
 
-def test_a_very_large_seed_is_fine(make_plan: MakePlan) -> None:
+def test_a_very_large_seed_is_accepted(make_plan: MakePlan) -> None:
     plan = make_plan(width_px=32, height_px=20, samples=1)
     assert twin.render(plan, 2**63 - 1, None, "top").image.shape == (20, 32, 3)
 
@@ -138,7 +138,7 @@ def test_the_mask_of_a_missing_hole_is_wider_by_the_tolerance(make_plan: MakePla
     assert rendering.defects[0].mask.sum() == pytest.approx(expected, rel=0.03)
 
 
-def test_a_hole_in_the_upright_leg_is_hidden_from_above_and_seen_from_the_side(
+def test_a_hole_in_the_upright_leg_is_hidden_from_above_and_visible_from_the_side(
     make_plan: MakePlan,
 ) -> None:
     upright = plate(
@@ -161,12 +161,12 @@ def test_swapped_covers_are_one_defect_that_covers_both(make_plan: MakePlan) -> 
     assert mask.sum() == pytest.approx(expected, rel=0.05)
 
 
-def test_an_unknown_defect_names_the_nearest_one(make_plan: MakePlan) -> None:
+def test_an_unknown_defect_is_refused_with_the_nearest_name(make_plan: MakePlan) -> None:
     with pytest.raises(DefinitionError, match='defect "mising_hole"; did you mean "missing_hole"'):
         twin.render(make_plan(), 1, "mising_hole", "top")
 
 
-def test_an_unknown_view_names_the_known_ones(make_plan: MakePlan) -> None:
+def test_an_unknown_view_is_refused_with_the_known_names(make_plan: MakePlan) -> None:
     with pytest.raises(DefinitionError, match='no view "side"; known: top'):
         twin.render(make_plan(), 1, None, "side")
 

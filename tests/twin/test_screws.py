@@ -75,7 +75,7 @@ def test_bending_shifts_no_metal_along_the_shank() -> None:
     assert bent.areas().sum() == pytest.approx(straight.areas().sum(), rel=0.02)
 
 
-def test_the_place_of_a_screw_holds_it_with_the_tolerance_all_round() -> None:
+def test_the_nominal_solid_of_a_screw_contains_it_with_the_tolerance() -> None:
     screw = make_screw()
     place = np.asarray(standing_place(screw, 0.5).bounding_box()).reshape(2, 3)
     points = corners(ScrewState(screw))
@@ -90,6 +90,6 @@ def test_the_side_between_two_heights_has_neither_top_nor_bottom() -> None:
     assert np.abs(surface.normals[..., 2]).max() < 0.5
 
 
-def test_a_screw_that_stands_out_wholly_is_refused() -> None:
+def test_a_screw_that_stands_out_completely_is_refused() -> None:
     with pytest.raises(ValueError, match=r"stands_mm 12.0 leaves nothing of screw 's' of 12.0 mm"):
         make_screw(stands_mm=12.0)

@@ -15,7 +15,7 @@ from loco_tools.twin import surface_textures
         surface_textures.zinc_spray,
     ],
 )
-def test_metals_reflect_between_nothing_and_all_and_tile_without_a_seam(finish: object) -> None:
+def test_reflectances_lie_in_0_to_1_and_textures_tile_without_a_seam(finish: object) -> None:
     assert callable(finish)
     maps = finish(128, 16.0, np.random.default_rng(1))
     assert maps.reflectance.shape == (128, 128, 3)

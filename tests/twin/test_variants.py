@@ -45,7 +45,9 @@ pytestmark = [
 
 
 @pytest.mark.parametrize(("code", "expected"), [(0, "llvm_ad_rgb"), (1, "scalar_rgb")])
-def test_the_trial_decides_once_and_is_remembered(code: int, expected: str, tmp_path: Path) -> None:
+def test_the_trial_decides_once_and_its_outcome_is_cached(
+    code: int, expected: str, tmp_path: Path
+) -> None:
     pytest.importorskip("mitsuba")
     interpreter = fake_python(tmp_path, code)
     for _ in range(2):
@@ -55,13 +57,13 @@ def test_the_trial_decides_once_and_is_remembered(code: int, expected: str, tmp_
     assert "boom" in json.loads(kept.read_text())["trial"]
 
 
-def test_a_trial_that_crashes_harms_nobody(tmp_path: Path) -> None:
+def test_a_trial_that_crashes_selects_the_scalar_variant(tmp_path: Path) -> None:
     pytest.importorskip("mitsuba")
     done = chosen(tmp_path / "cache", fake_python(tmp_path, -6))
     assert (done.returncode, done.stdout.strip()) == (0, "scalar_rgb")
 
 
-def test_another_llvm_library_is_tried_anew(tmp_path: Path) -> None:
+def test_another_llvm_library_causes_another_trial(tmp_path: Path) -> None:
     pytest.importorskip("mitsuba")
     interpreter = fake_python(tmp_path, 1)
     chosen(tmp_path / "cache", interpreter)
@@ -69,14 +71,14 @@ def test_another_llvm_library_is_tried_anew(tmp_path: Path) -> None:
     assert calls(tmp_path) == 2
 
 
-def test_without_a_place_for_the_cache_the_trial_still_decides(tmp_path: Path) -> None:
+def test_without_a_cache_folder_the_trial_still_decides(tmp_path: Path) -> None:
     pytest.importorskip("mitsuba")
     no_folder = tmp_path / "file"
     no_folder.write_text("")
     assert chosen(no_folder, fake_python(tmp_path, 0)).stdout.strip() == "llvm_ad_rgb"
 
 
-def test_a_damaged_cache_is_tried_anew(tmp_path: Path) -> None:
+def test_a_damaged_cache_causes_another_trial(tmp_path: Path) -> None:
     pytest.importorskip("mitsuba")
     interpreter = fake_python(tmp_path, 0)
     chosen(tmp_path / "cache", interpreter)
@@ -95,7 +97,9 @@ def test_the_environment_chooses_without_a_trial(
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unknown_variant_names_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_variant_is_refused_with_the_nearest_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("LOCO_TOOLS_TWIN_VARIANT", "llvm_rgb")
     with pytest.raises(DefinitionError, match='"llvm_rgb": unknown; did you mean "llvm_ad_rgb"'):
         variant()

@@ -46,7 +46,7 @@ def test_several_defects_of_the_angle_show_in_some_views_only(make_plan: MakePla
         assert False in shown, defect
 
 
-def test_a_corner_half_of_which_shows_beside_the_other_leg_is_marked(make_plan: MakePlan) -> None:
+def test_a_corner_that_is_half_visible_next_to_the_other_leg_is_marked(make_plan: MakePlan) -> None:
     plan = make_plan("angle", width_px=160, height_px=120, samples=1)
     good, bad = (twin.render(plan, 4, found, "outside") for found in (None, "cut_corner"))
     (corner,) = bad.defects
