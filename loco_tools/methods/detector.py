@@ -1,6 +1,6 @@
-"""What every detector is: fitted on good images, it gives a score and an anomaly map per image.
+"""The contract of detectors: fitted on good images, they give each image a score and a map.
 
-The conformance suite in `tests/conformance/` holds every detector to this contract.
+The conformance suite (`loco_tools.testing.check_detector`) tests every detector against it.
 """
 
 from abc import ABC, abstractmethod
@@ -31,7 +31,7 @@ from loco_tools.progress import SILENT, Progress
 from loco_tools.schema import Schema, parse
 
 BACKBONE = "backbone."
-"""Opens the names of a saved detector's arrays that its backbone learned."""
+"""Prefix of the names of those saved arrays that the backbone learned."""
 
 
 Category = Literal[
@@ -52,7 +52,7 @@ others."""
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a detector says about one image; no threshold is applied anywhere.
+    """The result for one image, without any threshold.
 
     `score` is for the image, `map` is (H, W) float32 at the image's own size; higher is more
     anomalous in both. Their scales differ between detectors and are not probabilities.
@@ -64,28 +64,28 @@ class Prediction:
 
 @dataclass(frozen=True)
 class PatchScores:
-    """Scores of a batch before they become maps: image (B,), patches (B, h, w)."""
+    """Scores of a batch before maps are upsampled: image (B,), patches (B, h, w)."""
 
     image: Tensor
     patches: Tensor
 
 
 class CutShape(NamedTuple):
-    """What a cut gives: its channels, and its grid's stride in pixels of the input size."""
+    """The shape of a cut's features: channels, and stride of the grid in pixels of the input."""
 
     channels: int
     stride: int
 
 
 class DetectorConfig(Schema):
-    """What every detector can be told."""
+    """Settings of every detector."""
 
     batch_size: int = Field(default=8, ge=1)
-    """Images at a time, when predicting too."""
+    """Images at a time, in training and prediction."""
 
 
 class SingleConfig(DetectorConfig):
-    """What every detector that looks at images itself can be told."""
+    """Settings of every detector that takes images itself."""
 
     size_px: int = Field(default=256, ge=32, le=4096)
     """The shorter side of the input, see `input_size`."""
@@ -99,13 +99,13 @@ class Detector(ABC):
 
     Attributes:
         name: as in the `METHODS` table and in results.
-        category: how it works, in the field's coarse terms.
-        Config: the method's configuration.
+        category: the kind of method, by which reports group detectors.
+        Config: the class of the method's configuration.
         PRESETS: preset name -> the fields in which it differs from the defaults.
-        cuts: where an ensemble may cut this detector.
+        cuts: names of the intermediate features that feature-level ensembles can use.
         smoothing_px: sigma of the Gaussian over its maps, in pixels of the input; 0: none.
         training_log: one entry per epoch of a fit, see `Training.run`: epoch, loss and its parts,
-            and here and there validation, the loss or the mean image score on good validation
+            and in some entries validation, the loss or the mean image score on good validation
             images. Empty where nothing is trained by steps.
     """
 
@@ -146,12 +146,12 @@ class Detector(ABC):
 
     @classmethod
     def origin(cls) -> str:
-        """How messages about the configuration open."""
+        """The beginning of messages about the configuration."""
         return f'settings of method "{cls.name}"'
 
     @property
     def input_size(self) -> Size:
-        """(h, w) at which this detector sees images.
+        """(h, w) to which this detector resizes images.
 
         Raises:
             MethodError: the detector has not been fitted.
@@ -161,7 +161,7 @@ class Detector(ABC):
         return self._input_size
 
     def not_fitted(self) -> MethodError:
-        """What to raise when something learned is asked for too early."""
+        """The error to raise when the detector is used before it is fitted."""
         return MethodError(
             f"{self.name} has not been fitted; next step: call fit or load before using it"
         )
@@ -175,18 +175,21 @@ class Detector(ABC):
         progress: Progress = SILENT,
         keep: Path | None = None,
     ) -> Self:
-        """Learn what good looks like.
+        """Fit the detector to good images.
 
         Args:
             train: good images, (H, W, 3) uint8 RGB each, sizes may differ.
             validation: good images held out from training; may be empty.
             seed: the same seed on the same machine gives the same detector.
-            progress: told about every batch or epoch.
-            keep: a folder in which a long training is kept as it goes, and from which it is taken
-                up when it was interrupted; removed at the end. None: nothing is kept.
+            progress: advanced with every batch or epoch.
+            keep: a folder in which the state of a long training is saved, and from which an
+                interrupted training is resumed; removed at the end. None: nothing is saved.
+
+        Returns:
+            The detector itself.
 
         Raises:
-            MethodError: there are no training images, or not enough memory by estimate.
+            MethodError: there are no training images, or the estimated memory is not available.
         """
         if len(train) == 0:
             raise MethodError(
@@ -223,14 +226,14 @@ class Detector(ABC):
 
     @torch.inference_mode()
     def predict_batch(self, batch: Batch) -> list[Prediction]:
-        """The predictions for a batch, which keeps what was computed on the way."""
+        """The predictions for a batch, which stores what other detectors can reuse."""
         scores = self.score_batch(batch)
         maps = anomaly_maps(
             scores.patches, self.input_size, batch.sizes, sigma_px=self.smoothing_px
         )
         return [
-            Prediction(score=float(score), map=one)
-            for score, one in zip(scores.image, maps, strict=True)
+            Prediction(score=float(score), map=anomaly_map)
+            for score, anomaly_map in zip(scores.image, maps, strict=True)
         ]
 
     @torch.inference_mode()
@@ -244,17 +247,17 @@ class Detector(ABC):
             yield self.cut_batch(batch, cut)
 
     def memory_mb(self, count: int) -> float:
-        """About how much memory fitting on `count` images takes at `input_size`, in megabytes.
+        """Estimated memory for fitting on `count` images at `input_size`, in megabytes.
 
-        Counts what grows with settings and images: parameters with gradients and moments,
-        activations of a step, features that are kept. Here: nothing worth counting.
+        The estimate covers what grows with settings and images: parameters with gradients and
+        moments, the activations of a step, and stored features. By default it is 0.
         """
         del count
         return 0.0
 
     @abstractmethod
     def parameter_count(self) -> int:
-        """How many numbers predicting uses: of the backbone, the networks, a memory bank."""
+        """Number of values that predicting uses: of the backbone, networks and memory bank."""
 
     @abstractmethod
     def cut_shape(self, cut: str) -> CutShape:
@@ -272,11 +275,11 @@ class Detector(ABC):
     @classmethod
     @abstractmethod
     def load(cls, folder: Path, backbone: Backbone | None = None, *, device: str = "auto") -> Self:
-        """A detector as `save` wrote it. Reads data only, executes nothing.
+        """Load a detector that `save` wrote. Reads data only, executes no code.
 
         Args:
-            folder: what `save` was given.
-            backbone: the one it was fitted with; may be left out when it can be had again by name
+            folder: the folder that `save` was given.
+            backbone: the backbone it was fitted with; may be left out when it can be loaded by name
                 (`scattering`, or torchvision's weights).
             device: "auto", "cpu", "cuda".
 
@@ -286,10 +289,10 @@ class Detector(ABC):
 
     @abstractmethod
     def _choose_input_size(self, train: Sequence[Pixels]) -> Size:
-        """(h, w) at which the images will be seen."""
+        """(h, w) to which images will be resized."""
 
     def _prepare(self, train: Sequence[Pixels], seed: int, progress: Progress) -> None:
-        """What comes before `_fit`: here nothing; `input_size` is known."""
+        """A step before `_fit`, by default empty; `input_size` is known."""
         del train, seed, progress
 
     @abstractmethod
@@ -313,17 +316,18 @@ class Detector(ABC):
 
 
 class SingleDetector(Detector):
-    """A detector that looks at images itself, most through a backbone.
+    """A detector that takes images itself, most of them through a backbone.
 
-    Subclasses set the class attributes and write `_fit`, `score_batch`, `cut_batch`, `cut_shape`,
-    `_tensors` and `_restore`. The defaults of their `Config` are the preset "paper".
+    Subclasses set the class attributes and define `_fit`, `score_batch`, `cut_batch`, `cut_shape`,
+    `_tensors` and `_restore`. The defaults of their `Config` are the preset "paper". A plug-in is
+    easier to write as a `loco_tools.methods.MapDetector`.
 
     Attributes:
-        needs_backbone: false for one that learns from pixels alone; the backbone it is given is
-            then left alone, and results say "none".
-        default_backbone: torchvision's name of the published one.
-        multiple_px: height and width of the input are multiples of it.
-        strides: of the backbone's maps that it looks at.
+        needs_backbone: false for a detector that learns from pixels alone; it ignores the backbone
+            that it is given, and results show "none".
+        default_backbone: torchvision's name of the published backbone.
+        multiple_px: height and width of the input are multiples of this.
+        strides: strides of the backbone's maps that it uses.
     """
 
     Config: ClassVar[type[SingleConfig]]
@@ -368,20 +372,21 @@ class SingleDetector(Detector):
 
     def _prepare(self, train: Sequence[Pixels], seed: int, progress: Progress) -> None:
         if self._backbone is not None:
-            pixels = self._training_pixels(train, progress)
-            self._backbone.fit(pixels, count=len(train), seed=seed)
+            title = f"{self.name}: backbone {self._backbone.name}"
 
-    def _training_pixels(self, train: Sequence[Pixels], progress: Progress) -> Iterator[Tensor]:
-        with progress.task(f"{self.name}: backbone {self.backbone.name}", len(train)) as advance:
-            for batch in batches(train, self.config.batch_size, self.device):
-                yield batch.pixels(self.input_size)
-                advance(len(batch))
+            def training_pixels() -> Iterator[Tensor]:
+                with progress.task(title, len(train)) as advance:
+                    for batch in batches(train, self.config.batch_size, self.device):
+                        yield batch.pixels(self.input_size)
+                        advance(len(batch))
+
+            self._backbone.fit(training_pixels(), count=len(train), seed=seed)
 
     def save(self, folder: Path) -> None:
         """See `Detector.save`.
 
         `detector.json` holds the configuration and `detector.safetensors` the arrays. The backbone
-        is named there with its weight tag; stored is only what it learned from the class.
+        is stored as its tag, together with the arrays that it learned from the class, if any.
         """
         size = self.input_size
         record = checkpoint.Record(
@@ -400,10 +405,10 @@ class SingleDetector(Detector):
         """See `Detector.load`."""
         record, tensors = checkpoint.read(folder, expected={cls.name, name_to_save(cls)})
         config = parse(cls.Config, record.config, origin=str(folder / checkpoint.RECORD))
-        found = None
+        own = None
         if cls.needs_backbone:
-            found = backbone_for(record.backbone, backbone, origin=str(folder))
-        detector = cls(config, found, device=device)
+            own = backbone_for(record.backbone, backbone, origin=str(folder))
+        detector = cls(config, own, device=device)
         detector.training_log = record.training_log
         detector._input_size = record.input_size
         tensors = {key: value.to(detector.device) for key, value in tensors.items()}
@@ -425,18 +430,18 @@ class SingleDetector(Detector):
 
     @abstractmethod
     def _tensors(self) -> dict[str, Tensor]:
-        """Everything learned, for saving."""
+        """All arrays that `_fit` learned, for saving."""
 
     @abstractmethod
     def _restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over what `_tensors` gave; KeyError when something is missing."""
+        """Load the arrays that `_tensors` returned; KeyError when one is missing."""
 
 
 def choose_device(device: str) -> torch.device:
-    """The device named, or for "auto" a CUDA device when there is one, else the CPU.
+    """The named device; "auto" is a CUDA device when there is one, else the CPU.
 
     Raises:
-        MethodError: a CUDA device is asked for and there is none, or the name is unknown.
+        MethodError: the name is unknown, or a CUDA device is requested and there is none.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -446,7 +451,7 @@ def choose_device(device: str) -> torch.device:
         raise MethodError(f'unknown device "{device}"; expected auto, cpu or cuda') from error
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise MethodError(
-            f'device "{device}" was asked for, but torch finds no CUDA device; '
+            f'device "{device}" was requested, but torch finds no CUDA device; '
             "next step: use --device cpu"
         )
     return chosen

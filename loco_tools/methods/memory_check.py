@@ -1,4 +1,4 @@
-"""Whether a fit will find the memory that it needs, before it begins."""
+"""Checks before a fit whether enough memory is free."""
 
 import psutil
 import torch
@@ -7,18 +7,18 @@ from torch import nn
 from loco_tools.errors import MethodError
 from loco_tools.progress import Progress
 
-_TOLD_FROM_MB = 2000.0
+_NOTE_FROM_MB = 2000.0
 _BYTES_PER_TRAINED = 16
-"""Of a float32 parameter under Adam: itself, its gradient, two moments."""
+"""A float32 parameter under Adam: the value, its gradient, two moments."""
 
 
 def check_memory(title: str, needed_mb: float, device: torch.device, progress: Progress) -> None:
-    """Say what a fit will need when that is much, and refuse when it is more than there is.
+    """Note the estimated need of a fit when it is large; raise when it exceeds the free memory.
 
     Raises:
-        MethodError: the device has less memory left.
+        MethodError: the device has less free memory.
     """
-    if needed_mb < _TOLD_FROM_MB:
+    if needed_mb < _NOTE_FROM_MB:
         return
     left_mb = available_mb(device)
     progress.note(f"{title}: needs about {needed_mb:,.0f} MB of {left_mb:,.0f} MB that are free")
@@ -31,7 +31,7 @@ def check_memory(title: str, needed_mb: float, device: torch.device, progress: P
 
 
 def available_mb(device: torch.device) -> float:
-    """Free memory of a device in megabytes: of the machine for the CPU."""
+    """Free memory of a device in megabytes; for the CPU that of the machine."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free / 1e6
@@ -39,6 +39,6 @@ def available_mb(device: torch.device) -> float:
 
 
 def trained_mb(*modules: nn.Module) -> float:
-    """Megabytes of networks under training with Adam: parameters, gradients and moments."""
+    """Megabytes for training networks with Adam: parameters, gradients and moments."""
     count = sum(p.numel() for module in modules for p in module.parameters() if p.requires_grad)
     return count * _BYTES_PER_TRAINED / 1e6
