@@ -46,12 +46,12 @@ def write_into(folder: Path, record: Record, tensors: Mapping[str, Tensor]) -> N
     files.write_json(folder / RECORD, record.model_dump(mode="json"))
 
 
-def read(folder: Path, *, expected: Collection[str]) -> tuple[Record, dict[str, Tensor]]:
+def read(folder: Path, *, expected: Collection[str] = ()) -> tuple[Record, dict[str, Tensor]]:
     """The record and the arrays of a saved detector.
 
     Args:
         folder: the folder that `write` was given.
-        expected: names that the detector's method may have.
+        expected: names that the detector's method may have; empty: any.
 
     Raises:
         MethodError: nothing there, a damaged file, or a detector of another method.
@@ -60,7 +60,7 @@ def read(folder: Path, *, expected: Collection[str]) -> tuple[Record, dict[str, 
     from safetensors.torch import load
 
     record = read_record(folder)
-    if record.method not in expected:
+    if expected and record.method not in expected:
         raise MethodError(
             f"{folder}: expected a fitted {min(expected)}, got a fitted {record.method}"
         )

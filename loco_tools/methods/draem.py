@@ -136,14 +136,14 @@ class DRAEM(SingleDetector):
 
         def validate() -> float:
             """The loss on validation images with the same synthetic anomalies every time."""
-            found = 0.0
+            loss = 0.0
             for start in range(0, len(validation), size):
                 rng = np.random.default_rng((seed, start))
                 part = range(start, min(start + size, len(validation)))
                 images = _to_images(of_validation.get(part))
                 examples = [self._example(image, textures, rng) for image in images]
-                found += float(total(self._loss(examples))) * len(part)
-            return found / len(validation)
+                loss += float(total(self._loss(examples))) * len(part)
+            return loss / len(validation)
 
         self.training_log = Training(
             title=self.name,
@@ -175,10 +175,10 @@ class DRAEM(SingleDetector):
 
     def _loss(self, examples: Sequence[Example]) -> Loss:
         """Equation 4: squared error and structural dissimilarity of the repair, focal loss."""
-        good = _stacked([example.good for example in examples], self.device)
-        seen = _stacked([example.image for example in examples], self.device)
+        good = _stack_images([example.good for example in examples], self.device)
+        images = _stack_images([example.image for example in examples], self.device)
         masks = torch.from_numpy(np.stack([example.mask for example in examples]))
-        repaired, logits = self._forward(seen)
+        repaired, logits = self._forward(images)
         return {
             "squared error": functional.mse_loss(repaired, good),
             "dissimilarity": 1 - structural_similarity(repaired, good),
@@ -387,5 +387,5 @@ def _to_images(rgb: Tensor) -> Sequence[Pixels]:
     return list(np.ascontiguousarray(stacked))
 
 
-def _stacked(images: Sequence[FloatImage], device: torch.device) -> Tensor:
+def _stack_images(images: Sequence[FloatImage], device: torch.device) -> Tensor:
     return torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).contiguous()

@@ -26,7 +26,7 @@ class NearestNeighbours:
         """Distances (Q, k), nearest first, and bank rows (Q, k) of the k nearest, k <= M.
 
         |q - b|^2 / 2 = |q|^2 / 2 - (q.b - |b|^2 / 2): the largest bracket is the nearest. The
-        distances of the rows found are then computed directly, free of cancellation.
+        distances of the nearest rows are then computed directly, free of cancellation.
         """
         distances, rows = [], []
         for block in self._blocks(queries):

@@ -246,7 +246,7 @@ def train_discriminator(
         config: how to train.
         held_out: features of good validation images; may be empty.
         seed: of the batches and the noise.
-        progress: told about every step.
+        progress: advanced with every step.
         title: name in the progress bar.
         keep: see `Detector.fit`.
 

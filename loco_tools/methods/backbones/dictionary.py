@@ -22,7 +22,7 @@ from loco_tools.methods.backbones.scattering import halve, opponents
 
 
 class Level(NamedTuple):
-    """A pyramid level: pixel stride of its encoding, and the tap (log2 of its stride) it joins."""
+    """A pyramid level, the stride of its encoding in pixels, and log2 of the stride of its tap."""
 
     level: int
     step: int
@@ -35,32 +35,32 @@ PATCH_PX = 5
 """In the pixels of a pyramid level: 5 to 40 input pixels."""
 COLOURS = 3
 LOW_REPEATS = 2
-"""How often the low-passed brightness and colours stand among the features. Makes 256 channels per
-tap, which the detectors' pooling neither mixes nor computes densely."""
+"""How often the low-passed brightness and colours are repeated among the features. This makes 256
+channels per tap, a number that the detectors' pooling handles in groups instead of densely."""
 SAMPLES = 12_000
 """Patches per level that whitening and dictionary are learned from."""
 ROUNDS = 8
-"""Of k-means."""
+"""Iterations of k-means."""
 LEAST_CONTRAST = 0.04
-"""Patches of less contrast (of the range 0..1) are not brought up to the others': noise stays
-small, and the contrast of weak texture is kept. Like FLOOR chosen on synthetic anomalies of
+"""Patches of less contrast (of the range 0..1) are not amplified to that of the others: noise stays
+small, and the contrast of weak texture is preserved. Like FLOOR chosen on synthetic anomalies of
 held-out good training images (PatchCore, magnetic tiles and angle; mean image AUROC): .805 for
 .04, .796 for .1, .767 for .25."""
 WHITENING_FLOOR = 0.1
 """Added to every variance before whitening, in mean variances."""
 THRESHOLD = 0.5
-"""Of the soft-threshold encoding, in deviations of the responses."""
+"""Threshold of the encoding, in standard deviations of the responses."""
 FLOOR = 0.05
-"""Pooled responses well below this count as nothing in log(1 + response / FLOOR). Chosen as above:
+"""Pooled responses well below this have no effect in log(1 + response / FLOOR). Chosen as above:
 .795 for .01, .805 for .05; .766 for .5 (this one at a least contrast of .1)."""
 
 
 class Dictionary(Backbone):
     """Features at strides 8 and 16, learned by `fit`; until then `taps` is an error.
 
-    Per pyramid level and atom, the positive and the negative part of the response apart, then the
-    logarithm of the local contrast; once per tap the low-passed brightness and colours. Cell i of
-    stride s covers pixels s * i to s * (i + 1).
+    Per pyramid level and atom there are the positive and the negative part of the response, per
+    level the logarithm of the local contrast, and per tap the low-passed brightness and colours.
+    Cell i of stride s covers pixels s * i to s * (i + 1).
     """
 
     summary = "A dictionary learned in seconds from the class's own good images; needs no weights."
@@ -78,7 +78,7 @@ class Dictionary(Backbone):
             self.register_buffer(f"offset{level.level}", torch.zeros(ATOMS))
 
     def own(self) -> Self:
-        """See `Backbone.own`: a copy, since fitting it must not change another detector's."""
+        """See `Backbone.own`: a copy, so that fitting changes no other detector's backbone."""
         return copy.deepcopy(self)
 
     @torch.inference_mode()
@@ -92,7 +92,7 @@ class Dictionary(Backbone):
             for rows, level in zip(drawn, LEVELS, strict=True):
                 rows.append(_draw_patches(pyramid[level.level], per_image, generator))
         for rows, level in zip(drawn, LEVELS, strict=True):
-            kernel, offset = _learn(torch.cat(rows), generator)
+            kernel, offset = _learn_dictionary(torch.cat(rows), generator)
             self.get_buffer(f"kernel{level.level}").copy_(kernel)
             self.get_buffer(f"offset{level.level}").copy_(offset)
         self.weights = self._fingerprint()
@@ -118,11 +118,11 @@ class Dictionary(Backbone):
                 "backbone dictionary has not been fitted; next step: fit the detector that uses it"
             )
         pyramid = self._pyramid(pixels)
-        found: dict[int, list[Tensor]] = {level.tap: [] for level in LEVELS}
+        taps: dict[int, list[Tensor]] = {level.tap: [] for level in LEVELS}
         for level in LEVELS:
-            found[level.tap] += self._encode(pyramid[level.level], level)
+            taps[level.tap] += self._encode(pyramid[level.level], level)
         return tuple(
-            torch.cat([*found[tap], *[pyramid[tap]] * LOW_REPEATS], dim=1) for tap in sorted(found)
+            torch.cat([*taps[tap], *[pyramid[tap]] * LOW_REPEATS], dim=1) for tap in sorted(taps)
         )
 
     def _encode(self, image: Tensor, level: Level) -> list[Tensor]:
@@ -170,14 +170,14 @@ def _draw_patches(image: Tensor, count: int, generator: torch.Generator) -> Tens
 
 
 def _contrast(padded: Tensor, step: int) -> Tensor:
-    """Root of the colours' summed variance over each patch, at least LEAST_CONTRAST."""
+    """Root of the variance of each patch, summed over colours, at least LEAST_CONTRAST."""
     mean = functional.avg_pool2d(padded, PATCH_PX, step)
     power = functional.avg_pool2d(padded.square(), PATCH_PX, step)
     variance = (power - mean.square()).clamp_min(0).sum(dim=1, keepdim=True)
     return (variance + LEAST_CONTRAST**2).sqrt()
 
 
-def _learn(rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _learn_dictionary(rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Normalised patches (N, d) -> kernels (ATOMS, C, k, k) and their offsets (ATOMS,).
 
     A response is atom . W (x - mean), with W the whitening: one convolution with atom . W, which
@@ -199,7 +199,7 @@ def _learn(rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def _spherical_kmeans(rows: Tensor, generator: torch.Generator) -> Tensor:
-    """(ATOMS, d) directions of length 1; a row and its negative belong to the same one."""
+    """Cluster rows into (ATOMS, d) directions of length 1; a row's sign is ignored."""
     directions = functional.normalize(rows, dim=1)
     atoms = directions[_draw(len(rows), generator)].clone()
     for _ in range(ROUNDS):
@@ -218,7 +218,7 @@ def _draw(count: int, generator: torch.Generator) -> Tensor:
 
 
 def _pad(image: Tensor, before: int, after: int) -> Tensor:
-    """Mirrored at the borders; repeated where an image is smaller than a patch."""
+    """Pad by reflection, and by replication where an image is smaller than a patch."""
     room = min(image.shape[-2:]) - 1
     mirrored = (min(before, room), min(after, room))
     rest = (before - mirrored[0], after - mirrored[1])

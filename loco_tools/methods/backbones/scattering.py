@@ -23,21 +23,22 @@ LEVELS = 5
 """Pyramid levels with strides 1, 2, 4, 8, 16: wavelengths of about 3 to 46 input pixels."""
 KERNEL_PX = 7
 SIGMA_PX, FREQUENCY, SLANT = 1.3, 2.2, 0.6
-"""Of the Morlet wavelets, in the pixels of a pyramid level and radians per such pixel."""
+"""Parameters of the Morlet wavelets, in pixels of a pyramid level and radians per such pixel."""
 DARK = 0.05
 """RGB values well below this (of 0..1) count as black: their logarithm would be mostly noise."""
 FLOOR = 0.01
-"""Responses well below this (of the range 0..1) count as nothing in log(1 + response / FLOOR)."""
+"""Responses well below this (of the range 0..1) have no effect in log(1 + response / FLOOR)."""
 
 
 class Scattering(Backbone):
     """Fixed features at strides 8 and 16; nothing is learned.
 
     Per pyramid level: first order of brightness and, from level 1 on, of two opponent colours
-    (red - green, yellow - blue); centre-surround differences, bright and dark apart (the modulus
-    of a wavelet cannot tell them apart); second order one and two levels further up. All of it
-    log-compressed and averaged down to stride 8 (levels 0 to 2) or 16 (levels 3 and 4), where the
-    low-passed brightness and colours join. Cell i of stride s covers pixels s * i to s * (i + 1).
+    (red - green, yellow - blue); centre-surround differences, separately for bright and dark
+    centres, which have the same modulus of a wavelet; second order one and two levels further up.
+    All features are log-compressed and averaged down to stride 8 (levels 0 to 2) or 16 (levels 3
+    and 4), where the low-passed brightness and colours are appended. Cell i of stride s covers
+    pixels s * i to s * (i + 1).
     """
 
     summary = "Wavelet scattering of brightness and colour; needs no weights."
@@ -52,16 +53,16 @@ class Scattering(Backbone):
     @torch.inference_mode()
     def taps(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """See `Backbone.taps`; h and w are multiples of 16."""
-        found: dict[int, list[Tensor]] = {3: [], 4: []}
+        taps: dict[int, list[Tensor]] = {3: [], 4: []}
         image = opponents(pixels)  # (B, 3, h, w): brightness, two colours
         for level in range(LEVELS):
-            image = self._add_level(image, level, found)
-            if level + 1 in found:
-                found[level + 1].append(image)
-        return tuple(torch.cat(maps, dim=1) for maps in found.values())
+            image = self._add_level(image, level, taps)
+            if level + 1 in taps:
+                taps[level + 1].append(image)
+        return tuple(torch.cat(maps, dim=1) for maps in taps.values())
 
-    def _add_level(self, image: Tensor, level: int, found: dict[int, list[Tensor]]) -> Tensor:
-        """Features of the image at this level into `found`; the image one level up."""
+    def _add_level(self, image: Tensor, level: int, taps: dict[int, list[Tensor]]) -> Tensor:
+        """Append the features of the image at this level to `taps`; the image one level up."""
         brightness = image[:, :1]
         first = self._modulus(brightness if level == 0 else image)
         above = halve(image)
@@ -69,11 +70,11 @@ class Scattering(Backbone):
             above[:, :1], size=image.shape[-2:], mode="bilinear", align_corners=False
         )
         centre = brightness - surround
-        _collect(found, torch.cat([first, centre.relu(), (-centre).relu()], dim=1), level)
+        _collect(taps, torch.cat([first, centre.relu(), (-centre).relu()], dim=1), level)
         envelope = first[:, :ORIENTATIONS]
         for further in range(level + 1, min(level + 3, LEVELS)):
             envelope = halve(envelope)
-            _collect(found, self._modulus(envelope), further)
+            _collect(taps, self._modulus(envelope), further)
         return above
 
     def _modulus(self, maps: Tensor) -> Tensor:
@@ -106,11 +107,11 @@ def morlet_bank() -> Tensor:
 
 
 def opponents(pixels: Tensor) -> Tensor:
-    """ImageNet-normalised RGB (B, 3, h, w) -> brightness, red - green, yellow - blue, alike.
+    """ImageNet-normalised RGB (B, 3, h, w) -> (B, 3, h, w): brightness, red - green, yellow - blue.
 
-    Of the logarithm of RGB, from 0 for black to 1 for white: light that falls unevenly on a part
-    multiplies what it reflects, in logarithms it only adds, and differences between neighbours
-    no longer know of it (homomorphic filtering, Oppenheim et al. 1968).
+    They are computed from the logarithm of RGB, from 0 for black to 1 for white: uneven light
+    multiplies what a part reflects, so in logarithms it is an additive term that differences
+    between neighbours cancel (homomorphic filtering, Oppenheim et al. 1968).
     """
     mean = torch.tensor(IMAGENET_MEAN, device=pixels.device)[:, None, None]
     std = torch.tensor(IMAGENET_STD, device=pixels.device)[:, None, None]
@@ -134,8 +135,8 @@ def halve(maps: Tensor) -> Tensor:
     )
 
 
-def _collect(found: dict[int, list[Tensor]], responses: Tensor, level: int) -> None:
-    """Average responses of a pyramid level down to the tap that it belongs to."""
+def _collect(taps: dict[int, list[Tensor]], responses: Tensor, level: int) -> None:
+    """Average the responses of a pyramid level down to the stride of its tap and append them."""
     tap = 3 if level < 3 else 4
     averaged = functional.avg_pool2d(responses, 2 ** (tap - level)) if tap > level else responses
-    found[tap].append(torch.log1p(averaged / FLOOR))
+    taps[tap].append(torch.log1p(averaged / FLOOR))
