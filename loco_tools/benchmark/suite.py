@@ -72,7 +72,7 @@ class MethodEntry(Schema):
 
     @property
     def name(self) -> str:
-        """What people read in results and folder names: the label, or else the implementation."""
+        """The name in results and folders: the label, or else the implementation."""
         return self.label or self.implementation
 
     @property
@@ -110,7 +110,7 @@ class Suite(Schema):
     maps: bool = False
     """Whether anomaly maps are kept, in the layout of the official evaluators."""
     executor: AnyExecutor = LocalSettings()
-    """Where cells are run; no result depends on it."""
+    """The executor that runs the cells; no result depends on it."""
 
     @field_validator("methods", mode="before")
     @classmethod

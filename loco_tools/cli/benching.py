@@ -183,12 +183,12 @@ def bench(
     sinks = Sinks(mlflow, tensorboard)
     sinks.check()
     kind = executor or ("ray" if address else None)
-    place = {"kind": kind, "workers": workers, "address": address}
+    executor_options = {"kind": kind, "workers": workers, "address": address}
     chosen = make_suite(
         None if methods is None else [name.strip() for name in methods.split(",") if name.strip()],
         suite,
         {name: value for name, value in options.items() if value not in ((), False)},
-        executor={name: value for name, value in place.items() if value is not None},
+        executor={k: value for k, value in executor_options.items() if value is not None},
         settings=parse_settings(changes),
         origin="command line",
     )

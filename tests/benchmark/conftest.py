@@ -9,19 +9,19 @@ from loco_tools.benchmark.suite import Suite
 STUB = "stub_detectors:Brightness"
 
 IN_PROCESS = {"kind": "local", "workers": 0}
-"""The run's own process, where tests can look inside a cell; executors have tests of their own."""
+"""The process of the run, in which tests can inspect a cell; executors have their own tests."""
 
 
 @pytest.fixture
 def make_suite(tmp_path: Path) -> Callable[..., Suite]:
-    """A suite of stub detectors, worked on in this process; a fit leaves a line in `fits.txt`."""
+    """A suite of stub detectors that runs in this process; a fit adds a line to `fits.txt`."""
 
-    def make(*titles: str, **settings: Any) -> Suite:
+    def make(*names: str, **settings: Any) -> Suite:
         overrides = {"journal": str(tmp_path / "fits.txt")}
         own = settings.pop("overrides", {})
         methods = [
-            {"name": STUB, "label": title, "overrides": overrides | own.get(title, {})}
-            for title in titles or ("bright",)
+            {"name": STUB, "label": name, "overrides": overrides | own.get(name, {})}
+            for name in names or ("bright",)
         ]
         here = {"methods": methods, "backbone": "scattering", "executor": IN_PROCESS}
         return Suite.model_validate(here | settings)

@@ -51,8 +51,8 @@ def code_behind(method: str) -> str:
     from loco_tools.methods import import_path_of
 
     is_ensemble = method in ENSEMBLES
-    place = ensemble_definition(method).import_path if is_ensemble else import_path_of(method)
-    module = place.partition(":")[0]
+    import_path = ensemble_definition(method).import_path if is_ensemble else import_path_of(method)
+    module = import_path.partition(":")[0]
     package = module if module.startswith("loco_tools.") else module.partition(".")[0]
     modules = [
         module,

@@ -65,12 +65,12 @@ class Stamp(Schema):
     seed: int
     overrides: dict[str, Any]
     members: dict[str, str]
-    """Of an ensemble: name of the member -> key of its cell."""
+    """The members of an ensemble: name -> key of the cell."""
     backbone: str
     preset: str
     input_size_px: int | None
     resize: str
-    """Of an ensemble: those of its members, joined by "+"."""
+    """An ensemble has those of its members, joined by "+"."""
     device: str
     data_hash: str
     code_hash: str
@@ -133,7 +133,7 @@ class CellRecord(Schema):
     input_size: tuple[int, int] | None = None
     """(h, w) of the detector's input."""
     hardware: dict[str, str] = Field(default_factory=dict)
-    """What it ran on, see `loco_tools.benchmark.cell.cost.hardware`."""
+    """The machine, see `loco_tools.benchmark.cell.cost.hardware`."""
 
     def metric(self, name: str) -> float | None:
         """A metric by its name in `METRICS`; None where it does not apply or is not known."""
@@ -193,8 +193,8 @@ def write_scores(path: Path, samples: Sequence[Sample], scores: Sequence[float])
     writer.writerow(["id", "kind", "kind_folder", "defects", "score", "part"])
     for sample, score in zip(samples, scores, strict=True):
         names = json.dumps(defect_types(sample), ensure_ascii=False)
-        place = [sample.id, sample.kind, sample.kind_folder, names]
-        writer.writerow([*place, repr(float(score)), sample.part or ""])
+        columns = [sample.id, sample.kind, sample.kind_folder, names]
+        writer.writerow([*columns, repr(float(score)), sample.part or ""])
     files.write_text(path, text.getvalue())
 
 

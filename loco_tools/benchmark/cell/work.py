@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from loco_tools.methods.detector import Detector
 
 SYNTHETIC_IMAGES = 24
-"""How many synthetic anomalies measure how well a detector separates them from good images."""
+"""Number of synthetic anomalies that measure how well a detector separates them from good ones."""
 
 SYNTHETIC_SEED = 70_000
 """Added to the cell's seed, so that they differ from the anomalies that ensembles learn from."""
@@ -94,7 +94,7 @@ class Job:
 
     @property
     def training_folder(self) -> Path:
-        """Where checkpoints of an unfinished training are kept; the folder belongs to one key."""
+        """The folder for checkpoints of an unfinished training; it belongs to one key."""
         folder = self.cell.folder(self.out)
         return folder.with_name(f".{folder.name}.{self.stamp.key[:12]}.training")
 

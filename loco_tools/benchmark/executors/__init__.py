@@ -1,4 +1,4 @@
-"""Where cells run: in processes of this machine, on a Ray cluster or on SLURM.
+"""Executors run cells: in processes of this machine, on a Ray cluster or on SLURM.
 
 `open_executor` imports the module of the executor that it opens, and no other.
 """

@@ -180,7 +180,7 @@ class RayCluster(Executor):
 def _run_cell(
     job: Job, inputs: CellInputs[Any] | None, search_path: Sequence[str]
 ) -> CellRecord | CellOutputs:
-    """What a Ray task does; a plug-in is found in the folder where the run finds it."""
+    """The function of a Ray task; plug-ins are imported from the folders of the run's path."""
     sys.path += [folder for folder in search_path if folder not in sys.path]
     return run_cell(job) if inputs is None else run_with_inputs(job, inputs, ray.get)
 

@@ -1,4 +1,4 @@
-"""What a run would do, and an estimate of its time and memory; nothing is fitted or written."""
+"""Planning a run without running it: its cells, and estimates of their time and memory."""
 
 import heapq
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ VERBS = {"run": "would run", "reuse": "would be reused", "failed": "failed befor
 
 @dataclass(frozen=True)
 class CellForecast:
-    """What a run would do with a cell, and what that would take; None if it would not run."""
+    """The plan for a cell, and its estimate; None if the cell would not run."""
 
     plan: CellPlan
     estimate: Estimate | None
@@ -67,7 +67,7 @@ class CellForecast:
 
 @dataclass(frozen=True)
 class DryRun:
-    """What `loco-tools bench --dry-run` prints.
+    """The output of `loco-tools bench --dry-run`.
 
     `at_once` is the number of cells that run at the same time; None: as many as a cluster has room
     for.

@@ -25,7 +25,7 @@ Growth = Literal["images", "images_squared", "constant"]
 
 
 class MethodCost(Schema):
-    """What one method took on one kind of device, with `ReferenceCosts.train_images` images."""
+    """The cost of a method on one kind of device, with `ReferenceCosts.train_images` images."""
 
     method: str
     device: Literal["cpu", "cuda"]

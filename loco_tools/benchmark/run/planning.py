@@ -138,7 +138,7 @@ def jobs(
 
 @dataclass(frozen=True)
 class CellPlan:
-    """What a run does with a cell.
+    """The decision of a run about a cell.
 
     Attributes:
         job: the cell.

@@ -71,7 +71,7 @@ class Run(Schema):
 
 @dataclass(frozen=True)
 class RunReport:
-    """How a run ended.
+    """The outcome of a run.
 
     Attributes:
         out: the run's folder.

@@ -72,7 +72,7 @@ def sanitize(name: str) -> str:
 
 
 def summarize(written: int, cells: int) -> str:
-    """What a sink has done, for a person.
+    """Describe for a person what a sink has done.
 
     >>> summarize(1, 5)
     '1 cell written, 4 were up to date'

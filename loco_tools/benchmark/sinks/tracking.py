@@ -122,11 +122,11 @@ class _Store:
             database.parent.mkdir(parents=True, exist_ok=True)
             artefacts = (database.parent / f"{database.stem}-artifacts").as_uri()
         client = MlflowClient(tracking_uri=uri)
-        found = client.get_experiment_by_name(name)
-        if found is not None and found.lifecycle_stage == "deleted":
-            client.restore_experiment(found.experiment_id)
-        if found is not None:
-            return cls(client, found.experiment_id)
+        experiment = client.get_experiment_by_name(name)
+        if experiment is not None and experiment.lifecycle_stage == "deleted":
+            client.restore_experiment(experiment.experiment_id)
+        if experiment is not None:
+            return cls(client, experiment.experiment_id)
         return cls(client, client.create_experiment(name, artefacts, tags=_KIND))
 
     def parent(self, identity: str, out: Path, run: Run, cells: Sequence[EndedCell]) -> str:
@@ -151,11 +151,11 @@ class _Store:
 
     def nested(self, parent: str) -> dict[str, list[tuple[str, str]]]:
         """Id and digest of every nested run, by cell."""
-        found: dict[str, list[tuple[str, str]]] = {}
+        runs: dict[str, list[tuple[str, str]]] = {}
         for one in self._search(f"tags.`{_PARENT}` = '{parent}'"):
             cell, digest = (one.data.tags.get(tag, "") for tag in (_CELL, _DIGEST))
-            found.setdefault(cell, []).append((one.info.run_id, digest))
-        return found
+            runs.setdefault(cell, []).append((one.info.run_id, digest))
+        return runs
 
     def mirror(self, cell: EndedCell, parent: str, known: Sequence[tuple[str, str]]) -> bool:
         """Write a cell unless it is up to date; whether it was written."""

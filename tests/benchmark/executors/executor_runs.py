@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
-class Heard:
-    """A progress that remembers what it was told."""
+class RecordingProgress:
+    """A progress that records what it receives."""
 
     def __init__(self) -> None:
         self.opened: list[str] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from executor_runs import Heard, table, wait_for
+from executor_runs import RecordingProgress, table, wait_for
 
 from loco_tools.benchmark.cell.record import Cell
 from loco_tools.benchmark.executors import local
@@ -38,20 +38,20 @@ def faults(root: Path, **named: str) -> dict[str, dict[str, str]]:
 def test_a_process_that_dies_costs_its_cell_alone_and_results_equal_those_of_one_process(
     tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite, fits: Fits
 ) -> None:
-    data, out, heard = make_loco_class(), tmp_path / "out", Heard()
+    data, out, progress = make_loco_class(), tmp_path / "out", RecordingProgress()
     titles = ("a", "killed", "gone", "d")
     overrides = faults(tmp_path, killed="killed", gone="gone", d="loud")
     suite = make_suite(*titles, overrides=overrides, executor=PROCESSES)
-    report = run(suite, [data], out, heard)
+    report = run(suite, [data], out, progress)
     assert [record.status for record in report.records] == ["ok", "failed", "failed", "ok"]
     assert (
         "died by signal 9 (SIGKILL), most likely because memory ran out" in table(out)[1]["error"]
     )
     assert "a worker process died with exit code 3" in table(out)[2]["error"]
     assert not list((out / "cells").rglob(".*.new")), "what was half-written is cleared away"
-    assert "brightness: predicting" in heard.opened
-    assert sum(heard.advanced) > 4
-    assert heard.open == 0
+    assert "brightness: predicting" in progress.opened
+    assert sum(progress.advanced) > 4
+    assert progress.open == 0
 
     for label in ("killed", "gone"):
         (tmp_path / f"fault-{label}").unlink()
@@ -107,7 +107,7 @@ def test_a_run_that_is_stopped_stops_its_processes_and_keeps_finished_cells(
 def test_two_processes_work_at_once_and_ensembles_wait_for_their_members(
     tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite
 ) -> None:
-    overrides, heard = faults(tmp_path, a="wait", b="wait"), Heard()
+    overrides, progress = faults(tmp_path, a="wait", b="wait"), RecordingProgress()
     stubs = make_suite("a", "b", overrides=overrides).methods
     suite = Suite(
         methods=[{"name": "ensemble-mean"}, *stubs],
@@ -123,11 +123,11 @@ def test_two_processes_work_at_once_and_ensembles_wait_for_their_members(
 
     with ThreadPoolExecutor() as threads:
         released = threads.submit(release)
-        report = run(suite, [make_loco_class()], tmp_path / "out", heard)
+        report = run(suite, [make_loco_class()], tmp_path / "out", progress)
         released.result()
     assert report.exit_code == 0
-    assert heard.notes[-1].startswith("[3/3] ensemble-mean on plate, seed 0: image AUROC")
-    assert "plate, brightness: predicting" in heard.opened, "bars say whose they are"
+    assert progress.notes[-1].startswith("[3/3] ensemble-mean on plate, seed 0: image AUROC")
+    assert "plate, brightness: predicting" in progress.opened, "bars say whose they are"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from executor_runs import Heard, table, wait_for
+from executor_runs import RecordingProgress, table, wait_for
 
 ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 
@@ -62,7 +62,7 @@ def test_a_node_that_is_killed_costs_nothing_and_results_equal_the_local_ones(
     tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite, fits: Fits, cluster: Cluster
 ) -> None:
     doomed = cluster.add_node(num_cpus=1, object_store_memory=10**8)
-    data, out, heard = make_loco_class(), tmp_path / "out", Heard()
+    data, out, progress = make_loco_class(), tmp_path / "out", RecordingProgress()
     titles = ("a", "b", "c", "d")
     for label in titles:
         (tmp_path / f"fault-{label}").write_text("wait")
@@ -75,13 +75,13 @@ def test_a_node_that_is_killed_costs_nothing_and_results_equal_the_local_ones(
     def kill_a_node_in_the_middle() -> None:
         wait_for(lambda: len(list(tmp_path.glob("*.reached"))) == 2)  # one cell on each node
         cluster.remove_node(doomed, allow_graceful=False)
-        wait_for(lambda: any("its node has died" in note for note in heard.notes))
+        wait_for(lambda: any("its node has died" in note for note in progress.notes))
         for label in titles:
             (tmp_path / f"fault-{label}").unlink()
 
     killer = threading.Thread(target=kill_a_node_in_the_middle)
     killer.start()
-    report = run(suite, [data], out, heard)
+    report = run(suite, [data], out, progress)
     killer.join()
     assert report.exit_code == 0
     assert fits() == 5, "four cells, and one of them begun twice"

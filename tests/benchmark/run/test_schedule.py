@@ -15,7 +15,7 @@ Make = Callable[..., Path]
 MakeSuite = Callable[..., Suite]
 
 
-class Pretending(Executor):
+class FakeExecutor(Executor):
     """Ends the last cell first, some of them as failed, without running any."""
 
     def __init__(self, failing: Sequence[str] = (), at_once: int | None = None) -> None:
@@ -71,20 +71,20 @@ def ends(jobs: Sequence[Job], executor: Executor, known: Sequence[CellRecord] = 
 def test_all_members_are_submitted_together_and_ensembles_as_soon_as_theirs_are_finished(
     jobs: list[Job],
 ) -> None:
-    executor = Pretending()
+    executor = FakeExecutor()
     assert len(ends(jobs, executor)) == 8
     assert executor.batches[0] == [f"{m} on plate, seed {s}" for s in (0, 1) for m in ("a", "b")]
     assert executor.batches[1] == ["ensemble-max on plate, seed 1"], "b has ended, a has not"
 
 
 def test_no_more_are_submitted_than_the_executor_takes_at_once(jobs: list[Job]) -> None:
-    executor = Pretending(at_once=2)
+    executor = FakeExecutor(at_once=2)
     assert len(ends(jobs, executor)) == 8
     assert executor.most == 2
 
 
 def test_a_member_that_fails_fails_its_ensembles_and_nothing_else(jobs: list[Job]) -> None:
-    executor = Pretending(failing=["a"])
+    executor = FakeExecutor(failing=["a"])
     assert sorted(ends(jobs, executor)) == [
         *("a 0 failed", "a 1 failed", "b 0", "b 1", "ensemble-max 0", "ensemble-max 1"),
         *("ensemble-mean 0 failed", "ensemble-mean 1 failed"),
@@ -104,4 +104,4 @@ def test_members_of_an_earlier_run_count_whether_they_are_finished_or_failed(
         CellRecord(key="", stamp=by_method["b"].stamp, status="ok"),
         CellRecord(key="", stamp=by_method["a"].stamp, status="failed", error="boom"),
     ]
-    assert ends(ensembles, Pretending(), known) == ["ensemble-mean 0 failed", "ensemble-max 0"]
+    assert ends(ensembles, FakeExecutor(), known) == ["ensemble-mean 0 failed", "ensemble-max 0"]

@@ -171,7 +171,7 @@ def test_a_locked_store_costs_one_clear_error_and_no_result(
     assert (out / "report.html").is_file()
     assert printed.err.count("\n") == 1, "one line, no traceback"
     assert "database is locked" in printed.err
-    assert f"is not in use, then loco-tools report {out} --mlflow sqlite" in printed.err
+    assert f"is not in use, then run loco-tools report {out} --mlflow sqlite" in printed.err
     assert cli.run(["-q", "report", str(out), "--mlflow", f"sqlite:///{store}"]) == 0
     assert len(nested(store)) == 4
 
