@@ -77,3 +77,5 @@ def test_the_examples_of_the_page_run(
     assert {record.status for record in namespace["report"].records} == {"ok"}
     assert list(namespace["both"].members) == ["patchcore", "simplenet"]
     assert not namespace["findings"].errors
+    with pytest.raises(MethodError, match=r"expected one backbone .* \(patchcore\), got a mapping"):
+        loco_tools.load_detector("detectors/patchcore", {})

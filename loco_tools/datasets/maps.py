@@ -56,8 +56,8 @@ def find_maps(
     if faults:
         raise DatasetError(
             f"{folder}: expected one anomaly map (.tiff, .tif or .npy) for each of "
-            f"{len(samples)} {split} images, also the good ones, {'; '.join(faults)}; next step: "
-            "check that these are the maps of this class, and write the missing ones"
+            f"{plural(len(samples), f'{split} image')}, also the good ones, {'; '.join(faults)}; "
+            "next step: check that these are the maps of this class, and write the missing ones"
         )
     return {sample: path for sample, path in paths.items() if path is not None}
 

@@ -174,8 +174,9 @@ def render_page(summary: Summary, rows: Sequence[Row]) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    templates.filters |= {"data_url": data_url, "printable": printable}
+    templates.filters |= {"data_url": data_url, "plural": plural, "printable": printable}
     page: str = templates.get_template("show.html").render(
         summary=summary,
         total=sum(summary.images.values()),

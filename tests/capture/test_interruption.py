@@ -117,7 +117,7 @@ def test_two_stations_cannot_write_one_session(
     with station(WAITING, photographs, tmp_path) as first:
         said = rf"session-001: is being written by process {first.pid} on .+ since .+; next step: "
         with (
-            pytest.raises(CaptureError, match=said + "stop that one, or begin another session"),
+            pytest.raises(CaptureError, match=said + "stop that process, or begin another session"),
             open_guide(SessionRequest(plan, camera=camera, captures=tmp_path)),
         ):
             pass

@@ -215,7 +215,8 @@ def test_missing_and_surplus_maps_are_all_named_at_once(make_loco_class, write_m
     with pytest.raises(
         DatasetError,
         match=re.escape(
-            "got none for 2: good/001, logical_anomalies/000; got 1 without an image: good/1.tiff"
+            "got none for 2: good/001, logical_anomalies/000; got 1 map without an image: "
+            "good/1.tiff"
         ),
     ):
         evaluate_folder(folder, dataset)
