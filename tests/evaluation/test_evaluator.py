@@ -231,7 +231,7 @@ def test_a_missing_map_of_a_good_image_is_refused(make_loco_class, tmp_path, wri
     dataset = loco_tools.load(make_loco_class())
     folder = write_maps(dataset, tmp_path / "maps")
     (folder / "test/good/001.tiff").unlink()
-    with pytest.raises(DatasetError, match="good ones too, got none for 1: good/001"):
+    with pytest.raises(DatasetError, match="also the good ones, got none for 1: good/001"):
         evaluate_folder(folder, dataset)
 
 
