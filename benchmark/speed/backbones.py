@@ -17,7 +17,7 @@ import torch
 
 from loco_tools.methods import nearest
 from loco_tools.methods.backbones import STRIDES, random_backbone
-from loco_tools.methods.backbones.batchnorm_folding import memory_layout, optimise_for_inference
+from loco_tools.methods.backbones.torchvision import memory_layout, optimise_for_inference
 from loco_tools.methods.nearest import NearestNeighbours
 from loco_tools.synthesis.families import synthetic_anomalies
 

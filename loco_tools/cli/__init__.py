@@ -17,7 +17,7 @@ from importlib.metadata import version
 
 import click
 
-from loco_tools.cli import benching, calibrating, cameras, dataset, labelling, methods, station
+from loco_tools.cli import benching, calibrating, dataset, labelling, station
 from loco_tools.cli.output import LOGGER, Output, add_output_options
 from loco_tools.cli.printing import wants_json, write_json
 from loco_tools.errors import LocoToolsError
@@ -37,7 +37,7 @@ def cli() -> None:
 
 for command in (
     station.demo,
-    cameras.cameras,
+    station.cameras,
     station.capture,
     calibrating.calibrate,
     labelling.label,
@@ -49,7 +49,7 @@ for command in (
     dataset.evaluate,
     benching.bench,
     benching.report,
-    methods.methods,
+    benching.methods,
 ):
     cli.add_command(command)
 add_output_options(cli)

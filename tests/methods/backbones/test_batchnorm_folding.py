@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from loco_tools.methods.backbones import random_backbone
-from loco_tools.methods.backbones.batchnorm_folding import optimise_for_inference
+from loco_tools.methods.backbones.torchvision import optimise_for_inference
 
 CPU = torch.device("cpu")
 
