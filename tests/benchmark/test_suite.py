@@ -63,7 +63,7 @@ def test_ensembles_have_members_of_their_own_choice_and_several_share_them() -> 
     assert [e.members for e in suite.entries()] == [(), (), ("b",), ("a", "b")]
 
 
-def test_settings_hold_what_the_name_of_an_ensemble_stands_for() -> None:
+def test_the_settings_of_an_ensemble_include_those_of_its_name() -> None:
     entry = MethodEntry(name="ensemble-mean", overrides={"calibrator": "robust_z"})
     assert entry.settings == {"combiner": "mean", "calibrator": "robust_z"}
     assert MethodEntry(name="patchcore", overrides={"size_px": 64}).settings == {"size_px": 64}
@@ -102,7 +102,7 @@ def test_an_unknown_member_is_answered_with_the_nearest_line() -> None:
         ({"methods": ["a"], "preset": "slow"}, "'fast' or 'paper'"),
     ],
 )
-def test_a_wrong_suite_says_what_is_wrong(content: object, message: str) -> None:
+def test_a_wrong_suite_is_refused_with_the_reason(content: object, message: str) -> None:
     with pytest.raises(DefinitionError, match=message):
         parse(Suite, content, origin="suite.toml")
 

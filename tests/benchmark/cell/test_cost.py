@@ -22,7 +22,7 @@ print(busy.peak_mb - idle.peak_mb)
 """
 
 
-def test_the_peak_covers_what_was_held_for_a_moment() -> None:
+def test_the_peak_includes_memory_that_was_used_briefly() -> None:
     """In a process of its own, which holds no freed memory that would be used again."""
     done = subprocess.run(
         [sys.executable, "-c", MOMENT], capture_output=True, text=True, check=True

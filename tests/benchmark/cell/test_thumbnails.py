@@ -39,7 +39,7 @@ def test_a_damaged_file_is_named_with_the_next_step(tmp_path: Path) -> None:
         read_maps(tmp_path / "t.npz", [0])
 
 
-def test_the_scale_says_which_scores_the_levels_stand_for(tmp_path: Path) -> None:
+def test_the_scale_converts_levels_to_scores(tmp_path: Path) -> None:
     ramp = np.linspace(-3, 7, 10_000, dtype=np.float32).reshape(100, 100)
     write_maps(tmp_path / "t.npz", [make_sample("a")], lambda _s: ramp)
     scale = read_scale(tmp_path / "t.npz")

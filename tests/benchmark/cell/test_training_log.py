@@ -99,7 +99,7 @@ def test_figures_that_are_measured_here_and_there_have_their_own_places() -> Non
     assert {curve.unit for curve in curves_of(log).curves} == {"epoch"}
 
 
-def test_what_was_written_reads_the_same(tmp_path: Path) -> None:
+def test_a_written_training_log_reads_the_same(tmp_path: Path) -> None:
     log = [{"epoch": 1.0, "step": 2.0, "loss": 0.1 + 0.2}]
     write_training_log(tmp_path, log)
     assert read_training_log(tmp_path) == curves_of(log)

@@ -142,7 +142,7 @@ def test_a_folder_comes_out_as_it_went_in_whatever_the_size_of_its_parts(
     assert contents(arrived / "inside") == contents(source)
 
 
-def test_a_file_may_lie_beside_a_folder_and_what_does_not_exist_is_left_out(tmp_path: Path) -> None:
+def test_files_and_folders_are_packed_and_missing_ones_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "plate").mkdir()
     (tmp_path / "plate" / "a").write_text("a")
     (tmp_path / "plate.jsonl").write_text("{}")

@@ -49,7 +49,7 @@ def test_a_folder_of_classes_stands_for_all_of_them_and_a_name_selects_one(
     assert report.out == Path("runs/bench")
 
 
-def test_options_replace_what_a_suite_says_and_none_keeps_it() -> None:
+def test_options_replace_those_of_a_suite_and_none_keeps_them() -> None:
     suite = Suite(methods=["patchcore"], seeds=(3,), input_size_px=64, maps=True)
     options = {"seeds": [1, 2], "input_size_px": None, "maps": None}
     changed = make_suite(None, suite, options, executor={"workers": 2}, origin="test")
@@ -57,7 +57,7 @@ def test_options_replace_what_a_suite_says_and_none_keeps_it() -> None:
     assert changed.executor == LocalSettings(workers=2)
 
 
-def test_what_cannot_be_used_is_refused_with_its_reason(
+def test_unusable_options_are_refused_with_a_reason(
     tmp_path: Path, make_loco_class: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -36,7 +36,7 @@ def test_it_lists_what_would_run_and_writes_nothing(
     assert "the total leaves out 2 cells without an estimate" in found.describe()
 
 
-def test_finished_and_failed_cells_are_told_apart_and_failed_ones_run_only_when_asked(
+def test_finished_cells_are_reused_and_failed_cells_run_only_on_request(
     tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite
 ) -> None:
     fault, data, out = tmp_path / "fault", make_loco_class(), tmp_path / "out"
@@ -54,7 +54,7 @@ def test_finished_and_failed_cells_are_told_apart_and_failed_ones_run_only_when_
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
-def test_estimates_come_from_the_most_similar_cell_of_this_run_and_those_beside_it(
+def test_estimates_come_from_the_most_similar_cell_of_this_run_and_its_neighbours(
     tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite
 ) -> None:
     small, large = make_loco_class("small"), make_loco_class("large", train=40, good=13)
@@ -77,7 +77,7 @@ def test_estimates_come_from_the_most_similar_cell_of_this_run_and_those_beside_
     }
 
 
-def test_without_earlier_cells_the_shipped_table_says_what_to_expect(
+def test_without_earlier_cells_estimates_come_from_the_shipped_table(
     tmp_path: Path, make_loco_class: Make
 ) -> None:
     data = make_loco_class(train=27, size=(64, 64))
@@ -143,7 +143,7 @@ def test_the_total_respects_members_and_how_many_are_worked_on_at_once(
         assert (found.elapsed_s, found.work_s, found.peak_mb) == (elapsed_s, 21.0, peak_mb)
 
 
-def test_times_are_said_as_people_say_them() -> None:
+def test_durations_have_a_suitable_unit() -> None:
     assert [duration(s) for s in (0.4, 89, 90, 5400, 200_000)] == [
         *("0 s", "89 s", "2 min", "1.5 h", "2.3 days"),
     ]

@@ -57,7 +57,7 @@ def test_another_ensemble_under_the_same_label_is_another_cell(
     assert report.records[1].stamp.overrides["combiner"] == "max"
 
 
-def test_bags_are_fitted_beside_the_members(
+def test_bags_are_fitted_in_addition_to_the_members(
     tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite, fits: Fits
 ) -> None:
     bag = {"name": "ensemble-bag", "overrides": {"bags": 2}}
@@ -108,7 +108,7 @@ def test_a_finished_ensemble_is_loaded_where_only_its_maps_are_missing(
         ),
     ],
 )
-def test_what_does_not_fit_is_an_error_before_anything_is_fitted(
+def test_a_wrong_ensemble_is_an_error_before_anything_is_fitted(
     tmp_path: Path,
     make_suite: MakeSuite,
     fits: Fits,

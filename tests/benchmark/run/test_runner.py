@@ -230,7 +230,7 @@ def test_a_damaged_image_fails_its_class_and_is_named(
         ),
     ],
 )
-def test_what_is_unknown_is_answered_before_anything_is_fitted_or_written(
+def test_unknown_names_are_errors_before_anything_is_fitted_or_written(
     tmp_path: Path,
     make_loco_class: Make,
     make_suite: MakeSuite,
@@ -360,7 +360,7 @@ def test_a_cell_that_cannot_be_finished_leaves_the_earlier_one_in_place(
     assert not leftovers(out)
 
 
-def test_a_method_without_a_backbone_says_so_and_shares_the_run_with_one_that_has(
+def test_methods_with_and_without_a_backbone_share_a_run(
     tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite
 ) -> None:
     suite = Suite(

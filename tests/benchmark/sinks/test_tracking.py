@@ -245,7 +245,7 @@ def test_a_missing_extra_is_named_before_anything_is_run(
 
 
 @pytest.mark.parametrize("uri", ["runs.db", "sqlite://runs.db", "sqlite:///", "mlruns"])
-def test_what_is_no_tracking_uri_is_answered_with_one(uri: str) -> None:
+def test_a_malformed_tracking_uri_is_answered_with_an_example(uri: str) -> None:
     with pytest.raises(BenchmarkError, match=r"expected a tracking URI such as sqlite:///runs\.db"):
         check_uri(uri)
 
