@@ -92,7 +92,7 @@ def test_a_finished_ensemble_is_loaded_where_only_its_maps_are_missing(
         ),
         (
             {"name": "ensemble-cawpe", "label": "mine", "overrides": {"calibrator": "z_score"}},
-            'ensemble "mine": .*"cawpe" weighs probabilities, which calibrator "z_score" does not',
+            'ensemble "mine": .*"cawpe" weights probabilities, which calibrator "z_score" does not',
         ),
         (
             {"name": "ensemble", "overrides": {"cuts": {"a": "gray"}}},
