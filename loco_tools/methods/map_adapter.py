@@ -39,7 +39,7 @@ ATTRIBUTES = "attributes.json"
 
 
 class MapAdapter(SingleDetector):
-    """Runs a `MapDetector`; `adapter` makes a subclass for each.
+    """Run a `MapDetector` as a `SingleDetector`; `adapter` makes a subclass for each.
 
     Images reach the author's class at their original size. `size_px` and `resize` determine the
     input of the backbone and the grid on which ensembles combine scores and features.
@@ -58,7 +58,7 @@ class MapAdapter(SingleDetector):
         self._renew_author()
 
     def _renew_author(self) -> None:
-        """An author's object in the state that its constructor leaves."""
+        """Construct the author's object again, so that every fit starts from the same state."""
         self.author = self.author_class()
         self._constructed = dict(vars(self.author))
         if self.needs_backbone:
@@ -79,12 +79,10 @@ class MapAdapter(SingleDetector):
 
     def _backbone_features(self, image: Pixels) -> npt.NDArray[np.float32]:
         """See `MapDetector.backbone_features`; shared with other members of an ensemble."""
-        images = [] if self._batch is None else self._batch.images
-        row = next((row for row, known in enumerate(images) if known is image), None)
-        if self._batch is None or row is None:
-            batch, row = Batch([image], self.device), 0
-        else:
-            batch = self._batch
+        batch = self._batch
+        if batch is None or not any(known is image for known in batch.images):
+            batch = Batch([image], self.device)
+        row = next(row for row, known in enumerate(batch.images) if known is image)
         with torch.inference_mode():
             fine, coarse = batch.relative_maps(self.backbone, self.input_size, STRIDES)
             coarse = functional.interpolate(
