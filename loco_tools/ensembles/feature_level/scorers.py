@@ -55,7 +55,7 @@ class Scorers:
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        """The learned arrays, for saving."""
+        """The learned arrays, for saving; names are those of the files (bank: "anchors")."""
         block = self.features.block
         tensors = {
             **prefixed("block", block),

@@ -29,7 +29,7 @@ _GRID = (64, 64)
 _FIELDS = 32
 _STEPS_PER_EPOCH = 25
 _GOOD = ("good", "beside")
-"""Kinds of rows that are labelled good."""
+"""Kinds of rows that are labelled good, by their names in the training log ("beside": outside)."""
 
 
 @dataclass(frozen=True)
