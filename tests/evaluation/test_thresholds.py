@@ -111,7 +111,8 @@ def test_validation_maps_must_be_complete(make_loco_class, write_maps):
     write_map(folder / "validation/good/777.tiff", np.zeros((32, 48)))
     with pytest.raises(
         DatasetError,
-        match=r"each of 3 validation images.*none for 1: good/001; got 1 map .*good/777\.tiff",
+        match=r"each of 3 validation images.*none for 1: good/001; "
+        r"got 1 map without an image.*good/777\.tiff",
     ):
         evaluate_folder(folder, dataset)
 
