@@ -7,7 +7,7 @@ from loco_tools.errors import MissingExtraError
 MODULES = {
     "anomalib": ("anomalib", "lightning", "safetensors", "torch"),
     "basler": ("pypylon",),
-    "bench": ("matplotlib", "psutil", "safetensors", "sklearn", "torch", "torchvision"),
+    "bench": ("psutil", "safetensors", "sklearn", "torch", "torchvision"),
     "genicam": ("genicam", "harvesters"),
     "hub": ("datasets", "huggingface_hub"),
     "labelstudio": ("httpx", "label_studio_sdk"),

@@ -75,7 +75,6 @@ NOT_IMPORTED = {
     "alembic": "mlflow creates and migrates its SQLite store with it",
     "sqlalchemy": "mlflow opens its SQLite store with it",
     "tensorboard": "torch.utils.tensorboard writes event files with it",
-    "matplotlib": "figures for papers are to be drawn with it",
 }
 """Declared distributions that loco_tools does not import itself, with the reason."""
 
