@@ -105,3 +105,27 @@ def test_the_report_is_one_file_that_needs_nothing_else(workspace: Path) -> None
     report = (workspace / "runs" / "bench" / "report.html").read_text()
     assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", report)
     assert "simulated" in report.lower()
+
+
+NOT_RUN = {
+    "--data PATH": "needs MVTec LOCO AD, which cannot be passed on",
+    "anomalib:": "needs anomalib's environment: make test-anomalib",
+    "--mlflow": "tests/benchmark/sinks runs it with stores of its own",
+    "--workers 4": "the five commands run the same methods",
+    "loco-tools bench --methods patchcore,simplenet,ensemble ": "the five commands run it",
+}
+"""Parts of commands in the pages that this test leaves out, with the reason."""
+
+
+@pytest.mark.parametrize("room", ["benchmark", "data_cards"])
+def test_the_commands_of_a_page_run(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, room: str
+) -> None:
+    monkeypatch.chdir(workspace)
+    page = (REPOSITORY / room / "README.md").read_text()
+    blocks = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("loco-")]
+    run = [line for line in lines if not any(part in line for part in NOT_RUN)]
+    assert len(run) >= 5
+    for line in run:
+        assert cli.run(shlex.split(line, comments=True)[1:]) == 0, line
