@@ -204,7 +204,9 @@ def bench(
     outcome = run(
         chosen, class_paths, folder, progress, command=command_line(), retry_failed=retry_failed
     )
-    print_run(outcome, _run_report_command(folder), as_json=as_json)
+    with progress.task("report"):
+        report_file = _run_report_command(folder)
+    print_run(outcome, report_file, as_json=as_json)
     for line in sinks.fill(folder, progress):
         progress.note(line)
     end_with(outcome)

@@ -103,7 +103,7 @@ def test_classes_that_a_suite_asks_for_and_the_folder_lacks_are_all_named(
     message = capsys.readouterr().err
     assert 'unknown class "breakfast_box", "juice_bottle"; ' in message
     assert "known: pushpins, screw_bag, splicing_connectors" in message
-    assert "next step: give --data their folder, or compare on some of the classes" in message
+    assert "next step: name the folder of all classes with --data, or select some" in message
     assert not (tmp_path / "out" / "cells").exists()
 
 
