@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -9,6 +10,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from loco_tools.ensembles import ENSEMBLES, create_ensemble, load_ensemble
@@ -252,3 +254,17 @@ def test_a_detector_gives_the_same_on_a_cuda_device(name: str, tmp_path: Path) -
         input_size_px=64,
         device="cuda",
     ).fit(TRAIN, VALIDATION, seed=0)
+
+
+SAVED_FORMATS = json.loads((Path(__file__).parent / "saved_formats.json").read_text())
+"""Name -> the names in the files that version 0.1.0 saved: of the record, settings and arrays."""
+
+
+@pytest.mark.parametrize("name", SAVED_FORMATS)
+def test_detectors_that_earlier_versions_saved_still_open(name: str, tmp_path: Path) -> None:
+    fit_briefly(name).save(tmp_path / "saved")
+    record = json.loads((tmp_path / "saved" / "detector.json").read_text())
+    arrays = load_file(tmp_path / "saved" / "detector.safetensors")
+    assert sorted(record) == SAVED_FORMATS[name]["record"]
+    assert sorted(record["config"]) == SAVED_FORMATS[name]["config"]
+    assert sorted(arrays) == SAVED_FORMATS[name]["arrays"]
