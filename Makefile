@@ -1,9 +1,10 @@
 # On a fresh machine with Python 3.11 or newer and make:
-#   make demo    sets everything up and walks the whole path
-#   make test    the same environment, with the tests
-#   make results    our own tables of the three classes again, for hours (see README)
-#   make label-studio    a real Label Studio server on this machine, in an environment of its own
-#   make test-anomalib   anomalib's models behind our contract, in an environment of its own
+#   make demo            installs everything and walks the whole path
+#   make test            runs the tests in the same environment
+#   make check           checks format, lint and types
+#   make results         computes our tables of the three classes again (hours; see benchmark/README.md)
+#   make label-studio    starts a Label Studio server on this machine, in an environment of its own
+#   make test-anomalib   tests anomalib's models under our protocol, in an environment of its own
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -24,16 +25,16 @@ check: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# Build sdist and wheel, install the wheel outside the repository, and use it there.
+# Builds sdist and wheel, installs the wheel outside the repository, and uses it there.
 package: $(VENV)/.ready-dev
 	$(BIN)/python tests/packaging/check_wheel.py
 
 speed: $(VENV)/.ready-dev
 	for script in benchmark/speed/*.py; do $(BIN)/python $$script || exit 1; done
 
-# Photographs the three classes with the twin from their plans, benchmarks, and publishes the tables;
-# again at any time, it goes on where it stopped. With other features: WEIGHTS=mobilenet_v2.pth
-# BACKBONE=mobilenet_v2, which are published in a file of their own. A quick trial:
+# Renders the three classes with the twin from their plans, runs the benchmark, and publishes the
+# tables. Run it again to continue. WEIGHTS=mobilenet_v2.pth BACKBONE=mobilenet_v2 uses other
+# features and publishes them in a file of their own. A quick trial:
 #   make results RESULTS=trial PUBLISHED=trial.md CAPTURE_OPTIONS=--demo BENCH_OPTIONS='--seeds 0'
 RESULTS ?= runs/three_classes
 RESULTS_SEED ?= 1
@@ -52,13 +53,13 @@ results: $(VENV)/.ready
 		$(if $(WEIGHTS),--backbone $(BACKBONE) --weights $(abspath $(WEIGHTS))) $(BENCH_OPTIONS)
 	$(LOCO) report $(RESULTS)/runs/results$(if $(WEIGHTS),_$(BACKBONE)) --publish $(PUBLISHED)
 
-# Everything of the server (environment, data, token) stays in .label-studio/, which git ignores.
+# The server keeps its environment, data and token in .label-studio/, which git ignores.
 PORT ?= 8080
 label-studio: $(VENV)/.ready
 	$(BIN)/python -m loco_tools.annotations.server.local_server --port $(PORT)
 
-# An environment of its own over the first one: anomalib and what only it needs lie in it, the rest
-# (torch among it) is looked up in $(VENV), which stays as it is.
+# An environment on top of the first one: it holds anomalib and what only anomalib needs, and finds
+# everything else (torch, for example) in $(VENV), which is not changed.
 ANOMALIB := $(VENV)-anomalib
 PURELIB := import sysconfig; path = sysconfig.get_path("purelib")
 anomalib: $(ANOMALIB)/.ready
@@ -69,14 +70,14 @@ test-anomalib: anomalib
 anomalib-models: anomalib
 	OMP_NUM_THREADS=2 $(ANOMALIB)/bin/python benchmark/speed/anomalib/models.py
 
-# By hand, and for an hour: DATA="CLASS..." WEIGHTS=mobilenet_v2.pth
+# Takes an hour; not part of any other target: DATA="CLASS..." WEIGHTS=mobilenet_v2.pth
 speed-anomalib: anomalib
 	$(ANOMALIB)/bin/python benchmark/speed/anomalib/side_by_side.py --weights $(WEIGHTS) $(DATA)
 
 clean:
 	rm -rf $(VENV) $(ANOMALIB) build dist *.egg-info
 
-# The stamps are older than what they were made from only when something has to be installed.
+# A stamp is older than its prerequisites only when something has to be installed.
 $(VENV)/.ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing loco-tools into $(VENV) (about 6 GB with torch; once, a few minutes)"
