@@ -1,6 +1,6 @@
 """Ensembles by name: detectors that fuse other detectors, which are fitted before them.
 
-To add a name, add its line to `ENSEMBLES`; a new kind of ensemble needs its class besides.
+To add a name, add its line to `ENSEMBLES`; a new kind of ensemble also needs its class.
 Importing this module imports no torch; `ensemble_class` imports the one file it needs.
 
 >>> dict(describe_ensembles())["ensemble-max"]

@@ -19,7 +19,7 @@ DEFINITIONS = (
 )
 EXPECTED = (
     *(f"loco_tools/_definitions/{name}" for name in DEFINITIONS),
-    *(  # everything that the code reads beside itself: templates, styles, scripts, tables
+    *(  # every data file that the code reads: templates, styles, scripts, tables
         path.relative_to(REPOSITORY).as_posix()
         for path in (REPOSITORY / "loco_tools").rglob("*.*")
         if path.is_file() and path.suffix in {".html", ".css", ".js", ".toml", ".svg"}

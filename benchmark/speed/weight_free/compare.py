@@ -1,4 +1,4 @@
-"""What backbones without weights are worth: PatchCore with each of them, beside ImageNet features.
+"""Compare backbones without weights, each used by PatchCore, with ImageNet features.
 
     python benchmark/speed/weight_free/compare.py magnetic_tile/tile --weights mobilenet_v2.pth
 

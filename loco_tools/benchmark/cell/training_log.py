@@ -69,7 +69,7 @@ def write_training_log(folder: Path, log: Sequence[Mapping[str, float]]) -> None
 
 
 def read_training_log(folder: Path) -> TrainingCurves:
-    """Read the curves of a finished cell; there are none where nothing was trained by steps.
+    """Read the curves of a finished cell; empty if nothing was trained in steps.
 
     Raises:
         BenchmarkError: the file is damaged.

@@ -1,7 +1,7 @@
 """The report's drawings as inline SVG: curves, score histograms, cost against quality.
 
-Colours come from the page's style sheet, so that they follow light, dark and print; every line is
-told apart by its dashes too.
+Colours come from the page's style sheet, so that they follow light, dark and print; every line
+also has its own dash pattern.
 """
 
 import math
@@ -82,7 +82,7 @@ def line_chart(
         lines: what to draw.
         name: what a screen reader says.
         x_label: under the horizontal axis.
-        y_label: beside the vertical axis.
+        y_label: label of the vertical axis.
         x_max: where the horizontal axis ends.
         shade_to: the area that the figure counts reaches from 0 to here.
         diagonal: without `shade_to`, whether a diagonal is drawn, where guessing would be.

@@ -42,7 +42,7 @@ _ERRORS_PER_CLASS = 6
 
 @dataclass(frozen=True)
 class Pictured:
-    """One class with everything that its pictures are made of; `fault` says why there are none."""
+    """One class with the data of its images; `fault` explains why it has no images."""
 
     results: ClassResults
     images: ClassImages

@@ -37,7 +37,7 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-
 
 @dataclass(frozen=True)
 class Tables:
-    """Every table of a report, computed once for the page and for the files beside it."""
+    """Every table of a report, computed once for the page and for the files written with it."""
 
     overview: Table | None
     per_class: tuple[Table, ...]

@@ -16,7 +16,7 @@ from loco_tools.evaluation.metric_table import METRICS
 
 
 def published(data: ReportData) -> Table | None:
-    """Published figures beside ours; None where no class is an official one."""
+    """Compare published figures with ours; None if no class is an official one."""
     found = compare_with_published(data, read_published())
     if not found:
         return None

@@ -148,7 +148,7 @@ def as_markdown(table: Table) -> str:
 
 
 def as_csv(table: Table) -> str:
-    """One column per figure; beside it its spread and its mark where any row has one."""
+    """One column per metric, followed by its spread and its mark if any row has one."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     parts = [_parts(table.rows, place) for place in range(len(table.columns))]

@@ -56,7 +56,7 @@ def write_report(out: Path, progress: Progress = SILENT) -> Path:
 
 
 def _write_tables(folder: Path, tables: list[Table]) -> None:
-    """All or none: tables of an earlier report do not stay beside those of this one."""
+    """Write all tables or none, so that tables of an earlier report never mix with these."""
     with files.folder_swapped_in(folder) as fresh:
         for table in tables:
             files.write_text(fresh / f"{table.key}.csv", as_csv(table))
@@ -83,7 +83,7 @@ def _markdown(data: ReportData, tables: list[Table]) -> str:
 
 
 def publish(out: Path, target: Path) -> Path:
-    """Write a run's conditions and tables into a Markdown file, and `results.csv` beside it.
+    """Write a run's conditions and tables into a Markdown file, and `results.csv` into its folder.
 
     The tables are the report's, without those about single images. Cells that are not finished
     are left out of them and named. Every row of the CSV carries its honesty stamp.

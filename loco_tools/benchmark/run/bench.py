@@ -148,7 +148,7 @@ def make_suite(
 
 
 def find_class_paths(roots: Sequence[Path | str]) -> list[Path]:
-    """The class folders in `roots`; in the folder `data` when there are none.
+    """The class folders in `roots`; those in the folder `data` if `roots` is empty.
 
     Raises:
         DatasetError: a folder is missing or holds no class.

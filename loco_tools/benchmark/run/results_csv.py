@@ -53,7 +53,7 @@ class MeanOverSeeds:
 
 
 def mean_over_seeds(values: Iterable[float | None]) -> MeanOverSeeds | None:
-    """Mean and deviation of the values that are not None; None if there are none.
+    """Mean and deviation of the values that are not None; None if every value is None.
 
     >>> str(mean_over_seeds([0.8, 0.9, None]))
     '0.850 ± 0.071'

@@ -242,11 +242,11 @@ class AnomalibDetector(SingleDetector):
             ) from error
 
     def cut_shape(self, cut: str) -> CutShape:
-        """See `Detector.cut_shape`: there are none."""
+        """See `Detector.cut_shape`: models of anomalib have no cuts."""
         raise self._no_cuts(cut)
 
     def cut_batch(self, batch: Batch, cut: str) -> Tensor:
-        """See `Detector.cut_batch`: there are none."""
+        """See `Detector.cut_batch`: models of anomalib have no cuts."""
         del batch
         raise self._no_cuts(cut)
 

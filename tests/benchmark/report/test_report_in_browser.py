@@ -69,7 +69,7 @@ class Page:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         still = [{"name": "prefers-reduced-motion", "value": "reduce"}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": still})
-        self.driver.get("about:blank")  # so that another place on the page is loaded anew
+        self.driver.get("about:blank")  # so that another position on the page is loaded again
         self.driver.get(self.url + place)
         if not place:
             self.ask("document.getElementById('view').scrollIntoView()")
@@ -90,7 +90,7 @@ class Page:
         self.until(lambda: self.shows(f"{class_name}/{image}"))
 
     def figures(self) -> dict[str, dict[str, str]]:
-        """What the table beside the picture says, per method."""
+        """The text of the table next to the picture, per method."""
         return dict(
             self.ask(
                 "Object.fromEntries([...document.querySelectorAll('#view-figures tbody tr')].map("

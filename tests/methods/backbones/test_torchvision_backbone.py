@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
     [
         ("mobilenet_v2", 0),  # convolution and norm are one operation to the tracer
         ("resnet18", 0),  # they stand side by side
-        ("squeezenet1_1", 0),  # there are none
+        ("squeezenet1_1", 0),  # it has no batch norms
         ("shufflenet_v2_x1_0", 0),  # branches
         ("densenet121", 44),  # a norm before its convolution cannot be folded
     ],
