@@ -1,1 +1,1 @@
-"""What the cells of a run say together: comparisons, significance, errors, published figures."""
+"""Analyse the cells of a run: comparisons, significance, errors, published figures."""

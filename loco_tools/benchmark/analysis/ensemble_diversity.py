@@ -1,4 +1,4 @@
-"""How differently the members of ensembles judge, and how far probabilities can be trusted."""
+"""Diversity of the members of ensembles, and reliability of their probabilities."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ class Decisions:
 
 @dataclass(frozen=True)
 class Diversity:
-    """How differently the members of a class's ensembles judge; means over seeds.
+    """Diversity of the members of a class's ensembles; means over seeds.
 
     `good`, `anomalous`: rank correlations of image scores, `q`: Yule's Q of right decisions; all
     (members, members). `decisions` are by method, ensembles among them; `oracle` is whoever of the

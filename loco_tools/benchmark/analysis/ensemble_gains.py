@@ -1,4 +1,4 @@
-"""What ensembles add to their members: the figures side by side, `ensembles.csv` and the report."""
+"""Compare ensembles with their members, for `ensembles.csv` and the report."""
 
 import csv
 import io
@@ -47,7 +47,7 @@ class Comparison:
 
     @property
     def verdict(self) -> Literal["better", "worse", "not told apart", ""]:
-        """What the interval allows to say; nothing where there is none."""
+        """The verdict that the interval supports; empty if there is no interval."""
         if self.difference.low is None or self.difference.high is None:
             return ""
         if self.difference.low > 0:

@@ -76,7 +76,7 @@ class BootstrapDraws:
         self._figures: dict[tuple[Cell, str], Array] = {}
 
     def unit(self, class_name: str) -> str:
-        """What is drawn of a class whose figures have been asked for: "part" or "image"."""
+        """Resampled unit of a class that was compared before: "part" or "image"."""
         return self._times[class_name][0]
 
     def figures(self, record: CellRecord, field: str) -> Array:

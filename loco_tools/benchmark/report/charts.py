@@ -185,7 +185,7 @@ def score_lanes(lanes: Sequence[Lane], *, name: str) -> Markup:
 
 
 def cost_chart(dots: Sequence[Dot], *, name: str, x_label: str, y_label: str) -> Markup:
-    """What a method takes (logarithmic) against quality; dots carry the method's number."""
+    """Cost of a method (logarithmic) against quality; dots carry the method's number."""
     low, high = _stretched([math.log10(dot.spent) for dot in dots], at_least=0.3)
     floor, ceiling = _stretched([dot.quality for dot in dots], at_least=0.05)
     grid = [

@@ -26,7 +26,7 @@ NOTE = (
 
 
 def decisions(class_name: str, found: ClassErrors) -> Table:
-    """How often each method errs."""
+    """Error rates of each method."""
     anomalous = found.anomalous
     rows = []
     for one in found.decisions:
@@ -62,7 +62,7 @@ def decisions(class_name: str, found: ClassErrors) -> Table:
 
 
 def shared(class_name: str, found: ClassErrors, sizes: Mapping[str, float]) -> Table:
-    """What errors have in common: their kind, defect type and size, and how many make them."""
+    """Errors by kind, defect type, size and the number of methods that make them."""
     groups = found.groups(sizes)
     wrong = found.wrong
     by_method = shares_wrong(wrong, groups)
@@ -82,7 +82,7 @@ def shared(class_name: str, found: ClassErrors, sizes: Mapping[str, float]) -> T
 
 
 def overlaps(class_name: str, found: ClassErrors) -> Table | None:
-    """How far the errors of two methods are the same images; None for one method."""
+    """Overlap of the erroneous images of two methods; None for a single method."""
     if len(found.decisions) < 2:
         return None
     values = found.overlap()

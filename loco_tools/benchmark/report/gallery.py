@@ -22,7 +22,7 @@ from loco_tools.errors import LocoToolsError
 _QUALITY, _ALPHA_QUALITY = 75, 40
 
 _TOLERANCE_PX = 0.5
-"""How far outlines may lie from where they are, in pixels of a small map."""
+"""Largest error of a simplified outline, in pixels of a small map."""
 
 _RAMP = np.array(
     [[40, 8, 75], [120, 28, 109], [190, 55, 84], [237, 105, 37], [252, 181, 25], [252, 250, 160]],

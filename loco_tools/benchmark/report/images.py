@@ -33,7 +33,7 @@ class GroundTruth:
         return self._classes[one.name].read[1]
 
     def shares(self, one: ClassResults) -> dict[str, float]:
-        """Of every defective image the share of its pixels that are defective."""
+        """Share of defective pixels of every defective image."""
         return self._classes[one.name].shares
 
 
@@ -80,7 +80,7 @@ class MethodMaps:
 
 
 def read_small_maps(data: ReportData, results: ClassResults) -> list[MethodMaps]:
-    """Of every method that has finished a class, its first seed.
+    """The first seed of every method that has finished a class.
 
     Raises:
         BenchmarkError: a cell is damaged.

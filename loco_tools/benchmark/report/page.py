@@ -32,7 +32,7 @@ from loco_tools.metrics.ranks import LEVEL
 _STATIC = Path(__file__).parent / "static"
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-"""What the browser may load: nothing but what is inside the page."""
+"""Content security policy: the browser loads nothing from outside the page."""
 
 
 @dataclass(frozen=True)

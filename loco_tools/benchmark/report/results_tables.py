@@ -138,7 +138,7 @@ def per_category(data: ReportData) -> Table | None:
 
 
 def ad_against_loco(data: ReportData) -> Table | None:
-    """How much methods lose from MVTec AD's kind of class to LOCO's; None without both."""
+    """Loss of each method from classes in MVTec AD's layout to LOCO's; None without both."""
     layouts = {
         layout: [one for one in data.classes if one.layout == layout and one.done]
         for layout in ("mvtec_ad", "mvtec_loco")
@@ -174,7 +174,7 @@ def ad_against_loco(data: ReportData) -> Table | None:
 
 
 def defect_types(data: ReportData, results: ClassResults) -> list[Table]:
-    """Of one class: image AUROC per kind and defect type, and how well each type is localised."""
+    """Image AUROC and localisation of one class, per kind and defect type."""
     counts = data.type_counts(results)
     if not counts:
         return []
@@ -227,7 +227,7 @@ def type_figure(record: CellRecord, name: str, field: str) -> float | None:
 
 
 def _rules(best_by_metric: Mapping[str, BestMethods | None]) -> tuple[str, ...]:
-    """How marks were decided, each rule once, after the columns that it holds for."""
+    """The rules that decided the marks, each once, after the columns that it applies to."""
     columns: dict[str, list[str]] = {}
     for name, found in best_by_metric.items():
         if found is not None:

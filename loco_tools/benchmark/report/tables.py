@@ -76,7 +76,7 @@ class Table:
 
     @property
     def marked(self) -> bool:
-        """Whether any figure carries a mark."""
+        """True if any figure carries a mark."""
         return any(cell.mark for row in self.rows for cell in row.cells)
 
 
@@ -130,7 +130,7 @@ READING = {
     "best": "the best of its column",
     "level": "not significantly different from the best",
 }
-"""What a mark means, in words."""
+"""Explanation of each mark."""
 
 
 def as_markdown(table: Table) -> str:

@@ -111,7 +111,7 @@ def publish(out: Path, target: Path) -> Path:
 
 
 def conditions(data: ReportData) -> str:
-    """What the figures were got with, in Markdown; nothing in it names the machine or its user."""
+    """The run's conditions in Markdown; they do not identify the machine or its user."""
     run = data.run
     done = sum(record.status == "ok" for record in data.records)
     stamps = [record.stamp for record in data.records]
@@ -160,7 +160,7 @@ def _left_out(data: ReportData) -> str:
 
 
 def _classes(data: ReportData) -> Table:
-    """How many images of each class the detectors learned from and were tested on."""
+    """Number of training and test images per class."""
     kinds = list(dict.fromkeys(kind for one in data.classes for kind in _counts(one)))
     digests = {info.name: info.data_hash[:16] for info in data.run.classes}
     rows = [
