@@ -75,13 +75,13 @@ class ReportData:
 
     @property
     def title(self) -> str:
-        """What was compared on what."""
+        """Title of the report: the number of detectors and of classes."""
         detectors = counted(len(self.methods), "detector", "detectors")
         return f"{detectors} on {counted(len(self.classes), 'class', 'classes')}"
 
     @property
     def hardware(self) -> str:
-        """What the run happened on, in a few words."""
+        """Short description of the hardware of the run."""
         found = dict(self.run.hardware)
         if cores := found.pop("cpu_cores", ""):
             found["cpu_cores"] = f"{cores} cores"
@@ -89,7 +89,7 @@ class ReportData:
 
     @property
     def seed_note(self) -> str:
-        """Which seed is shown where only one can be; empty for a run with a single seed."""
+        """A note which seed is shown; empty for a run with a single seed."""
         seeds = self.run.suite.seeds
         return f"Shown for seed {seeds[0]}." if len(seeds) > 1 else ""
 

@@ -40,9 +40,7 @@ def published(data: ReportData) -> Table | None:
         *(TableColumn("published %"), TableColumn("ours %"), TableColumn("difference")),
         *names("our settings", "source"),
     )
-    return Table(
-        "published", "What others have published, and ours beside it", columns, tuple(rows)
-    )
+    return Table("published", "Published figures compared with ours", columns, tuple(rows))
 
 
 def published_section(table: Table | None) -> Markup | None:
