@@ -24,30 +24,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from table import FEW_IMAGES, NEIGHBOURS, RATIO, SIDES, TRAINED, document
+
 ROOT = Path(__file__).resolve().parents[3]
-RATIO = 0.1
-NEIGHBOURS = 9
 SEED = 0
-SIDES = ("anomalib", "loco-tools")
-TRAINED: dict[str, dict[str, Any]] = {
-    "rd4ad": {
-        "model": "ReverseDistillation",
-        "network": "resnet18",
-        "arguments": {"backbone": "resnet18"},
-        "size_px": 256,
-        "steps": 8,
-    },
-    "csflow": {
-        "model": "Csflow",
-        "network": "efficientnet_b5",
-        "arguments": {},
-        "size_px": 256,
-        "steps": 4,
-    },
-    "draem": {"model": "Draem", "network": None, "arguments": {}, "size_px": 128, "steps": 4},
-}
-"""Ours -> anomalib's, both with the published widths."""
-FEW_IMAGES = 16
 
 
 def main() -> None:
@@ -80,8 +60,6 @@ def main() -> None:
     for step in steps(options):
         if step.startswith(options.only):
             apart(step, options)
-    from table import document
-
     kept = {step: place(step, options) for step in steps(options)}
     found = {step: json.loads(path.read_text()) for step, path in kept.items() if path.exists()}
     text = document(found, options)
