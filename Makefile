@@ -19,6 +19,7 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --durations=10 -rs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --doctest-modules loco_tools
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .

@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,8 @@ def test_every_third_party_import_is_a_declared_dependency() -> None:
     undeclared = imported_modules() - declared_modules()
     assert undeclared == set(BROUGHT_BY)
     assert set(BROUGHT_BY.values()) <= declared_modules()
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    names = Counter(path.name for path in (REPOSITORY / "tests").rglob("test_*.py"))
+    assert {name for name, count in names.items() if count > 1} == set(), "pytest mixes them up"
