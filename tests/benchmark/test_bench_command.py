@@ -51,6 +51,22 @@ def test_a_failed_cell_is_listed_with_1_and_how_to_repeat_it(
     assert cli.run([*failing, "--retry-failed"]) == 0
 
 
+def test_a_report_that_cannot_be_written_is_one_message_and_the_cells_stay(
+    tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_the_way = tmp_path / "out" / "report.html"
+    (in_the_way / "folder").mkdir(parents=True)
+    assert cli.run([*command, "--json"]) == 1
+    said = capsys.readouterr()
+    assert "report.html" in said.err
+    assert "Traceback" not in said.err
+    assert json.loads(said.out)["error"]["type"] == "BenchmarkError"
+    (in_the_way / "folder").rmdir()
+    in_the_way.rmdir()
+    assert cli.run([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["reused"] == 1
+
+
 @pytest.mark.parametrize("extra", ["ray", "slurm"])
 def test_an_executor_whose_extra_is_missing_says_which_one_to_install(
     tmp_path: Path,
