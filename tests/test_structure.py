@@ -24,6 +24,7 @@ FOUNDATION = {
     "plan",
     "progress",
     "schema",
+    "templates",
     "wording",
 }
 ALLOWED = {

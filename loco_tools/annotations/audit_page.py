@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import ImageColor
 
 from loco_tools.annotations.counted_annotations import ImageInstances
@@ -21,6 +20,7 @@ from loco_tools.annotations.session_images import SessionImage
 from loco_tools.annotations.taxonomy import Taxonomy
 from loco_tools.datasets.images import Pixels, data_url, read_image
 from loco_tools.errors import AnnotationError
+from loco_tools.templates import load_templates
 
 MOST_PICTURES = 400
 MOST_CLOSE_UPS = 6
@@ -137,12 +137,7 @@ class AuditPage:
             skipped: every region that could not become a mask.
             left_out: every region that did not count.
         """
-        templates = Environment(
-            loader=PackageLoader("loco_tools.annotations"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            keep_trailing_newline=True,
-        )
+        templates = load_templates("loco_tools.annotations", keep_trailing_newline=True)
         rows = _unmasked_rows(skipped, left_out)
         return templates.get_template("audit.html").render(
             taxonomy=self.taxonomy,

@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from loco_tools import files
 from loco_tools.datasets.images import Pixels, data_url, encode_png
@@ -24,6 +23,7 @@ from loco_tools.datasets.sheet_drawing import (
     text_line,
 )
 from loco_tools.datasets.summary import DEFECT_COLUMNS, Summary, saturation_text, summarise
+from loco_tools.templates import load_templates
 from loco_tools.wording import plural, printable
 
 COLOURS: dict[str, Colour] = {"structural": (255, 140, 0), "logical": (0, 190, 255)}
@@ -168,13 +168,8 @@ def draw_sheet(summary: Summary, rows: Sequence[Row], examples: int) -> Pixels:
 
 def render_page(summary: Summary, rows: Sequence[Row]) -> str:
     """The contact sheet as an HTML page that needs no other file and no network."""
-    templates = Environment(
-        loader=PackageLoader("loco_tools.datasets"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
+    templates = load_templates(
+        "loco_tools.datasets", trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     templates.filters |= {"data_url": data_url, "plural": plural, "printable": printable}
     page: str = templates.get_template("show.html").render(

@@ -21,6 +21,7 @@ from loco_tools.benchmark.run.results_csv import (
 )
 from loco_tools.benchmark.run.runner import Run, read_run
 from loco_tools.errors import BenchmarkError
+from loco_tools.wording import plural
 
 Points = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
@@ -76,8 +77,8 @@ class ReportData:
     @property
     def title(self) -> str:
         """Title of the report: the number of detectors and of classes."""
-        detectors = counted(len(self.methods), "detector", "detectors")
-        return f"{detectors} on {counted(len(self.classes), 'class', 'classes')}"
+        classes = plural(len(self.classes), "class", "classes")
+        return f"{plural(len(self.methods), 'detector')} on {classes}"
 
     @property
     def hardware(self) -> str:
@@ -244,12 +245,3 @@ def _points(curve: Mapping[str, Sequence[float]]) -> Points:
 
 def _layout(records: Sequence[CellRecord]) -> str:
     return next((record.layout for record in records if record.layout), "")
-
-
-def counted(number: int, one: str, many: str) -> str:
-    """A number with its noun.
-
-    >>> counted(2, "class", "classes")
-    '2 classes'
-    """
-    return f"{number} {one if number == 1 else many}"

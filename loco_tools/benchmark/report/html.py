@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
-from loco_tools.benchmark.report.tables import MARKS, READING, Table
+from loco_tools.benchmark.report.tables import MARKS, READING
+from loco_tools.templates import load_templates
 
 Child = str | None | Iterable["Child"]
 Value = str | float | bool | None
@@ -19,12 +20,8 @@ Value = str | float | bool | None
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("loco_tools.benchmark.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
+    environment = load_templates(
+        "loco_tools.benchmark.report", trim_blocks=True, lstrip_blocks=True
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     environment.filters |= {"breakable": breakable, "signed": signed}
@@ -36,19 +33,6 @@ def render(template: str, **content: Any) -> Markup:
     """The text of a template in `templates/` with the content filled in."""
     # the template has escaped all of its content
     return Markup(_environment().get_template(template).render(content))  # noqa: S704
-
-
-def html_table(table: Table, *, visible: bool = False, snug: bool = False) -> Markup:
-    """A table as HTML, as the macro `table` of `macros.html` writes it.
-
-    Args:
-        table: what it shows.
-        visible: whether its caption is shown, and not only read out.
-        snug: whether its columns are as narrow as they can be.
-    """
-    macros: Any = _environment().get_template("macros.html").module
-    markup: Markup = macros.table(table, visible=visible, snug=snug)
-    return markup
 
 
 def breakable(name: str) -> Markup:

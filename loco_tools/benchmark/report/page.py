@@ -7,7 +7,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from loco_tools.benchmark.analysis.ensemble_gains import Gains
-from loco_tools.benchmark.analysis.run_data import ReportData, counted
+from loco_tools.benchmark.analysis.run_data import ReportData
 from loco_tools.benchmark.report import ensembles as of_ensembles
 from loco_tools.benchmark.report import provenance, results_tables
 from loco_tools.benchmark.report.cost import cost, costs, costs_by_method
@@ -28,6 +28,7 @@ from loco_tools.benchmark.report.published_section import published, published_s
 from loco_tools.benchmark.report.tables import Table, with_distinct_keys
 from loco_tools.evaluation.metric_table import HEADLINES, result_metrics
 from loco_tools.metrics.ranks import LEVEL
+from loco_tools.wording import plural
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -222,6 +223,6 @@ def _cards(data: ReportData) -> list[tuple[str, str, str]]:
         cards.append(("Fastest", fastest, f"{speeds[fastest]:.0f} ms per image"))
     done = sum(record.status == "ok" for record in data.records)
     failed = f", {len(data.failures)} failed" if data.failures else ""
-    words = f"method × class × seed, {counted(len(data.run.suite.seeds), 'seed', 'seeds')}"
+    words = f"method × class × seed, {plural(len(data.run.suite.seeds), 'seed')}"
     cards.append(("Finished", f"{done} of {len(data.run.cells)} cells{failed}", words))
     return cards

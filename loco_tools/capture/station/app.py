@@ -13,7 +13,6 @@ from typing import Any
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from loco_tools.capture.station.access import Access, Guarded
 from loco_tools.capture.station.camera_worker import (
@@ -27,6 +26,7 @@ from loco_tools.capture.station.live_view import to_jpeg
 from loco_tools.capture.station.state import fault_of
 from loco_tools.datasets.images import read_image
 from loco_tools.errors import LocoToolsError
+from loco_tools.templates import load_templates
 
 MOST_VIEWERS = 8
 THUMBNAIL_PX = 200
@@ -42,8 +42,7 @@ def make_app(worker: CameraWorker, access: Access) -> Guarded:
     """The station as an ASGI application; the worker has to run while it answers."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.mount("/static", StaticFiles(packages=[(_PACKAGE, "static")]))
-    pages = Environment(loader=PackageLoader(_PACKAGE), autoescape=True, undefined=StrictUndefined)
-    page = pages.get_template("station.html")
+    page = load_templates(_PACKAGE).get_template("station.html")
 
     @app.get("/")
     def station() -> HTMLResponse:

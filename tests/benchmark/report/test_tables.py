@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loco_tools.benchmark.report.html import html_table
+from loco_tools.benchmark.report.html import render
 from loco_tools.benchmark.report.tables import (
     Table,
     TableCell,
@@ -130,7 +130,7 @@ def test_every_kind_of_file_has_the_figures_of_the_page() -> None:
             found.append(data.strip())
 
     found: list[str] = []
-    Texts().feed(html_table(make_table()))
+    Texts().feed(render("published.html", published=make_table()))
     for figure in ("0.910", "0.900", "+0.011", "−0.020"):
         assert figure in found
         assert figure.replace("−", "-").lstrip("+") in as_csv(make_table())
@@ -143,6 +143,6 @@ def test_tables_of_one_name_do_not_overwrite_each_other() -> None:
 
 
 def test_a_gauge_begins_where_guessing_would_be() -> None:
-    page = html_table(make_table())
+    page = render("published.html", published=make_table())
     assert "width:82.0%" in page, "0.91 lies 82 % of the way from 0.5 to 1"
     assert page.count("gauge") == 2
