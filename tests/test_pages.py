@@ -2,12 +2,12 @@
 
 import ast
 import re
-import shlex
 import subprocess
 from pathlib import Path
 
 import click
 import pytest
+from page_commands import console_commands
 
 from loco_tools import cli
 from loco_tools.benchmark.suite import load_suite
@@ -22,29 +22,30 @@ PAGES = sorted(
 ROOMS = ("capture", "annotations", "benchmark", "data_cards")
 
 
-def commands_of(page: Path) -> list[str]:
-    """The lines of a page's console blocks that call loco-tools, continued lines joined."""
-    blocks = re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    return [line.strip() for line in lines if line.strip().startswith("loco-tools ")]
-
-
 COMMANDS = [
-    (page.relative_to(REPOSITORY).as_posix(), c) for page in PAGES for c in commands_of(page)
+    (page.relative_to(REPOSITORY).as_posix(), words[1:])
+    for page in PAGES
+    for words in console_commands(page.read_text())
+    if words[0] == "loco-tools"
 ]
 
 
-@pytest.mark.parametrize(("page", "line"), COMMANDS)
-def test_every_command_in_a_page_exists_and_takes_its_options(page: str, line: str) -> None:
-    words = shlex.split(line, comments=True)[1:]
+@pytest.mark.parametrize(("page", "words"), COMMANDS, ids=lambda value: "".join(value[:60]))
+def test_every_command_in_a_page_exists_and_takes_its_options(page: str, words: list[str]) -> None:
     command: click.Command = cli.cli
     while isinstance(command, click.Group):
-        assert words[0] in command.commands, f"{page}: {line}"
-        command = command.commands[words.pop(0)]
+        assert words[0] in command.commands, page
+        command, words = command.commands[words[0]], words[1:]
+    context = click.Context(command)
     try:
-        _, left, _ = command.make_parser(click.Context(command)).parse_args(words)
+        values, left, _ = command.make_parser(context).parse_args(list(words))
+        for parameter in command.params:
+            given = values.get(parameter.name or "")
+            assert isinstance(given, str) or not parameter.required, f"{page}: {words}"
+            if isinstance(given, str) and not isinstance(parameter.type, click.Path):
+                parameter.type_cast_value(context, given)
     except click.UsageError as error:
-        pytest.fail(f"{page}: {line}: {error.format_message()}")
+        pytest.fail(f"{page}: {words}: {error.format_message()}")
     assert not left
 
 

@@ -3,10 +3,10 @@
 import csv
 import json
 import re
-import shlex
 from pathlib import Path
 
 import pytest
+from page_commands import console_commands
 
 import loco_tools
 from loco_tools import cli
@@ -16,9 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 def readme_commands() -> list[list[str]]:
     text = (REPOSITORY / "README.md").read_text()
-    block = re.search(r"<!-- commands.*?-->\n```console\n(.*?)```", text, re.DOTALL)
-    assert block is not None
-    return [shlex.split(line)[1:] for line in block.group(1).splitlines()]
+    return [words[1:] for words in console_commands(text, "commands")]
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +109,7 @@ NOT_RUN = {
     "--data PATH": "needs MVTec LOCO AD, which cannot be passed on",
     "anomalib:": "needs anomalib's environment: make test-anomalib",
     "--mlflow": "tests/benchmark/sinks runs it with stores of its own",
-    "--workers 4": "the five commands run the same methods",
-    "loco-tools bench --methods patchcore,simplenet,ensemble ": "the five commands run it",
+    "bench --methods patchcore,simplenet,ensemble": "the five commands run it",
 }
 """Parts of commands in the pages that this test leaves out, with the reason."""
 
@@ -123,9 +120,8 @@ def test_the_commands_of_a_page_run(
 ) -> None:
     monkeypatch.chdir(workspace)
     page = (REPOSITORY / room / "README.md").read_text()
-    blocks = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines() if line.startswith("loco-")]
-    run = [line for line in lines if not any(part in line for part in NOT_RUN)]
+    commands = [words for words in console_commands(page) if words[0] == "loco-tools"]
+    run = [words for words in commands if not any(part in " ".join(words) for part in NOT_RUN)]
     assert len(run) >= 5
-    for line in run:
-        assert cli.run(shlex.split(line, comments=True)[1:]) == 0, line
+    for words in run:
+        assert cli.run(words[1:]) == 0, words

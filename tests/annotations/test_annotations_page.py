@@ -1,13 +1,12 @@
 """The README of annotations/: its commands exist, its offline commands run, its example loads."""
 
 import re
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
+from page_commands import console_commands
 
 from loco_tools.annotations.formats import FORMATS
 from loco_tools.annotations.taxonomy import Taxonomy, load_taxonomy
@@ -19,13 +18,7 @@ README = REPOSITORY / "annotations" / "README.md"
 TEXT = README.read_text()
 
 
-def commands_in(block: str) -> list[list[str]]:
-    lines = block.replace("\\\n", " ").splitlines()
-    return [shlex.split(line, comments=True) for line in lines if line.strip()]
-
-
-BLOCKS = re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL)
-ALL = [words for block in BLOCKS for words in commands_in(block)]
+ALL = console_commands(TEXT)
 LOCO_TOOLS = [words[1:] for words in ALL if words[0] == "loco-tools"]
 
 
@@ -36,28 +29,12 @@ def test_every_line_is_a_command_of_loco_tools_or_make() -> None:
     assert {words[0] for words in ALL} == {"loco-tools", "make"}
 
 
-@pytest.mark.parametrize("words", LOCO_TOOLS, ids=" ".join)
-def test_the_command_and_its_options_exist(words: list[str]) -> None:
-    command: click.Command = cli
-    while isinstance(command, click.Group):
-        command, words = command.commands[words[0]], words[1:]
-    context = click.Context(command)
-    values, rest, _ = command.make_parser(context).parse_args(list(words))
-    assert rest == []
-    for parameter in command.params:
-        given = values.get(parameter.name or "")
-        assert isinstance(given, str) or not parameter.required
-        if isinstance(given, str) and not isinstance(parameter.type, click.Path):
-            parameter.type_cast_value(context, given)
-
-
 def test_the_offline_commands_run(
     make_session: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_session()
     monkeypatch.chdir(tmp_path)
-    [block] = re.findall(r"<!-- offline.*?-->\n```console\n(.*?)```", TEXT, re.DOTALL)
-    for words in commands_in(block):
+    for words in console_commands(TEXT, "offline"):
         result = CliRunner().invoke(cli, words[1:])
         assert result.exit_code == 0, f"{words}: {result.output}"
     written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}

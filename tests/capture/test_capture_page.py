@@ -1,14 +1,13 @@
 """The README of capture/: its commands exist, its offline commands run, its examples work."""
 
 import re
-import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
+from page_commands import console_commands
 
 from loco_tools.capture.cameras import CAMERAS
 from loco_tools.capture.session import read_session, read_shots
@@ -22,13 +21,7 @@ README = REPOSITORY / "capture" / "README.md"
 TEXT = README.read_text()
 
 
-def commands_in(block: str) -> list[list[str]]:
-    lines = block.replace("\\\n", " ").splitlines()
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.strip()]
-
-
-CONSOLE = re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL)
-COMMANDS = [words for block in CONSOLE for words in commands_in(block)]
+COMMANDS = console_commands(TEXT)
 CAMERA, TWIN = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
@@ -48,31 +41,14 @@ def run(*words: str) -> None:
 
 
 def test_every_console_line_is_a_command_of_loco_tools() -> None:
-    lines = [line for block in CONSOLE for line in block.replace("\\\n", "").splitlines()]
-    assert all(line.startswith("loco-tools ") for line in lines)
+    assert {words[0] for words in COMMANDS} == {"loco-tools"}
     assert len(COMMANDS) >= 8
-
-
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_the_command_and_its_options_exist(words: list[str]) -> None:
-    command: click.Command = cli
-    while isinstance(command, click.Group):
-        command, words = command.commands[words[0]], words[1:]
-    context = click.Context(command)
-    values, rest, _ = command.make_parser(context).parse_args(list(words))
-    assert rest == []
-    for parameter in command.params:
-        given = values.get(parameter.name or "")
-        assert isinstance(given, str) or not parameter.required
-        if isinstance(given, str) and not isinstance(parameter.type, click.Path):
-            parameter.type_cast_value(context, given)
 
 
 def test_the_offline_commands_run(workspace: Path) -> None:
     pytest.importorskip("mitsuba", reason="needs the extra 'twin'")
-    [block] = re.findall(r"<!-- offline.*?-->\n```console\n(.*?)```", TEXT, re.DOTALL)
-    for words in commands_in(block):
-        run(*words)
+    for words in console_commands(TEXT, "offline"):
+        run(*words[1:])
     assert len(read_shots(workspace / "captures" / "angle" / "session-001")) == 3
     run("calibrate", "board", "--out", "board.pdf")
     assert (workspace / "board.pdf").is_file()
@@ -84,7 +60,7 @@ def test_the_camera_of_the_page_passes_the_checks_and_takes_a_session(workspace:
 
     eval(check, {"check_camera": check_camera, "MyCamera": MyCamera})  # noqa: S307
     [words] = [words for words in COMMANDS if "my_camera:MyCamera:7" in words]
-    run("-q", *words)
+    run("-q", *words[1:])
     session = workspace / "captures" / "angle" / "session-001"
     assert read_session(session).camera.identity == "my_camera:MyCamera:7"
     assert len(read_shots(session)) == len(list(load_plan("angle").for_demo().planned_shots()))
