@@ -1,19 +1,64 @@
-"""Atomic writes: a reader never gets a partly written file.
+"""Files are read only where they are regular files, and written atomically.
 
-Each function writes a temporary file next to the target, syncs it and renames it: after a crash, or
-on a full disk, the target is either the old file or the new one.
+Each writing function writes a temporary file next to the target, syncs it and renames it: after a
+crash, or on a full disk, the target is either the old file or the new one.
 """
 
 import contextlib
+import errno
 import glob
 import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file for reading, unless it is a named pipe, a device, a socket or a folder.
+
+    Opening a named pipe in the usual way would wait for its writer, and a device may never end.
+
+    Raises:
+        OSError: the file cannot be opened, or is not a regular file.
+    """
+    no_wait = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, os.O_RDONLY | no_wait)
+    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+    if kind != stat.S_IFREG:
+        os.close(descriptor)
+        found = _KINDS.get(kind, "no regular file")
+        raise OSError(errno.EINVAL, f"it is {found}, expected a file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a regular file; errors as for `open_regular`."""
+    with open_regular(path) as stream:
+        return stream.read()
+
+
+def read_text(path: Path) -> str:
+    """The UTF-8 text of a regular file, without a byte order mark.
+
+    Raises:
+        OSError: as for `open_regular`.
+        ValueError: the bytes are not UTF-8.
+    """
+    return read_bytes(path).decode("utf-8-sig")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -122,5 +167,5 @@ def link_in_place(original: Path, copy: Path) -> None:
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's content as 64 hexadecimal digits."""
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,10 +1,13 @@
-"""The base class of the models of all files that people edit or other programs read.
+"""Parsing of JSON and TOML, and the base class of the models of all files in these languages.
 
-The models are frozen pydantic models. An unknown key is an error that names the nearest valid one;
-every error names the file, the key, what was expected and what was found.
+Files are not trusted: whatever is in them, parsing them ends in plain data of bounded depth and
+finite size or in one `ValueError`. The models are frozen pydantic models. An unknown key is an
+error that names the nearest valid one; every error names the file, the key, what was expected and
+what was found.
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +15,18 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from loco_tools import files
 from loco_tools.errors import DefinitionError, did_you_mean
+from loco_tools.wording import printable
+
+MAX_DEPTH = 100
+"""Lists and objects that are nested deeper are refused; our own files nest about ten levels."""
+
+MAX_DIGITS = 300
+"""Whole numbers with more digits are refused; they do not fit into a floating-point number."""
+
+_LONGEST_INPUT = 100
+_MANY_DIGITS = re.compile(rf"\d{{{MAX_DIGITS + 1}}}")
 
 
 class Schema(BaseModel):
@@ -24,28 +38,86 @@ class Schema(BaseModel):
 Model = TypeVar("Model", bound=Schema)
 
 
+def loads_json(content: str | bytes) -> Any:
+    """Parse JSON; bytes are UTF-8.
+
+    Raises:
+        ValueError: a syntax error, bytes that are not UTF-8, nesting beyond `MAX_DEPTH`, or a whole
+            number of more than `MAX_DIGITS` digits. No other exception is raised.
+    """
+    text = content if isinstance(content, str) else content.decode("utf-8-sig")
+    # a hook for every number is slow, and hardly any file needs it
+    hooks: Any = {"parse_int": _bounded_int} if _MANY_DIGITS.search(text) else {}
+    try:
+        parsed = json.loads(text, **hooks)
+    except RecursionError:
+        raise _too_deep() from None
+    _check_depth(parsed)
+    return parsed
+
+
+def loads_toml(text: str) -> dict[str, Any]:
+    """Parse TOML; errors as for `loads_json`."""
+    try:
+        parsed = tomllib.loads(text)
+    except RecursionError:
+        raise _too_deep() from None
+    for value in _check_depth(parsed):
+        if isinstance(value, int) and abs(value) >= 10**MAX_DIGITS:
+            raise _too_long()
+    return parsed
+
+
+def _bounded_int(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise _too_long()
+    return int(digits)
+
+
+def _check_depth(parsed: Any) -> list[Any]:
+    """Raise a ValueError for data nested deeper than `MAX_DEPTH`; returns the values in it."""
+    values: list[Any] = []
+    level = [parsed]
+    for _ in range(MAX_DEPTH + 1):
+        containers = [value for value in level if isinstance(value, (dict, list))]
+        if not containers:
+            return values
+        level = [v for c in containers for v in (c.values() if isinstance(c, dict) else c)]
+        values += level
+    raise _too_deep()
+
+
+def _too_deep() -> ValueError:
+    return ValueError(f"lists or objects nested deeper than {MAX_DEPTH} levels")
+
+
+def _too_long() -> ValueError:
+    return ValueError(f"a whole number of more than {MAX_DIGITS} digits")
+
+
 def read_toml(model: type[Model], path: Path) -> Model:
     """Read one TOML file as `model`.
 
     Raises:
         DefinitionError: the file cannot be read, is not TOML, or does not match the model.
     """
-    return _read(model, path, "TOML", tomllib.loads)
+    return _read(model, path, "TOML", loads_toml)
 
 
 def read_json(model: type[Model], path: Path) -> Model:
     """Read one JSON file as `model`; errors as for `read_toml`."""
-    return _read(model, path, "JSON", json.loads)
+    return _read(model, path, "JSON", loads_json)
 
 
 def _read(model: type[Model], path: Path, language: str, loads: Callable[[str], Any]) -> Model:
     try:
-        content = loads(path.read_text(encoding="utf-8"))
+        content = loads(files.read_text(path))
     except OSError as error:
         raise DefinitionError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise DefinitionError(
-            f"{path}: expected {language}, got a syntax error: {error}"
+            f"{path}: expected {language}, got {printable(str(error))}; next step: correct the "
+            "file, or restore it from a copy"
         ) from error
     return parse(model, content, origin=str(path))
 
@@ -77,7 +149,12 @@ def _explain(model: type[BaseModel], fault: Any) -> str:
         return f"{key} is missing"
     if fault["type"] == "value_error":
         return f"{key}: {fault['ctx']['error']}"
-    return f"{key}: {fault['msg'].lower()}, got {fault['input']!r}"
+    return f"{key}: {fault['msg'].lower()}, got {_short(fault['input'])}"
+
+
+def _short(found: Any) -> str:
+    text = repr(found)
+    return text if len(text) <= _LONGEST_INPUT else f"{text[:_LONGEST_INPUT]}..."
 
 
 def _keys_at(model: type[BaseModel], steps: tuple[Any, ...]) -> list[str]:

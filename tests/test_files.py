@@ -97,3 +97,21 @@ def test_a_disk_without_links_keeps_the_copy(
     assert not copy.samefile(original)
     assert copy.read_text() == "same"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"\xef\xbb\xbftext")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    for path, found in [
+        (tmp_path / "pipe", "a named pipe"),
+        (tmp_path / "folder", "a folder"),
+        (Path(os.devnull), "a device"),
+    ]:
+        for read in (files.read_bytes, files.read_text, files.sha256_of):
+            with pytest.raises(OSError, match=f"it is {found}, expected a file"):
+                read(path)
+    assert files.read_text(tmp_path / "file") == files.read_text(tmp_path / "link") == "text"
+    with pytest.raises(FileNotFoundError):
+        files.read_bytes(tmp_path / "missing")

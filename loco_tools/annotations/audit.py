@@ -5,7 +5,6 @@ export: it became a mask ("regions", with its file), it could not become one ("s
 not count ("left_out"), with the reason.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from loco_tools import files
 from loco_tools.annotations.formats.regions import Skipped
 from loco_tools.errors import AnnotationError
+from loco_tools.schema import loads_json
 
 
 def audit_path(class_dir: Path) -> Path:
@@ -65,8 +65,8 @@ def check_unedited(class_dir: Path) -> None:
     if not class_dir.is_dir():
         raise AnnotationError(f"{class_dir}: expected a folder for the class, got a file")
     try:
-        record = json.loads(audit_path(class_dir).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        record = loads_json(files.read_bytes(audit_path(class_dir)))
+    except (OSError, ValueError):
         record = None
     known = record.get("files") if isinstance(record, dict) else None
     if not isinstance(known, dict):

@@ -1,6 +1,5 @@
 """`convert EXPORT --masks-only`: one mask per region of any export, without taxonomy or session."""
 
-import json
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from loco_tools.annotations.output_guard import check_holds_no_input
 from loco_tools.datasets.images import write_png
 from loco_tools.errors import AnnotationError, DatasetError
 from loco_tools.progress import SILENT, Progress
+from loco_tools.schema import loads_json
 from loco_tools.wording import plural
 
 RECORD = "regions.json"
@@ -175,8 +175,8 @@ def _check_output(export: Path, out: Path, *, overwrite: bool) -> None:
     if not out.exists() or overwrite or not any(out.iterdir()):
         return
     try:
-        record = json.loads((out / RECORD).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        record = loads_json(files.read_bytes(out / RECORD))
+    except (OSError, ValueError):
         record = None
     if not isinstance(record, dict) or record.keys() != {"regions", "skipped"}:
         raise AnnotationError(

@@ -1,7 +1,6 @@
 """Suites: what a benchmark compares, given on the command line or in `benchmark/suites/*.toml`."""
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -13,7 +12,7 @@ from loco_tools.benchmark.executor_settings import AnyExecutor, LocalSettings, w
 from loco_tools.ensembles import ENSEMBLES
 from loco_tools.errors import BenchmarkError, did_you_mean
 from loco_tools.methods import METHODS, Resize
-from loco_tools.schema import Schema, parse, read_toml
+from loco_tools.schema import Schema, loads_toml, parse, read_toml
 
 DEFAULT_MEMBERS = ("patchcore", "simplenet")
 """Members of an ensemble when the suite names no other method."""
@@ -209,8 +208,8 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
                 f"--set {text}: expected method.field=value, such as patchcore.coreset_ratio=0.2"
             )
         try:
-            settings[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+            settings[key] = loads_toml(f"value = {value}")["value"]
+        except ValueError:
             settings[key] = value
     return settings
 

@@ -12,7 +12,6 @@ and can be continued.
 """
 
 import datetime
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from loco_tools import files
 from loco_tools.capture.calibration.record import CameraCalibration
 from loco_tools.errors import CaptureError, DefinitionError
 from loco_tools.plan import Kind, Plan, Split
-from loco_tools.schema import Schema, read_json
+from loco_tools.schema import Schema, loads_json, read_json
 
 RECORD = "session.json"
 JOURNAL = "shots.jsonl"
@@ -227,7 +226,7 @@ def list_sessions(class_folder: Path) -> list[Path]:
 
     def begun(folder: Path) -> datetime.datetime:
         try:
-            content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            content = loads_json(files.read_text(folder / RECORD))
             created = datetime.datetime.fromisoformat(content["created"])
         except (OSError, ValueError, KeyError, TypeError):
             created = datetime.datetime.min

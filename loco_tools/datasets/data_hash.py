@@ -6,6 +6,7 @@ from pathlib import Path
 
 from loco_tools import files
 from loco_tools.progress import SILENT, Progress
+from loco_tools.schema import loads_json
 
 
 def data_hash(
@@ -27,8 +28,8 @@ def data_hash(
     known: dict[str, list[int | str]] = {}
     if cache is not None and cache.is_file():
         try:
-            content = json.loads(cache.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError):
+            content = loads_json(files.read_text(cache))
+        except ValueError:
             content = None
         known = content if isinstance(content, dict) else {}
     names = {path: path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}

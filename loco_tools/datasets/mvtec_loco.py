@@ -10,17 +10,17 @@ The ground truth of an image is a folder with one mask per defect. Each mask has
 value; `defects_config.json` maps it to the name of the defect and its saturation threshold.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, model_validator
 
+from loco_tools import files
 from loco_tools.datasets.sample import DatasetClass, Defect, Sample, Threshold
 from loco_tools.datasets.tree import ReadMask, images_in, make_class, read_masks, subfolders
 from loco_tools.errors import DatasetError, DefinitionError
-from loco_tools.schema import Schema, parse
+from loco_tools.schema import Schema, loads_json, parse
 from loco_tools.wording import listed
 
 CONFIG = "defects_config.json"
@@ -96,13 +96,13 @@ def read_config(path: Path) -> dict[int, DefectType]:
         DatasetError: the file is missing or not JSON, an entry is wrong, or a pixel value repeats.
     """
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        content: Any = loads_json(files.read_text(path))
     except FileNotFoundError as error:
         raise DatasetError(
             f"{path}: no such file; expected the list of this class's defects with their pixel "
             "values and saturation thresholds"
         ) from error
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: expected a JSON list of defects, got: {error}") from error
     if not isinstance(content, list):
         raise DatasetError(

@@ -6,14 +6,15 @@ part ("good", "structural" or "logical"; a defective part can look good in some 
 have more keys. Without a line, or without the file, these properties of an image are unknown.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from loco_tools import files
 from loco_tools.datasets.sample import Kind
 from loco_tools.errors import DatasetError
+from loco_tools.schema import loads_json
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,16 @@ def _read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if not path.is_file():
         return
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = files.read_text(path).splitlines()
+    except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: expected lines of JSON, got: {error}") from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         location = f"{path}, line {number}"
         try:
-            record: Any = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+            record: Any = loads_json(line)
+        except ValueError as error:
             raise DatasetError(f"{location}: expected a JSON object, got: {error}") from error
         if not isinstance(record, dict) or not isinstance(record.get("image"), str):
             raise DatasetError(

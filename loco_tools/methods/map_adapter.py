@@ -27,6 +27,7 @@ from loco_tools.methods.detector import (
 )
 from loco_tools.methods.map_detector import MapDetector
 from loco_tools.progress import Progress
+from loco_tools.schema import loads_json
 
 SCORE_MAP = "score map"
 """The cut that every `MapDetector` has."""
@@ -189,7 +190,7 @@ class MapAdapter(SingleDetector):
         return {**arrays, ATTRIBUTES: torch.frombuffer(bytearray(content), dtype=torch.uint8)}
 
     def _restore(self, tensors: Mapping[str, Tensor]) -> None:
-        saved = json.loads(tensors[ATTRIBUTES].cpu().numpy().tobytes())
+        saved = loads_json(tensors[ATTRIBUTES].cpu().numpy().tobytes())
         for name, value in saved.items():
             setattr(self.author, name, _decode(value, tensors))
 

@@ -5,7 +5,6 @@ parameters, the optimisers' moments and the number of steps done. It is saved as
 JSON; reading it executes no code.
 """
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from torch.optim import Optimizer
 from loco_tools import files
 from loco_tools.errors import MethodError
 from loco_tools.progress import Progress
+from loco_tools.schema import loads_json
 
 LogEntry = dict[str, float]
 
@@ -206,7 +206,7 @@ class Training:
         from safetensors.torch import load
 
         try:
-            record = json.loads((folder / _LOG).read_text(encoding="utf-8"))
+            record = loads_json(files.read_text(folder / _LOG))
             if record["made_of"] != self._identity():
                 return [], []
             tensors = load((folder / _STATE).read_bytes())

@@ -11,7 +11,6 @@ LOCO_TOOLS_TWIN_VARIANT=scalar_rgb (or llvm_ad_rgb) selects a variant without a 
 
 import contextlib
 import hashlib
-import json
 import os
 import platform
 import subprocess
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from loco_tools import files
 from loco_tools.errors import DefinitionError, did_you_mean
+from loco_tools.schema import loads_json
 
 SCALAR = "scalar_rgb"
 COMPILED = "llvm_ad_rgb"
@@ -69,7 +69,7 @@ def _choose_by_trial() -> str:
     cache_folder = (Path(cache) if cache else Path.home() / ".cache") / "loco-tools"
     path = cache_folder / f"twin-variant-{_machine_hash()}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        cached = json.loads(path.read_text(encoding="utf-8"))["variant"]
+        cached = loads_json(files.read_text(path))["variant"]
         if cached in (SCALAR, COMPILED):
             return str(cached)
     works, message = _try_compiled_variant()

@@ -14,6 +14,7 @@ from typing import Any
 
 from loco_tools.annotations.formats.json_checks import describe
 from loco_tools.errors import AnnotationError
+from loco_tools.schema import loads_json
 
 MAX_DEPTH = 100
 """JSON that nests deeper is refused; exports nest about ten levels."""
@@ -169,9 +170,7 @@ class _Scan:
             size = self._at - start
             raise self._refusal(f"one task has {size} bytes; expected at most {MAX_ENTRY_BYTES}")
         try:
-            return json.loads(self._content[start : self._at].decode("utf-8"))
-        except RecursionError as error:
-            raise self._too_deep() from error
+            return loads_json(self._content[start : self._at])
         except ValueError as error:
             raise self._fault(f"{error}, in the entry at byte {start}") from error
 

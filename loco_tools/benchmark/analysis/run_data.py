@@ -1,7 +1,6 @@
 """The data of a report, read once: the run, its records, scores and curves."""
 
 import dataclasses
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from loco_tools import files
 from loco_tools.benchmark.analysis.paired import BootstrapDraws
 from loco_tools.benchmark.cell.record import Cell, CellRecord, Score, read_scores
 from loco_tools.benchmark.run.results_csv import (
@@ -21,6 +21,7 @@ from loco_tools.benchmark.run.results_csv import (
 )
 from loco_tools.benchmark.run.runner import Run, read_run
 from loco_tools.errors import BenchmarkError
+from loco_tools.schema import loads_json
 from loco_tools.wording import plural
 
 Points = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
@@ -193,7 +194,7 @@ class ReportData:
         """
         path = cell.folder(self.out) / "curves.json"
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = loads_json(files.read_text(path))
             return {
                 group: {name: _points(curve) for name, curve in curves.items()}
                 for group, curves in content.items()

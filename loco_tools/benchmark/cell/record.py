@@ -29,7 +29,7 @@ from loco_tools.benchmark.suite import folder_name
 from loco_tools.datasets.sample import Sample
 from loco_tools.errors import BenchmarkError, DefinitionError
 from loco_tools.evaluation.metric_table import METRICS, metrics_by_cell_key
-from loco_tools.schema import Schema, read_json
+from loco_tools.schema import Schema, loads_json, read_json
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def read_scores(path: Path) -> list[Score]:
                     id=row["id"],
                     kind=row["kind"],
                     kind_folder=row["kind_folder"],
-                    defects=tuple(json.loads(row["defects"])),
+                    defects=tuple(loads_json(row["defects"])),
                     score=float(row["score"]),
                     part=row.get("part") or None,
                 )

@@ -5,7 +5,6 @@ preempted or reaches its time limit; the cell then resumes the training that its
 states of jobs come from SLURM's own commands, which need no accounting database.
 """
 
-import json
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from loco_tools.benchmark.executor_settings import SlurmSettings
 from loco_tools.benchmark.executors.base import Executor, record_crash, remove_leftovers
 from loco_tools.errors import BenchmarkError
 from loco_tools.progress import SILENT, Progress
+from loco_tools.schema import loads_json
 
 SETTLE_S = 15.0
 """Time until the result of a job that has ended appears on a shared disk."""
@@ -271,7 +271,7 @@ class InFlight:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = loads_json(files.read_text(path))
         except (OSError, ValueError):  # a damaged file counts as empty
             content = None
         self._jobs: dict[str, str] = content if isinstance(content, dict) else {}

@@ -1,16 +1,17 @@
 """Checking `defects_config.json` entry by entry, as far as each one is valid."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loco_tools import files
 from loco_tools.datasets.mvtec_loco import CONFIG
 from loco_tools.datasets.validation.class_tree import MaskFile
 from loco_tools.datasets.validation.file_inspection import Inspection
 from loco_tools.datasets.validation.findings import Report
+from loco_tools.schema import loads_json
 from loco_tools.wording import listed
 
 _KEYS = ("defect_name", "pixel_value", "saturation_threshold", "relative_saturation")
@@ -67,8 +68,8 @@ def _read_entries(path: Path, report: Report) -> list[Any] | None:
         )
         return None
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content: Any = loads_json(files.read_text(path))
+    except (OSError, ValueError) as error:
         _report_invalid(report, f"a file that is not JSON ({error})")
         return None
     if not isinstance(content, list) or not content:

@@ -1,16 +1,17 @@
 """Checking the sidecar `<class>.jsonl`, which names the part and the view of each image."""
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from loco_tools import files
 from loco_tools.datasets.sample import Kind
 from loco_tools.datasets.sidecar import sidecar_path
 from loco_tools.datasets.validation.class_tree import ImageFile
 from loco_tools.datasets.validation.file_inspection import Inspection
 from loco_tools.datasets.validation.findings import Report
+from loco_tools.schema import loads_json
 from loco_tools.wording import listed
 
 Records = Mapping[str, Mapping[str, Any]]
@@ -22,7 +23,7 @@ def read_sidecar(class_dir: Path, report: Report) -> Records:
     if not path.is_file():
         return {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = files.read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         _report_invalid(path, f"a file that cannot be read as UTF-8 ({error})", report)
         return {}
@@ -31,8 +32,8 @@ def read_sidecar(class_dir: Path, report: Report) -> Records:
         if not line.strip():
             continue
         try:
-            record: Any = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            record: Any = loads_json(line)
+        except ValueError as error:
             _report_invalid(path, f"line {number}: {error}", report)
             continue
         fault = _find_fault(record) or ("an image again" if record["image"] in records else "")
