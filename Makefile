@@ -4,6 +4,7 @@
 #   make check           checks format, lint and types
 #   make results         computes our tables of the three classes again (hours; see benchmark/README.md)
 #   make label-studio    starts a Label Studio server on this machine, in an environment of its own
+#   make fuzz            gives every reader 100,000 damaged and hostile files (hours; INPUTS=N: fewer)
 #   make test-anomalib   tests anomalib's models under our protocol, in an environment of its own
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check package speed results label-studio clean anomalib test-anomalib \
+.PHONY: demo test fuzz check package speed results label-studio clean anomalib test-anomalib \
 	anomalib-models speed-anomalib
 
 demo: $(VENV)/.ready
@@ -20,6 +21,10 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --durations=10 -rs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --doctest-modules loco_tools
+
+INPUTS ?= 100000
+fuzz: $(VENV)/.ready-dev
+	OMP_NUM_THREADS=1 LOCO_TOOLS_FUZZ_INPUTS=$(INPUTS) $(BIN)/python -m pytest -n auto --durations=0 tests/fuzz
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .

@@ -17,16 +17,16 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
 from loco_tools import files
 from loco_tools.benchmark.suite import folder_name
-from loco_tools.datasets.sample import Sample
+from loco_tools.datasets.sample import Kind, Sample
 from loco_tools.errors import BenchmarkError, DefinitionError
 from loco_tools.evaluation.metric_table import METRICS, metrics_by_cell_key
 from loco_tools.schema import Schema, loads_json, read_json
@@ -204,27 +204,31 @@ def read_scores(path: Path) -> list[Score]:
     Raises:
         BenchmarkError: it is missing or damaged.
     """
-    scores = []
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            for row in csv.DictReader(stream):
-                score = Score(
-                    id=row["id"],
-                    kind=row["kind"],
-                    kind_folder=row["kind_folder"],
-                    defects=tuple(loads_json(row["defects"])),
-                    score=float(row["score"]),
-                    part=row.get("part") or None,
-                )
-                if not math.isfinite(score.score):
-                    raise ValueError(f"a score of {row['score']}")
-                scores.append(score)
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        rows = csv.DictReader(io.StringIO(files.read_text(path), newline=""), strict=True)
+        scores = [_read_score(row) for row in rows]
+        if not scores:
+            raise ValueError("no scores")
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise BenchmarkError(
             f"{path}: expected the scores of a finished cell, got {error!r}; "
             "next step: remove the cell's folder and run the benchmark again"
         ) from error
     return scores
+
+
+def _read_score(row: Mapping[str, str]) -> Score:
+    """A row of `scores.csv`; ValueError, KeyError or TypeError if it is damaged."""
+    defects = loads_json(row["defects"] or "")
+    if not isinstance(defects, list) or not all(isinstance(name, str) for name in defects):
+        raise ValueError(f"defects {row['defects']}")
+    if row["kind"] not in get_args(Kind):
+        raise ValueError(f"kind {row['kind']}")
+    score = float(row["score"])
+    if not math.isfinite(score):
+        raise ValueError(f"a score of {row['score']}")
+    part = row.get("part") or None
+    return Score(row["id"], row["kind"], row["kind_folder"], tuple(defects), score, part)
 
 
 def defect_types(sample: Sample) -> list[str]:
