@@ -58,7 +58,19 @@ def read_text(path: Path) -> str:
         OSError: as for `open_regular`.
         ValueError: the bytes are not UTF-8.
     """
-    return read_bytes(path).decode("utf-8-sig")
+    return decode(read_bytes(path))
+
+
+def decode(content: bytes) -> str:
+    """The UTF-8 text of a file's content, without a byte order mark.
+
+    Raises:
+        ValueError: the bytes are not UTF-8.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"a byte that is not UTF-8 at position {error.start}") from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:

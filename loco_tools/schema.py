@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from loco_tools import files
 from loco_tools.errors import DefinitionError, did_you_mean
-from loco_tools.wording import printable
+from loco_tools.wording import printable, shortened
 
 MAX_DEPTH = 100
 """Lists and objects that are nested deeper are refused; our own files nest about ten levels."""
@@ -25,7 +25,6 @@ MAX_DEPTH = 100
 MAX_DIGITS = 300
 """Whole numbers with more digits are refused; they do not fit into a floating-point number."""
 
-_LONGEST_INPUT = 100
 _MANY_DIGITS = re.compile(rf"\d{{{MAX_DIGITS + 1}}}")
 
 
@@ -45,7 +44,7 @@ def loads_json(content: str | bytes) -> Any:
         ValueError: a syntax error, bytes that are not UTF-8, nesting beyond `MAX_DEPTH`, or a whole
             number of more than `MAX_DIGITS` digits. No other exception is raised.
     """
-    text = content if isinstance(content, str) else content.decode("utf-8-sig")
+    text = content if isinstance(content, str) else files.decode(content)
     # a hook for every number is slow, and hardly any file needs it
     hooks: Any = {"parse_int": _bounded_int} if _MANY_DIGITS.search(text) else {}
     try:
@@ -62,6 +61,10 @@ def loads_toml(text: str) -> dict[str, Any]:
         parsed = tomllib.loads(text)
     except RecursionError:
         raise _too_deep() from None
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError as error:  # beyond Python's own limit for the digits of a number
+        raise _too_long() from error
     for value in _check_depth(parsed):
         if isinstance(value, int) and abs(value) >= 10**MAX_DIGITS:
             raise _too_long()
@@ -149,12 +152,7 @@ def _explain(model: type[BaseModel], fault: Any) -> str:
         return f"{key} is missing"
     if fault["type"] == "value_error":
         return f"{key}: {fault['ctx']['error']}"
-    return f"{key}: {fault['msg'].lower()}, got {_short(fault['input'])}"
-
-
-def _short(found: Any) -> str:
-    text = repr(found)
-    return text if len(text) <= _LONGEST_INPUT else f"{text[:_LONGEST_INPUT]}..."
+    return f"{key}: {fault['msg'].lower()}, got {shortened(repr(fault['input']))}"
 
 
 def _keys_at(model: type[BaseModel], steps: tuple[Any, ...]) -> list[str]:

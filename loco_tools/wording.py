@@ -32,6 +32,15 @@ def listed(names: Sequence[str], limit: int = 5) -> str:
     return ", ".join(names[:limit]) + rest
 
 
+def shortened(text: str, limit: int = 100) -> str:
+    """The first `limit` characters, for quoting what a file of outside holds.
+
+    >>> shortened("abcdef", 3)
+    'abc...'
+    """
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
 def printable(text: str) -> str:
     r"""The text with control characters and bytes that are not UTF-8 escaped.
 

@@ -151,3 +151,23 @@ def test_a_wrong_value_is_shown_shortened(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError) as caught:
         load_taxonomy(str(path))
     assert len(str(caught.value)) < 2_000
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"a = \xff", "a byte that is not UTF-8 at position 4"),
+        (b"a = " + b"9" * 5_000, "a whole number of more than 300 digits"),
+        (b"a = " + b"[" * 5_000 + b"]" * 5_000, "lists or objects nested deeper than 100 levels"),
+        (b"a = [", "Invalid value"),
+    ],
+    ids=["not UTF-8", "long number", "deep", "syntax"],
+)
+def test_a_file_that_is_no_toml_is_one_error_with_its_cause(
+    tmp_path: Path, content: bytes, found: str
+) -> None:
+    path = tmp_path / "angle.toml"
+    path.write_bytes(content)
+    with pytest.raises(DefinitionError, match=f"expected TOML, got {found}.*next step") as caught:
+        read_toml(Taxonomy, path)
+    assert str(path) in str(caught.value)

@@ -13,6 +13,7 @@ from loco_tools.ensembles import ENSEMBLES
 from loco_tools.errors import BenchmarkError, did_you_mean
 from loco_tools.methods import METHODS, Resize
 from loco_tools.schema import Schema, loads_toml, parse, read_toml
+from loco_tools.wording import shortened
 
 DEFAULT_MEMBERS = ("patchcore", "simplenet")
 """Members of an ensemble when the suite names no other method."""
@@ -205,7 +206,8 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
         key, equals, value = (part.strip() for part in text.partition("="))
         if not (equals and all(key.rpartition("."))):
             raise BenchmarkError(
-                f"--set {text}: expected method.field=value, such as patchcore.coreset_ratio=0.2"
+                f"--set {shortened(text)}: expected method.field=value, such as "
+                "patchcore.coreset_ratio=0.2"
             )
         try:
             settings[key] = loads_toml(f"value = {value}")["value"]
@@ -235,7 +237,7 @@ def with_settings(suite: Suite, settings: Mapping[str, Any]) -> Suite:
             continue
         if name not in entries:
             raise BenchmarkError(
-                f'--set {setting}={value}: no method "{name}"; '
+                f'--set {shortened(f"{setting}={value}")}: no method "{shortened(name)}"; '
                 f"{did_you_mean(name, [*entries, EXECUTOR])}"
             )
         overrides = {**entries[name].overrides, field: value}
