@@ -1,12 +1,20 @@
-"""The hash of a class: names, sizes and contents of its files."""
+"""The hash of a class: names, sizes and contents of its files; and that of its sidecar."""
 
 import json
+import time
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 
 from loco_tools import files
+from loco_tools.datasets.sidecar import read_provenance, sidecar_path
+from loco_tools.errors import DatasetError
 from loco_tools.progress import SILENT, Progress
 from loco_tools.schema import loads_json
+
+SETTLED_S = 2.0
+"""A file that changed later than this before it was read may change again within the resolution of
+its times (2 s on FAT), so that its hash is not cached."""
 
 
 def data_hash(
@@ -20,8 +28,9 @@ def data_hash(
 
     Args:
         folder: the class.
-        cache: JSON file with the hashes of files; a file is read again only if its size or
-            modification time has changed. A damaged cache counts as empty.
+        cache: JSON file with the hashes of files; a file is read again unless its size, inode, and
+            the times of its last modification and of the last change of its inode are the same. A
+            damaged cache counts as empty, and so does the entry of a file without an inode number.
         progress: advances by one per file.
         remember: whether the cache is updated; otherwise it is only read.
     """
@@ -36,18 +45,36 @@ def data_hash(
     visible = sorted(
         path for path, name in names.items() if not any(part[0] == "." for part in name.parts)
     )
-    entries: dict[str, list[int | str]] = {}
+    entries = dict(known)
     total = sha256()
     with progress.task(f"{folder.name}: hashing", len(visible)) as advance:
         for path in visible:
-            stat, absolute = path.stat(), str(path.resolve())
-            entry = known.get(absolute)
-            if entry is None or entry[:2] != [stat.st_size, stat.st_mtime_ns]:
-                entry = [stat.st_size, stat.st_mtime_ns, files.sha256_of(path)]
-            entries[absolute] = entry
-            total.update(json.dumps([names[path].as_posix(), entry[0], entry[2]]).encode())
+            began_s, stat, absolute = time.time(), path.stat(), str(path.resolve())
+            state = [stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns]
+            entry = entries.pop(absolute, None)
+            if not isinstance(entry, list) or entry[:-1] != state or not stat.st_ino:
+                entry = [*state, files.sha256_of(path)]
+            if max(stat.st_mtime, stat.st_ctime) < began_s - SETTLED_S:
+                entries[absolute] = entry
+            total.update(json.dumps([names[path].as_posix(), stat.st_size, entry[-1]]).encode())
             advance(1)
-    changed = any(known.get(path) != entry for path, entry in entries.items())
-    if cache is not None and remember and changed:
-        files.write_json(cache, known | entries)
+    if cache is not None and remember and entries != known:
+        files.write_json(cache, entries)
     return total.hexdigest()
+
+
+def sidecar_hash(folder: Path) -> str:
+    """The SHA-256 over what the sidecar of a class says on parts and views; "" without a sidecar.
+
+    These determine the parts over which results are summed up; its other keys change no result. A
+    sidecar that cannot be read is hashed as it is.
+    """
+    path = sidecar_path(folder.resolve())
+    if not path.is_file():
+        return ""
+    try:
+        provenance = read_provenance(path)
+    except DatasetError:  # the cells of the class fail with that error
+        return files.sha256_of(path)
+    known = {image: asdict(one) for image, one in provenance.items()}
+    return sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()

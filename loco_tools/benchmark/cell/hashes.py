@@ -17,33 +17,41 @@ if TYPE_CHECKING:
     from loco_tools.benchmark.cell.record import Stamp
 
 
-def code_hash(modules: Iterable[str], within: Iterable[str]) -> str:
+def code_hash(modules: Iterable[str], within: Iterable[str], root: Path | None = None) -> str:
     """The hash of the source files of modules and of all modules that they import, transitively.
+
+    Imports are read from the source, in functions too, absolute and relative ones; the packages
+    that a module is in count as imported. What a module imports by a computed name is not known.
 
     Args:
         modules: dotted names to begin with.
         within: dotted names of packages or modules; an imported module counts if it is one of
             these or inside one of these, and is left out otherwise.
+        root: an imported module counts as well if its source file lies in this folder.
     """
     prefixes = tuple(within)
-    texts: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     pending = list(modules)
     while pending:
         module = pending.pop()
         source = _source_file(module)
-        if module in texts or source is None:
+        if module in hashes or source is None:
             continue
-        texts[module] = source.read_text(encoding="utf-8")
-        pending += [
-            name
-            for name in _imported_names(texts[module])
-            if any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
-        ]
-    return hashlib.sha256(json.dumps(sorted(texts.items())).encode()).hexdigest()
+        content = source.read_bytes()
+        hashes[module] = hashlib.sha256(content).hexdigest()
+        package = module if source.name == "__init__.py" else module.rpartition(".")[0]
+        for name in (module.rpartition(".")[0], *_imported_names(content, package)):
+            named = any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+            if named or (root is not None and _is_in(root, name.partition(".")[0])):
+                pending.append(name)
+    return hashlib.sha256(json.dumps(sorted(hashes.items())).encode()).hexdigest()
 
 
 def code_behind(method: str) -> str:
     """The hash of the code behind a method or an ensemble: its own, its imports, the evaluation.
+
+    Of a plug-in, its own package counts, and the other modules of the folder in which it lies,
+    unless that is a folder of installed packages.
 
     Args:
         method: as in `MethodEntry.implementation`.
@@ -53,7 +61,7 @@ def code_behind(method: str) -> str:
     is_ensemble = method in ENSEMBLES
     import_path = ensemble_definition(method).import_path if is_ensemble else import_path_of(method)
     module = import_path.partition(":")[0]
-    package = module if module.startswith("loco_tools.") else module.partition(".")[0]
+    is_own = module.startswith("loco_tools.")
     modules = [
         module,
         "loco_tools.synthesis.families",  # makes the anomalies of the held-out images
@@ -63,11 +71,11 @@ def code_behind(method: str) -> str:
     within = [
         *(f"loco_tools.{room}" for room in ("methods", "synthesis", "metrics", "evaluation")),
         "loco_tools.datasets.images",  # resizes images
-        package,
+        module if is_own else module.partition(".")[0],
     ]
     if is_ensemble:  # a single method is not fitted again when the code of ensembles changes
         within.append("loco_tools.ensembles")
-    return code_hash(modules, within)
+    return code_hash(modules, within, None if is_own else _folder_of(module))
 
 
 def check_code(stamp: "Stamp", method: str) -> None:
@@ -101,16 +109,54 @@ def _versions_and_code(method: str) -> tuple[dict[str, str], str]:
     return versions(), code_behind(method)
 
 
-def _imported_names(text: str) -> list[str]:
-    """Every dotted name that a source might import as a module (`from a import b`: a and a.b)."""
+def _folder_of(module: str) -> Path | None:
+    """The folder from which a plug-in is imported; None for a folder of installed packages."""
+    source = _source_file(module)
+    if source is None:
+        return None
+    steps = module.count(".") + (source.name == "__init__.py")
+    folder = source.parents[steps]
+    installed = {"site-packages", "dist-packages", Path(json.__file__).parents[1].name}
+    return None if folder.name in installed else folder
+
+
+def _is_in(root: Path, top_level: str) -> bool:
+    """Whether a module or package of one name is imported from a folder; it is not imported."""
+    try:
+        spec = importlib.util.find_spec(top_level)
+    except (ImportError, ValueError):
+        return False
+    if spec is None or top_level == "loco_tools":  # whose rooms `within` names
+        return False
+    places = [*(spec.submodule_search_locations or ()), spec.origin or ""]
+    return any(Path(place).is_relative_to(root) for place in places)
+
+
+@cache
+def _imported_names(content: bytes, package: str) -> tuple[str, ...]:
+    """Every dotted name that a source might import as a module (`from a import b`: a and a.b).
+
+    Args:
+        content: the source; one that is no Python imports nothing.
+        package: in which relative imports start; "" for a module in no package.
+    """
+    try:
+        nodes = list(ast.walk(ast.parse(content)))
+    except (SyntaxError, ValueError, RecursionError):
+        return ()
     names: list[str] = []
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.append(node.module)
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return names
+        elif isinstance(node, ast.ImportFrom):
+            try:
+                base = importlib.util.resolve_name(
+                    "." * node.level + (node.module or ""), package or None
+                )
+            except ImportError:  # above the top-level package
+                continue
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return tuple(names)
 
 
 def _source_file(module: str) -> Path | None:

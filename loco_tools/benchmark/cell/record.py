@@ -73,6 +73,8 @@ class Stamp(Schema):
     """An ensemble has those of its members, joined by "+"."""
     device: str
     data_hash: str
+    sidecar_hash: str = ""
+    """Of the parts and views that the sidecar of the class names."""
     code_hash: str
     versions: dict[str, str]
     selection: Literal["last"] = "last"

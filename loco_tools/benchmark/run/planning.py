@@ -15,7 +15,7 @@ from loco_tools.benchmark.cell.hashes import code_behind
 from loco_tools.benchmark.cell.record import CellRecord, Stamp
 from loco_tools.benchmark.executor_settings import LocalSettings
 from loco_tools.benchmark.suite import MethodEntry, Suite
-from loco_tools.datasets.data_hash import data_hash
+from loco_tools.datasets.data_hash import data_hash, sidecar_hash
 from loco_tools.ensembles import ENSEMBLES, create_ensemble
 from loco_tools.errors import BenchmarkError, LocoToolsError, MethodError, did_you_mean
 from loco_tools.progress import SILENT, Progress
@@ -99,6 +99,7 @@ def jobs(
     for class_name, path in prepared.classes.items():
         cache = prepared.out / "data_hashes.json"
         digest = data_hash(path, cache, progress, remember=remember)
+        parts = sidecar_hash(path)
         for seed in suite.seeds:
             keys: dict[str, str] = {}
             for entry in entries:
@@ -121,6 +122,7 @@ def jobs(
                     resize="+".join(sorted(inputs)),
                     device=prepared.device,
                     data_hash=digest,
+                    sidecar_hash=parts,
                     code_hash=codes[entry.name],
                     versions=installed,
                 )

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,6 +108,32 @@ def test_other_data_or_settings_make_a_cell_run_again(
     (data / "train" / "good" / "003.png").unlink()
     run(make_suite(input_size_px=48), [data], out)
     assert fits() == 3
+
+
+def test_two_images_that_changed_places_and_parts_that_were_merged_make_a_cell_run_again(
+    tmp_path: Path, make_ad_class: Make, make_suite: MakeSuite, fits: Fits
+) -> None:
+    data, out = make_ad_class(suffix=".bmp"), tmp_path / "out"
+    os.utime(data / "test" / "good" / "000.bmp", (0, 0))
+    os.utime(data / "test" / "crack" / "000.bmp", (0, 0))
+    run(make_suite(), [data], out)
+    good, crack = data / "test" / "good" / "000.bmp", data / "test" / "crack" / "000.bmp"
+    good.rename(data / "aside")
+    crack.rename(good)
+    (data / "aside").rename(crack)
+    assert run(make_suite(), [data], out).reused == 0
+    lines = [
+        {"image": f"test/good/{number:03d}.bmp", "part": str(number), "view": "top"}
+        for number in range(3)
+    ]
+    sidecar = data.with_name("bottle.jsonl")
+    sidecar.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run(make_suite(), [data], out).reused == 0
+    lines[1] |= {"part": "0", "view": "side"}
+    sidecar.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run(make_suite(), [data], out).reused == 0
+    assert run(make_suite(), [data], out).reused == 1
+    assert fits() == 4
 
 
 def test_the_shape_of_the_input_is_in_the_stamp_of_its_line_and_of_ensembles_of_it(
