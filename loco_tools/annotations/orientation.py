@@ -9,15 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from loco_tools.annotations.formats.regions import Region
 from loco_tools.annotations.formats.shapes import Mask
-from loco_tools.datasets.images import image_size
+from loco_tools.datasets.images import SIDEWAYS, exif_orientation, image_size
 from loco_tools.errors import AnnotationError
-
-_ORIENTATION_TAG = 0x0112
-_SIDEWAYS = (5, 6, 7, 8)
 
 # EXIF 2.32, section 4.6.4, tag 274: from the upright image back to the stored one
 _TO_STORED: Mapping[int, Callable[[Mask], Mask]] = {
@@ -44,7 +40,7 @@ class StoredImage:
     def upright_size(self) -> tuple[int, int]:
         """(H, W) as displayed."""
         height, width = self.size
-        return (width, height) if self.orientation in _SIDEWAYS else (height, width)
+        return (width, height) if self.orientation in SIDEWAYS else (height, width)
 
     def fits(self, region: Region) -> bool:
         """Whether the region's image size allows that it was drawn on this image."""
@@ -86,14 +82,4 @@ def stored_image(path: Path) -> StoredImage:
     Raises:
         DatasetError: the file is missing, is not an image, or claims too many pixels.
     """
-    size = image_size(path)
-    orientation = 1
-    try:
-        with Image.open(path) as image:
-            # Pillow decodes a PNG's pixels to look for an EXIF block behind them
-            known = "exif" in image.info if image.format == "PNG" else image.format != "TIFF"
-            value = image.getexif().get(_ORIENTATION_TAG, 1) if known else 1
-            orientation = value if isinstance(value, int) and value in _TO_STORED else 1
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        pass
-    return StoredImage(path, size, orientation)
+    return StoredImage(path, image_size(path), exif_orientation(path))

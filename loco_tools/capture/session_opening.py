@@ -104,7 +104,8 @@ def open_session(
 
     Raises:
         CaptureError: camera, plan, seed, settings or calibration are not those that the session
-            began with, or the calibration does not fit the camera or the plan.
+            began with, the calibration does not fit the camera or the plan, or a replay does not
+            hold one picture for each shot.
     """
     if calibration is not None:
         calibration.check_fits(plan, camera.identity)
@@ -123,6 +124,7 @@ def open_session(
         repair_journal(folder)
         remove_temporary_files(folder)
         _refuse_lost_images(folder)
+    camera.check_shots(list(plan.planned_shots()))
     complete = _add_calibration(folder, record, calibration)
     if is_new or complete != record:
         write_session(folder, complete)

@@ -6,13 +6,14 @@ Files are not trusted: the size that a header claims is checked before anything 
 import base64
 import io
 import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from loco_tools import files
 from loco_tools.errors import DatasetError, MethodError
@@ -24,6 +25,21 @@ Pixels = npt.NDArray[np.uint8]
 
 Size = tuple[int, int]
 """Height and width in pixels."""
+
+SIDEWAYS = (5, 6, 7, 8)
+"""EXIF orientations whose upright image has height and width exchanged."""
+
+# EXIF 2.32, section 4.6.4, tag 274: from the stored (H, W, 3) image to the upright one
+_TO_UPRIGHT: Mapping[int, Callable[[Pixels], Pixels]] = {
+    1: lambda stored: stored,
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.swapaxes(0, 1),
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: stored[::-1, ::-1].swapaxes(0, 1),
+    8: np.rot90,
+}
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -64,6 +80,44 @@ def read_image(path: Path) -> Pixels:
     """
     decoded = _decode(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     return decoded.astype(np.uint8, copy=False)
+
+
+def read_upright(path: Path) -> Pixels:
+    """Decode an image as RGB, turned and mirrored as its EXIF orientation asks.
+
+    Returns:
+        (H, W, 3) uint8, as viewers display the file.
+
+    Raises:
+        DatasetError: see `read_image`.
+    """
+    return np.ascontiguousarray(_TO_UPRIGHT[exif_orientation(path)](read_image(path)))
+
+
+def upright_size(path: Path) -> Size:
+    """Height and width of the image that `read_upright` gives, from the header.
+
+    Raises:
+        DatasetError: see `image_size`.
+    """
+    height, width = image_size(path)
+    return (width, height) if exif_orientation(path) in SIDEWAYS else (height, width)
+
+
+def exif_orientation(path: Path) -> int:
+    """The EXIF orientation of an image that `read_image` does not apply, 1 (upright) to 8.
+
+    A missing or meaningless orientation counts as 1. So does that of a TIFF, because image readers
+    apply it themselves.
+    """
+    try:
+        with Image.open(path) as image:
+            # Pillow decodes a PNG's pixels to look for an EXIF block behind them
+            known = "exif" in image.info if image.format == "PNG" else image.format != "TIFF"
+            value = image.getexif().get(ExifTags.Base.Orientation, 1) if known else 1
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        return 1
+    return value if isinstance(value, int) and value in _TO_UPRIGHT else 1
 
 
 def read_mask(path: Path, *, in_colour: bool = False) -> Pixels:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from loco_tools.capture.calibration.board import Board, BoardError, draw_board
 from loco_tools.capture.cameras import Camera
-from loco_tools.capture.cameras.folder import SUFFIXES
-from loco_tools.datasets.images import Pixels, read_image
+from loco_tools.capture.cameras.folder import list_images
+from loco_tools.datasets.images import Pixels, read_upright
 from loco_tools.errors import CaptureError, DatasetError
 from loco_tools.plan import Plan, PlannedShot
 
@@ -84,11 +84,7 @@ def read_photographs(folder: Path, plan: Plan) -> Iterator[BoardPhotograph]:
     """
     if not folder.is_dir():
         raise CaptureError(f"{folder}: no such folder; next step: --images FOLDER")
-    images = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
+    images, _ = list_images(folder)
     views = {view.name for view in plan.views}
     missing = sorted(views - {path.stem for path in images})
     if missing:
@@ -99,7 +95,7 @@ def read_photographs(folder: Path, plan: Plan) -> Iterator[BoardPhotograph]:
         )
     for path in images:
         try:
-            image = read_image(path)
+            image = read_upright(path)
         except DatasetError as error:
             raise CaptureError(str(error)) from error
         yield BoardPhotograph(path.name, path.stem if path.stem in views else None, image)

@@ -1,6 +1,7 @@
 """The interface of every camera that a capture session can use."""
 
 import abc
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
@@ -54,7 +55,8 @@ class Camera(abc.ABC):
         identity: the string that `--camera` takes for exactly this device. It is complete after
             `connect`, does not change when the device is replugged or restarted, and never holds
             a password. A session continues only with the camera that it began with.
-        caution: a sentence on what the identity cannot distinguish, if anything.
+        caution: a sentence that people have to know, if there is one: what the identity cannot
+            distinguish, or which files a replay does not use. It may be set by `connect`.
         simulated: whether the frames are rendered; every record then says so.
     """
 
@@ -70,6 +72,20 @@ class Camera(abc.ABC):
             CaptureError: there is no such camera, it is in use, its identity is ambiguous, or it
                 does not take a setting. The device is released then.
         """
+
+    def check_shots(self, shots: Sequence[PlannedShot]) -> None:
+        """Check, before a session begins or continues, that every shot gets its own photograph.
+
+        Only replays can fail: they hold a given number of pictures.
+
+        Args:
+            shots: all shots of the plan, in order.
+
+        Raises:
+            CaptureError: pictures are missing, surplus or damaged, so that shots would get none or
+                that of another shot.
+        """
+        del shots
 
     @abc.abstractmethod
     def frame(self, shot: PlannedShot) -> Frame:

@@ -1,6 +1,7 @@
 """A folder of images as a camera: it replays the photographs of another camera."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,21 +12,37 @@ from loco_tools.capture.cameras.camera import (
     refuse_mismatch,
     require_connected,
 )
-from loco_tools.capture.cameras.replay import DIGITS, ShotOrder, find_source, refuse_swapped
-from loco_tools.datasets.images import image_size, read_image
+from loco_tools.capture.cameras.replay import (
+    DIGITS,
+    ShotOrder,
+    find_source,
+    natural_order,
+    refuse_swapped,
+)
+from loco_tools.datasets.images import read_upright, upright_size
 from loco_tools.errors import CaptureError, DatasetError
 from loco_tools.files import sha256_of
 from loco_tools.plan import Plan, PlannedShot
+from loco_tools.wording import listed, plural, printable
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff"})
 
+_UNREAD = frozenset(
+    {".arw", ".avif", ".cr2", ".cr3", ".dng", ".exr", ".gif", ".heic", ".heif", ".jp2", ".jxl"}
+    | {".nef", ".orf", ".pef", ".pgm", ".pnm", ".ppm", ".raf", ".raw", ".rw2", ".webp"}
+)
+"""Suffixes of images that are not read. Beside a readable image of the same name they do no harm,
+as with a camera that writes raw and JPEG files."""
+
 
 class FolderCamera(Camera):
-    """Replays the images of a folder; other files and subfolders are ignored.
+    """Replays the images of a folder.
 
     If an image is named after a shot of the plan (`p0003-top.png`), each shot gets the image of its
     name, so the folder `images/` of a session can be replayed. Otherwise the n-th shot of the plan
-    gets the n-th image, sorted by name. A shot that is taken again gets the same image again.
+    gets the n-th image, in the natural order of their names: IMG_2 comes before IMG_10. A shot that
+    is taken again gets the same image again. Images are turned upright if their EXIF orientation
+    asks for it. Subfolders and other files are not used; `caution` names them.
 
     Args:
         address: the folder, with or without the digest of its images.
@@ -43,12 +60,12 @@ class FolderCamera(Camera):
     def connect(self) -> None:
         """See `Camera.connect`. Reads all images, for the digest."""
         folder, expected = find_source(self._address, Path.is_dir)
-        images = _list_images(folder)
-        contents = "".join(f"{image.name}\0{sha256_of(image)}\n" for image in images)
-        digest = hashlib.sha256(contents.encode()).hexdigest()[:DIGITS]
+        images, self.caution = list_images(folder)
+        digests = (os.fsencode(image.name) + f"\0{sha256_of(image)}\n".encode() for image in images)
+        digest = hashlib.sha256(b"".join(digests)).hexdigest()[:DIGITS]
         refuse_swapped(folder, digest, expected)
         try:
-            sizes = [image_size(image) for image in images]
+            sizes = [upright_size(image) for image in images]
         except DatasetError as error:
             raise CaptureError(str(error)) from error
         if self._plan:
@@ -56,16 +73,38 @@ class FolderCamera(Camera):
             for image, (height, width) in zip(images, sizes, strict=True):
                 size: Settings = {"width_px": width, "height_px": height}
                 refuse_mismatch(str(image), requested, size, replayed=True)
-            stems = [image.stem for image in images]
-            repeated = sorted(s for s in self._order.planned & set(stems) if stems.count(s) > 1)
-            if repeated:
-                raise CaptureError(
-                    f"{folder}: expected one image for shot {repeated[0]}, found "
-                    f"{stems.count(repeated[0])}; next step: keep one of them"
-                )
         self.identity = f"folder:{folder}#{digest}"
         self._settings = {"width_px": sizes[0][1], "height_px": sizes[0][0]}
         self._images = images
+
+    def check_shots(self, shots: Sequence[PlannedShot]) -> None:
+        """See `Camera.check_shots`: there has to be one image for each shot.
+
+        A folder whose images are named after shots may lack images, since no other image takes
+        their place.
+        """
+        images = require_connected(self._images, self.identity)
+        names = {shot.shot for shot in shots}
+        named = [image for image in images if image.stem in names]
+        if named:
+            self._refuse_other_names(named, [image for image in images if image not in named])
+            return
+        if len(images) == len(shots):
+            return
+        surplus = images[len(shots) :]
+        fault = (
+            f"the images after {printable(images[len(shots) - 1].name)} belong to no shot "
+            f"({listed([printable(image.name) for image in surplus])})"
+            if surplus
+            else f"if one is missing in the middle, the shots after it would get wrong images, and "
+            f"{shots[len(images)].shot} is the first that gets none"
+        )
+        raise CaptureError(
+            f"{self.identity}: expected {plural(len(shots), 'image')}, one for each shot of the "
+            f"plan in the natural order of their names, found {len(images)}: {fault}; next step: "
+            f"{'take the surplus images out of' if surplus else 'add the missing image to'} the "
+            "folder, name each image after its shot (`--dry-run` lists them), or correct the plan"
+        )
 
     def frame(self, shot: PlannedShot) -> Frame:
         """See `Camera.frame`.
@@ -75,9 +114,9 @@ class FolderCamera(Camera):
         """
         image = self._find_image(shot, require_connected(self._images, self.identity))
         try:
-            return Frame(read_image(image))
+            return Frame(read_upright(image))
         except DatasetError as error:
-            raise CaptureError(str(error)) from error
+            raise CaptureError(f"shot {shot.shot}: {error}") from error
 
     def settings(self) -> Settings:
         """See `Camera.settings`: the size only."""
@@ -105,16 +144,66 @@ class FolderCamera(Camera):
             )
         return images[number]
 
+    def _refuse_other_names(self, named: Sequence[Path], others: Sequence[Path]) -> None:
+        """Check images of which some are named after shots: each has to be, and only once."""
+        stems = [image.stem for image in named]
+        repeated = sorted({stem for stem in stems if stems.count(stem) > 1})
+        if repeated:
+            raise CaptureError(
+                f"{self.identity}: expected one image for shot {repeated[0]}, found "
+                f"{stems.count(repeated[0])}; next step: keep one of them"
+            )
+        if others:
+            raise CaptureError(
+                f"{self.identity}: expected each image to be named after a shot of the plan, as "
+                f"{printable(named[0].name)} is, got "
+                f"{listed([printable(image.name) for image in others])}; next step: take these "
+                "images out of the folder, or name them after their shots (`--dry-run` lists them)"
+            )
 
-def _list_images(folder: Path) -> tuple[Path, ...]:
-    images = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+
+def list_images(folder: Path) -> tuple[tuple[Path, ...], str | None]:
+    """The images of a folder in natural order, and a sentence on files that are not used, if any.
+
+    Hidden files are left out without a word.
+
+    Raises:
+        CaptureError: there is no image, or an image that cannot be read at all: it is a named pipe,
+            a folder, a broken link, or of a format that is not supported.
+    """
+    entries = sorted(
+        (path for path in folder.iterdir() if not path.name.startswith(".")),
+        key=lambda path: natural_order(path.name),
     )
+    images = tuple(path for path in entries if path.suffix.lower() in SUFFIXES)
     if not images:
         raise CaptureError(
-            f"{folder}: expected images ({', '.join(sorted(SUFFIXES))}), found none; next step: "
-            "give the folder that holds them"
+            f"{folder}: expected images ({', '.join(sorted(SUFFIXES))}), found "
+            f"{listed([printable(path.name) for path in entries]) or 'none'}; next step: give the "
+            "folder that holds them"
         )
-    return tuple(images)
+    for image in images:
+        if not image.is_file():
+            raise CaptureError(
+                f"{printable(str(image))}: expected an image, got {_kind_of(image)}; next step: "
+                "take it out of the folder, or put the image in its place"
+            )
+    stems = {image.stem for image in images}
+    unused = [path for path in entries if path.suffix.lower() not in SUFFIXES]
+    unread = [p for p in unused if p.suffix.lower() in _UNREAD and p.stem not in stems]
+    if unread:
+        raise CaptureError(
+            f"{folder}: expected images that can be read ({', '.join(sorted(SUFFIXES))}), got "
+            f"{listed([printable(path.name) for path in unread])}; next step: convert these images "
+            "to PNG, or take them out of the folder"
+        )
+    names = listed([printable(path.name) + "/" * path.is_dir() for path in unused])
+    return images, f"not used in {folder}: {names}" if unused else None
+
+
+def _kind_of(path: Path) -> str:
+    if path.is_dir():
+        return "a folder"
+    if path.is_fifo():
+        return "a named pipe"
+    return "a device or a socket" if path.exists() else "a link to a file that is missing"

@@ -1,9 +1,12 @@
 """Common parts of cameras that replay files: the order of the pictures, and the identity.
 
 The identity of a replay is its path with a digest of its content (`folder:/data/parts#5f0c9a...`),
-so that a session does not continue with other pictures.
+so that a session does not continue with other pictures. The n-th picture is that of the n-th shot
+of the plan; numbers of pictures and shots that differ are refused, since then nobody knows which
+picture is missing or surplus, and every later shot would get a wrong one.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +15,21 @@ from loco_tools.plan import Plan, PlannedShot
 
 DIGITS = 12
 """Number of hexadecimal digits of the digest in an identity."""
+
+
+_NUMBER = re.compile("([0-9]+)")
+
+
+def natural_order(name: str) -> tuple[tuple[str | int, ...], str]:
+    """Sorting key of file names with numbers: IMG_2.png comes before IMG_10.png.
+
+    Digits are compared as numbers and letters without their case; the suffix counts last.
+
+    >>> sorted(["IMG_10.png", "img_9.png", "IMG_9 (2).png"], key=natural_order)
+    ['img_9.png', 'IMG_9 (2).png', 'IMG_10.png']
+    """
+    pieces = _NUMBER.split(Path(name).stem.casefold())
+    return tuple(int(p) if i % 2 else p for i, p in enumerate(pieces)), name
 
 
 class ShotOrder:

@@ -1,5 +1,6 @@
 """A video file as a camera: a recording is replayed frame by frame."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -17,10 +18,12 @@ from loco_tools.capture.cameras.opencv_capture import (
     retrieve_rgb,
 )
 from loco_tools.capture.cameras.replay import DIGITS, ShotOrder, find_source, refuse_swapped
+from loco_tools.capture.cameras.video_check import frame_times, refuse_damaged
 from loco_tools.datasets.images import Pixels
 from loco_tools.errors import CaptureError
 from loco_tools.files import sha256_of
 from loco_tools.plan import Plan, PlannedShot
+from loco_tools.wording import plural
 
 
 class VideoFileCamera(Camera):
@@ -58,6 +61,21 @@ class VideoFileCamera(Camera):
         self.identity = f"opencv:{file}#{digest}"
         self._video = video
 
+    def check_shots(self, shots: Sequence[PlannedShot]) -> None:
+        """See `Camera.check_shots`: there has to be one sound frame for each shot.
+
+        All frames are decoded once, so this may take as long as playing the video.
+        """
+        video = require_connected(self._video, self.identity)
+        times = frame_times(video.file)
+        if len(times) != len(shots):
+            raise CaptureError(
+                f"{video.file}: expected {plural(len(shots), 'frame')}, one for each shot of the "
+                f"plan in order, got {len(times)}; next step: give a video with one frame per "
+                "shot, or save its frames as images and give their folder as folder:DIR"
+            )
+        refuse_damaged(video.file, times)
+
     def frame(self, shot: PlannedShot) -> Frame:
         """See `Camera.frame`.
 
@@ -84,7 +102,7 @@ class _Video:
     """
 
     def __init__(self, file: Path) -> None:
-        self._file = file
+        self.file = file
         self._last: Pixels | None = None
         self._rewind()
         self.settings: Settings = {
@@ -100,9 +118,12 @@ class _Video:
             self._rewind()
         while self._grabbed <= number:
             if not self._capture.grab():
+                grabbed = self._grabbed
+                self._rewind()  # the next frame would be taken for the one that was left out
                 raise CaptureError(
-                    f"{self._file}: ended after {self._grabbed} frames, this shot needs "
-                    f"frame {number + 1}; next step: give a video with one frame per shot"
+                    f"{self.file}: ended or is damaged after {plural(grabbed, 'frame')}, this shot "
+                    f"needs frame {number + 1}; next step: give a video with one sound frame per "
+                    "shot"
                 )
             self._grabbed += 1
         self._last = retrieve_rgb(self._capture)
@@ -113,9 +134,9 @@ class _Video:
 
     def _rewind(self) -> None:
         self._grabbed = 0
-        self._capture = open_capture(str(self._file), cv2.CAP_FFMPEG)
+        self._capture = open_capture(str(self.file), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
             raise CaptureError(
-                f"{self._file}: expected a video file, got one that cannot be opened; next step: "
+                f"{self.file}: expected a video file, got one that cannot be opened; next step: "
                 "give a video, or a folder of images as folder:DIR"
             )

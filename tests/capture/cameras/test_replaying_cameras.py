@@ -47,6 +47,16 @@ def connect_fault(camera: str, plan: Plan | None = None) -> str:
     return str(caught.value)
 
 
+def shots_fault(camera: str) -> str:
+    plan = make_plan()
+    with (
+        open_camera(camera, plan, seed=0) as opened,
+        pytest.raises(CaptureError, match="next step") as caught,
+    ):
+        opened.check_shots(list(plan.planned_shots()))
+    return str(caught.value)
+
+
 def test_images_that_are_named_after_shots_go_to_these_shots(tmp_path: Path) -> None:
     plan, folder = make_plan(), write_images(tmp_path, p0002_top=2, p0000_top=7, other=9)
     first, second, third, *_ = plan.planned_shots()
@@ -109,8 +119,7 @@ def test_one_image_of_another_size_is_refused_before_the_session_begins(tmp_path
 def test_two_images_for_one_shot_are_refused(tmp_path: Path) -> None:
     folder = write_images(tmp_path, p0000_top=1)
     cv2.imwrite(str(folder / "p0000-top.jpg"), grey(1))
-    fault = connect_fault(f"folder:{folder}", make_plan())
-    assert "expected one image for shot p0000-top, found 2" in fault
+    assert "expected one image for shot p0000-top, found 2" in shots_fault(f"folder:{folder}")
 
 
 def test_a_folder_without_images_and_one_that_is_missing_are_refused(tmp_path: Path) -> None:
@@ -140,7 +149,7 @@ def test_a_film_that_ends_too_early_says_so(tmp_path: Path) -> None:
     *_, last = plan.planned_shots()
     with (
         open_camera(f"opencv:{film}", plan, seed=0) as camera,
-        pytest.raises(CaptureError, match=r"ended after 2 frames, this shot needs frame \d+; next"),
+        pytest.raises(CaptureError, match=r"after 2 frames, this shot needs frame \d+; next"),
     ):
         camera.frame(last)
 
