@@ -5,12 +5,14 @@ The routes take no decisions: commands go to the camera worker, and what it publ
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 
@@ -23,9 +25,10 @@ from loco_tools.capture.station.camera_worker import (
     StaleError,
 )
 from loco_tools.capture.station.live_view import to_jpeg
-from loco_tools.capture.station.state import fault_of
+from loco_tools.capture.station.state import fault_of, passing_fault
 from loco_tools.datasets.images import read_image
-from loco_tools.errors import LocoToolsError
+from loco_tools.errors import CaptureError, LocoToolsError
+from loco_tools.schema import loads_json, parse
 from loco_tools.templates import load_templates
 
 MOST_VIEWERS = 8
@@ -35,11 +38,19 @@ REPEAT_S = 0.5
 
 _KEPT_THUMBNAILS = 512
 _BOUNDARY = b"frame"
+_RELOAD = "next step: reload the page"
+_NO_ADDRESS = "the station has no such address"
 _PACKAGE = "loco_tools.capture.station"
 
 
-def make_app(worker: CameraWorker, access: Access) -> Guarded:
-    """The station as an ASGI application; the worker has to run while it answers."""
+def make_app(worker: CameraWorker, access: Access, say: Callable[[str], None]) -> Guarded:
+    """The station as an ASGI application; the worker has to run while it answers.
+
+    Args:
+        worker: uses the guide.
+        access: which requests are allowed.
+        say: receives one line for every failure, for the terminal.
+    """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.mount("/static", StaticFiles(packages=[(_PACKAGE, "static")]))
     page = load_templates(_PACKAGE).get_template("station.html")
@@ -53,8 +64,14 @@ def make_app(worker: CameraWorker, access: Access) -> Guarded:
         return _json(worker.state.model_dump_json())
 
     @app.post("/commands/{action}")
-    def execute(action: Action, command: Command) -> Response:
-        return _json(worker.execute(action, command).model_dump_json())
+    async def execute(action: Action, request: Request) -> Response:
+        try:
+            content = loads_json(await request.body())
+        except ValueError as error:
+            raise CaptureError(f"a command: expected JSON, got {error}; {_RELOAD}") from error
+        command = parse(Command, content, origin="a command")
+        state = await run_in_threadpool(worker.execute, action, command)
+        return _json(state.model_dump_json())
 
     @app.exception_handler(LocoToolsError)
     async def explain(_request: Any, error: LocoToolsError) -> Response:
@@ -64,9 +81,22 @@ def make_app(worker: CameraWorker, access: Access) -> Guarded:
         content = {"kind": kind, **fault_of(error).model_dump()}
         return JSONResponse(content, 409 if stale else 422)
 
+    @app.exception_handler(RequestValidationError)
+    async def explain_address(_request: Any, _error: RequestValidationError) -> Response:
+        return JSONResponse(
+            {"kind": "fault", "words": _NO_ADDRESS, "next_step": "reload the page"}, 422
+        )
+
+    @app.exception_handler(OSError)
+    async def explain_passing_fault(_request: Any, error: OSError) -> Response:
+        """A fault of the operating system, e.g. too many open files; the station goes on."""
+        fault = fault_of(passing_fault(error))
+        say(f"The station goes on after a fault: {fault.words}")
+        return JSONResponse({"kind": "fault", **fault.model_dump()}, 503)
+
     _add_live_view(app, worker)
     _add_pictures(app, worker)
-    return Guarded(app, access)
+    return Guarded(app, access, say)
 
 
 def _add_live_view(app: FastAPI, worker: CameraWorker) -> None:

@@ -1,13 +1,15 @@
 """The thread that uses the guide and its camera: operator commands first, live frames in between.
 
 Only this thread uses guide and camera. What it publishes (`state`, `measurements`, `frame`) is
-immutable and replaced as a whole, so any thread may read it at any time.
+immutable and replaced as a whole, so any thread may read it at any time. A fault of the operating
+system, such as too many open files, is shown like a fault of the camera, and the thread goes on.
 """
 
+import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Literal, Self, TypeVar
@@ -22,7 +24,13 @@ from loco_tools.capture.station.live_view import (
     read_sharpness,
     to_jpeg,
 )
-from loco_tools.capture.station.state import Fault, State, fault_of, make_state
+from loco_tools.capture.station.state import (
+    Fault,
+    State,
+    fault_of,
+    make_state,
+    passing_fault,
+)
 from loco_tools.errors import CaptureError, DatasetError, LocoToolsError
 from loco_tools.schema import Schema
 
@@ -180,8 +188,9 @@ class CameraWorker:
         }
         self.state = self.state.model_copy(update={"busy": True, "version": self.state.version + 1})
         try:
-            actions[action]()
-            self._journal = read_journal(guide.folder)
+            with _explained():
+                actions[action]()
+                self._journal = read_journal(guide.folder)
             self._action_fault = None
         except LocoToolsError as error:
             self._action_fault = fault_of(error)
@@ -220,10 +229,11 @@ class CameraWorker:
     def _with_camera(self, use: Callable[[], Result]) -> Result:
         """Use the camera; if it failed the last time, reconnect it first."""
         try:
-            if self._camera_is_lost:
-                self.guide.reconnect()
-            self._camera_is_lost = False
-            return use()
+            with _explained():
+                if self._camera_is_lost:
+                    self.guide.reconnect()
+                self._camera_is_lost = False
+                return use()
         except DriftError as error:
             self._drift = error
             raise
@@ -283,6 +293,18 @@ class CameraWorker:
         if entry.sha256 not in self._reference_sharpness:
             try:
                 self._reference_sharpness[entry.sha256] = read_sharpness(path)
-            except DatasetError:  # Taking the next photograph reports it, with the next step.
+            except (
+                DatasetError,
+                OSError,
+            ):  # Taking the next photograph reports it, with the next step.
                 return None
         return self._reference_sharpness[entry.sha256]
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turn a fault of the operating system into a CaptureError."""
+    try:
+        yield
+    except OSError as error:
+        raise passing_fault(error) from error

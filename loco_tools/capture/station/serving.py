@@ -1,5 +1,6 @@
 """Serving the station page at a port."""
 
+import asyncio
 import contextlib
 import errno
 import re
@@ -7,7 +8,9 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +23,11 @@ from loco_tools.progress import SILENT, Progress
 _SHORTEST_TOKEN = 16
 _TOKEN = re.compile(rf"[A-Za-z0-9_-]{{{_SHORTEST_TOKEN},}}")
 _GRACE_S = 2
+_BACKLOG = 128
+_LONGEST_HEAD_BYTES = 16_384
+_IDLE_S = 5
+_SAID_AGAIN_S = 60.0
+_MOST_REMEMBERED = 100
 _LAST_PORT = 65_535
 _REASONS = {
     errno.EADDRINUSE: "it is in use; next step: stop the other station, or take another --port",
@@ -30,11 +38,15 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Running:
-    """A running station: its address, with the token if it requires one."""
+    """A running station: its address, with the token if it requires one.
+
+    `ended` is done when its server has ended; it holds the error if it failed.
+    """
 
     url: str
     port: int
     token: str | None
+    ended: Future[None]
 
 
 def serve(
@@ -47,7 +59,8 @@ def serve(
 ) -> None:
     """Run the station page until Ctrl-C (or SIGTERM); the session can be resumed afterwards.
 
-    Blocks. The guide must not be used by the caller meanwhile.
+    Blocks. A fault of the operating system, e.g. too many open files, is noted and does not end it.
+    The guide must not be used by the caller meanwhile.
 
     Args:
         guide: of the session; its camera is connected.
@@ -55,26 +68,32 @@ def serve(
         port: 0 takes a free one.
         token: required from browsers; a random one is used if the address requires a token and
             none is given.
-        progress: receives the address, and a note at the end.
+        progress: receives the address, faults, and a note at the end.
 
     Raises:
-        CaptureError: the port cannot be opened, or the token is too short.
+        CaptureError: the port cannot be opened, the token is too short, or the server failed.
         MissingExtraError: the extra "station" is not installed.
     """
+    notes = _Notes(progress)
     with (
         _end_at_sigterm(),
-        running(guide, host=host, port=port, token=token) as station,
+        running(guide, host=host, port=port, token=token, progress=progress) as station,
         contextlib.suppress(KeyboardInterrupt),
     ):
-        progress.note(f"Station: {station.url}  (Ctrl-C ends it)")
-        threading.Event().wait()
+        notes.say(f"Station: {station.url}  (Ctrl-C ends it)")
+        station.ended.result()
     more = "" if guide.progress().finished else "; run the same command again to continue"
-    progress.note(f"Station ended{more}")
+    notes.say(f"Station ended{more}")
 
 
 @contextlib.contextmanager
 def running(
-    guide: Guide, *, host: str = "127.0.0.1", port: int = 0, token: str | None = None
+    guide: Guide,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token: str | None = None,
+    progress: Progress = SILENT,
 ) -> Iterator[Running]:
     """Run the station page for a `with` block, on threads of its own; see `serve`."""
     extras.require("the station page", "station")
@@ -92,37 +111,104 @@ def running(
         shown = _find_own_address() if is_wildcard(host) else host
         shown = f"[{shown}]" if ":" in shown else shown
         url = f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
+        say = _Notes(progress).say
         with (
             CameraWorker(guide) as worker,
-            _answer_requests(make_app(worker, Access(host, port, token)), listening),
+            _answer(make_app(worker, Access(host, port, token), say), listening, say) as ended,
         ):
             try:
-                yield Running(url, port, token)
+                yield Running(url, port, token, ended)
             finally:
                 # The endless live streams have to end before the server can.
                 worker.stop()
 
 
 @contextlib.contextmanager
-def _answer_requests(app: Any, listening: socket.socket) -> Iterator[None]:
+def _answer(
+    app: Any, listening: socket.socket, say: Callable[[str], None]
+) -> Iterator[Future[None]]:
+    """Answer requests on a thread of its own; the future is done when it has ended."""
     import uvicorn
+
+    from loco_tools.capture.station.connections import Connection
 
     config = uvicorn.Config(
         app,
-        log_level="warning",
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        # Its lines are caused by clients and would fill the terminal; `say` has what matters.
+        log_config=None,
+        log_level="critical",
         access_log=False,
         server_header=False,
-        ws="none",
+        backlog=_BACKLOG,
+        h11_max_incomplete_event_size=_LONGEST_HEAD_BYTES,
+        timeout_keep_alive=_IDLE_S,
         timeout_graceful_shutdown=_GRACE_S,
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, args=([listening],), name="station page")
+    ended: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            asyncio.run(_serve_connections(server, listening, say))
+            ended.set_result(None)
+        except BaseException as error:
+            ended.set_exception(
+                CaptureError(
+                    f"the station's server failed ({error!r}); next step: run the same command "
+                    "again, the session continues where it stopped"
+                )
+            )
+
+    thread = threading.Thread(target=run, name="station page")
     thread.start()
     try:
-        yield
+        yield ended
     finally:
         server.should_exit = True
         thread.join()
+
+
+async def _serve_connections(
+    server: Any, listening: socket.socket, say: Callable[[str], None]
+) -> None:
+    def explain(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        why = (error.strerror if isinstance(error, OSError) else None) or repr(error)
+        say(f"The station goes on after a fault of a connection: {context['message']} ({why})")
+
+    async def close_late_connections() -> None:
+        while True:
+            await asyncio.sleep(1)
+            for connection in list(server.server_state.connections):
+                connection.close_if_late()
+
+    asyncio.get_running_loop().set_exception_handler(explain)
+    watch = asyncio.create_task(close_late_connections())
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        watch.cancel()
+
+
+class _Notes:
+    """Notes at the terminal that come often are shown once a minute, and never fail."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._said: dict[str, float] = {}
+
+    def say(self, message: str) -> None:
+        now = time.monotonic()
+        if now - self._said.get(message, -_SAID_AGAIN_S) < _SAID_AGAIN_S:
+            return
+        if len(self._said) >= _MOST_REMEMBERED:
+            self._said.clear()
+        self._said[message] = now
+        with contextlib.suppress(OSError):  # The terminal is gone; the session is not.
+            self._progress.note(message)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -6,7 +6,7 @@ from typing import Literal
 from loco_tools.capture.guide import Guide, Step
 from loco_tools.capture.session import JournalEntry, Shot
 from loco_tools.capture.session_opening import DriftError
-from loco_tools.errors import LocoToolsError
+from loco_tools.errors import CaptureError, LocoToolsError
 from loco_tools.plan import PlannedShot
 from loco_tools.schema import Schema
 
@@ -160,6 +160,15 @@ def fault_of(error: LocoToolsError) -> Fault:
     words, _, next_step = str(error).partition(NEXT_STEP)
     stops = isinstance(error, DriftError)
     return Fault(words=words.rstrip("; "), next_step=next_step, stops=stops)
+
+
+def passing_fault(error: OSError) -> CaptureError:
+    """The error that explains a fault of the operating system, after which a station goes on."""
+    where = f"{error.filename}: " if error.filename else ""
+    return CaptureError(
+        f"{where}{error.strerror or repr(error)}; next step: do the same again; if this stays, "
+        "look after this computer: its disk, its network, what else is open on it"
+    )
 
 
 def _shot_state(step: Step, entry: JournalEntry | None) -> ShotState:
