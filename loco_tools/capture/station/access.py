@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import parse_qs
 
+import h11
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -110,11 +111,10 @@ class Guarded:
         self._under_way += 1
         try:
             await answer(scope, receive, send_guarded)
-        except Exception as error:
-            # If the application failed, its answer has been a plain 500. If the connection is not
-            # in a state to send, the client has broken the protocol or has gone.
-            if type(error).__name__ != "LocalProtocolError":
-                self._say(f"The station could not answer a request: {error!r}")
+        except (h11.LocalProtocolError, ClientDisconnect):
+            pass  # The client has gone or broken the protocol.
+        except Exception as error:  # The answer has been a plain 500.
+            self._say(f"The station could not answer a request: {error!r}")
         finally:
             self._under_way -= 1
 

@@ -15,6 +15,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from loco_tools.capture.station.access import Access, Guarded
 from loco_tools.capture.station.camera_worker import (
@@ -99,8 +100,24 @@ def make_app(worker: CameraWorker, access: Access, say: Callable[[str], None]) -
     return Guarded(app, access, say)
 
 
+class _LiveView(StreamingResponse):
+    """The frames for one viewer, who counts as one of `viewers` from the start to the end."""
+
+    def __init__(self, worker: CameraWorker, viewers: set["_LiveView"]) -> None:
+        kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY.decode()}"
+        super().__init__(_stream_frames(worker), media_type=kind)
+        self._viewers = viewers
+        viewers.add(self)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._viewers.discard(self)
+
+
 def _add_live_view(app: FastAPI, worker: CameraWorker) -> None:
-    viewers: set[object] = set()
+    viewers: set[_LiveView] = set()
 
     @app.get("/live.json")
     async def measurements() -> Response:
@@ -113,29 +130,23 @@ def _add_live_view(app: FastAPI, worker: CameraWorker) -> None:
     async def live() -> StreamingResponse:
         if len(viewers) >= MOST_VIEWERS:
             raise HTTPException(503, "Too many live views are open; close one.")
-        kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY.decode()}"
-        return StreamingResponse(_stream_frames(worker, viewers), media_type=kind)
+        return _LiveView(worker, viewers)
 
 
-async def _stream_frames(worker: CameraWorker, viewers: set[object]) -> AsyncIterator[bytes]:
+async def _stream_frames(worker: CameraWorker) -> AsyncIterator[bytes]:
     """Each new frame, until the viewer leaves or the worker ends; a slow viewer misses some."""
-    viewer = object()
-    viewers.add(viewer)
-    try:
-        yield b"--" + _BOUNDARY + b"\r\n"
-        sent, sent_at = 0, 0.0
-        while not worker.stopping.is_set():
-            worker.watch()
-            frame = worker.frame
-            is_due = time.monotonic() - sent_at > REPEAT_S
-            if frame is not None and (frame.number != sent or is_due):
-                sent, sent_at = frame.number, time.monotonic()
-                length = b"Content-Length: %d\r\n\r\n" % len(frame.jpeg)
-                head = b"Content-Type: image/jpeg\r\n" + length
-                yield head + frame.jpeg + b"\r\n--" + _BOUNDARY + b"\r\n"
-            await asyncio.sleep(worker.period_s / 3)
-    finally:
-        viewers.discard(viewer)
+    yield b"--" + _BOUNDARY + b"\r\n"
+    sent, sent_at = 0, 0.0
+    while not worker.stopping.is_set():
+        worker.watch()
+        frame = worker.frame
+        is_due = time.monotonic() - sent_at > REPEAT_S
+        if frame is not None and (frame.number != sent or is_due):
+            sent, sent_at = frame.number, time.monotonic()
+            length = b"Content-Length: %d\r\n\r\n" % len(frame.jpeg)
+            head = b"Content-Type: image/jpeg\r\n" + length
+            yield head + frame.jpeg + b"\r\n--" + _BOUNDARY + b"\r\n"
+        await asyncio.sleep(worker.period_s / 3)
 
 
 def _add_pictures(app: FastAPI, worker: CameraWorker) -> None:

@@ -1,24 +1,28 @@
 import ipaddress
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
-from station_builders import PATIENCE_S, Page, Rig, rig, until
+from station_builders import (
+    PATIENCE_S,
+    Page,
+    Rig,
+    address_of,
+    blank_pictures,
+    rig,
+    station_process,
+    until,
+)
 
 from loco_tools.capture.guide import open_guide
 from loco_tools.capture.session import progress_of
 from loco_tools.capture.session_opening import SessionRequest
 from loco_tools.capture.station import access
 from loco_tools.cli import run
-from loco_tools.datasets.images import write_png
 from loco_tools.errors import CaptureError
 from loco_tools.plan import load_plan
 
@@ -269,24 +273,11 @@ def test_a_station_that_is_stopped_ends_cleanly_and_its_session_continues(
     end: signal.Signals, options: list[str], token: str | None, tmp_path: Path
 ) -> None:
     camera = f"folder:{blank_pictures(tmp_path / 'pictures')}"
-    start = [sys.executable, "-c", "from loco_tools.cli import main; main()", "--quiet"]
-    plan = ["capture", "--class", "flat_connector", "--demo", "--camera", camera]
-    place = ["--out", str(tmp_path / "out"), "--station", "--port", "0"]
-    given = {} if token is None else {"LOCO_TOOLS_STATION_TOKEN": token}
-    with subprocess.Popen(
-        [*start, *plan, *place, *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | given,
-    ) as process:
-        try:
-            port, shown = address_of(process)
-            assert shown == token
-            take_one(port, token, lambda: process.send_signal(end))
-            out, error = process.communicate(timeout=PATIENCE_S)
-        finally:
-            process.kill()
+    with station_process(tmp_path, *options, token=token) as process:
+        port, shown = address_of(process)
+        assert shown == token
+        take_one(port, token, lambda: process.send_signal(end))
+        out, error = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, error
     assert "Station ended; run the same command again to continue" in error
     assert "Traceback" not in error
@@ -301,18 +292,6 @@ def test_a_station_that_is_stopped_ends_cleanly_and_its_session_continues(
     assert progress_of(folder).done == 1
 
 
-def address_of(process: "subprocess.Popen[str]") -> tuple[int, str | None]:
-    """The port and the token that a station prints."""
-    assert process.stderr is not None
-    said = []
-    for line in process.stderr:
-        said.append(line)
-        found = re.search(r"Station: http://[^/]+:(\d+)/(?:\?token=(\S+))?", line)
-        if found:
-            return int(found[1]), found[2]
-    raise AssertionError("".join(said))
-
-
 def take_one(port: int, token: str | None, then: Callable[[], None]) -> None:
     """Take the first shot; `then` is called while somebody still watches the live picture."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
@@ -325,12 +304,3 @@ def take_one(port: int, token: str | None, then: Callable[[], None]) -> None:
         with client.stream("GET", "/live.mjpeg") as live:
             until(lambda: live.status_code == 200, "the live picture")
             then()
-
-
-def blank_pictures(folder: Path) -> Path:
-    """A folder with a grey picture of every shot of the small flat connector."""
-    plan = load_plan("flat_connector").for_demo()
-    size = (plan.camera.height_px, plan.camera.width_px, 3)
-    for number, shot in enumerate(plan.planned_shots()):
-        write_png(folder / f"{shot.shot}.png", np.full(size, 60 + number, np.uint8))
-    return folder

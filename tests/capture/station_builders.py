@@ -1,5 +1,9 @@
 """What tests of the station are made of: a camera with faults, a station that answers, a page."""
 
+import os
+import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,9 +21,10 @@ from loco_tools.capture.cameras.camera import Camera, Frame, Settings
 from loco_tools.capture.guide import Guide
 from loco_tools.capture.session_opening import open_session
 from loco_tools.capture.station import Running, running
-from loco_tools.datasets.images import Pixels
+from loco_tools.datasets.images import Pixels, write_png
 from loco_tools.errors import CaptureError
-from loco_tools.plan import Plan, PlannedShot
+from loco_tools.plan import Plan, PlannedShot, load_plan
+from loco_tools.progress import Silent
 
 PATIENCE_S = 60
 """How long a test waits for what has to come; it never has to, but for a fault."""
@@ -118,6 +123,16 @@ class Rig:
         return page
 
 
+class Notes(Silent):
+    """What a station notes at the terminal."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.lines.append(message)
+
+
 @contextmanager
 def serving(guide: Guide, **options: Any) -> Iterator[tuple[Running, Page]]:
     """A station for a guide, and a page that has seen its state when it needs no token."""
@@ -147,3 +162,47 @@ def until(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < end, f"waited in vain for {what}"
         time.sleep(0.01)
+
+
+@contextmanager
+def station_process(
+    folder: Path, *options: str, token: str | None = None
+) -> Iterator["subprocess.Popen[str]"]:
+    """The command line's station over grey pictures, in a process of its own."""
+    camera = f"folder:{blank_pictures(folder / 'pictures')}"
+    start = [sys.executable, "-c", "from loco_tools.cli import main; main()", "--quiet"]
+    plan = ["capture", "--class", "flat_connector", "--demo", "--camera", camera]
+    place = ["--out", str(folder / "out"), "--station", "--port", "0"]
+    given = {} if token is None else {"LOCO_TOOLS_STATION_TOKEN": token}
+    with subprocess.Popen(
+        [*start, *plan, *place, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | given,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def address_of(process: "subprocess.Popen[str]") -> tuple[int, str | None]:
+    """The port and the token that a station prints."""
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        found = re.search(r"Station: http://[^/]+:(\d+)/(?:\?token=(\S+))?", line)
+        if found:
+            return int(found[1]), found[2]
+    raise AssertionError("".join(said))
+
+
+def blank_pictures(folder: Path) -> Path:
+    """A folder with a grey picture of every shot of the small flat connector."""
+    plan = load_plan("flat_connector").for_demo()
+    size = (plan.camera.height_px, plan.camera.width_px, 3)
+    for number, shot in enumerate(plan.planned_shots()):
+        write_png(folder / f"{shot.shot}.png", np.full(size, 60 + number, np.uint8))
+    return folder
