@@ -80,6 +80,7 @@ NOT_IMPORTED = {
 """Declared distributions that loco_tools does not import itself, with the reason."""
 
 BROUGHT_BY = {
+    "h11": "uvicorn",
     "lightning": "anomalib",
     "markupsafe": "jinja2",
     "timm": "anomalib",
