@@ -20,6 +20,10 @@ class DatasetError(LocoToolsError):
     """A dataset class, an image, a mask or an anomaly map cannot be used as it is."""
 
 
+class DatasetWarning(UserWarning):
+    """A dataset class has files that are not used, or faults that change its metrics."""
+
+
 class CaptureError(LocoToolsError):
     """A camera or a capture session cannot go on."""
 

@@ -12,13 +12,9 @@ from typing import Any
 
 from loco_tools import files
 from loco_tools.annotations.formats.regions import Skipped
+from loco_tools.datasets.sidecar import audit_path
 from loco_tools.errors import AnnotationError
 from loco_tools.schema import loads_json
-
-
-def audit_path(class_dir: Path) -> Path:
-    """Path of the audit record of a class folder."""
-    return class_dir.with_name(f"{class_dir.name}.audit.json")
 
 
 def page_path(class_dir: Path) -> Path:

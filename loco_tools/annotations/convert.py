@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from loco_tools import files
-from loco_tools.annotations.audit import audit_path, audit_record, check_unedited, page_path
+from loco_tools.annotations.audit import audit_record, check_unedited, page_path
 from loco_tools.annotations.audit_page import AuditPage
 from loco_tools.annotations.class_folder import ClassFolder
 from loco_tools.annotations.counted_annotations import (
@@ -24,7 +24,7 @@ from loco_tools.annotations.merging import Merge
 from loco_tools.annotations.output_guard import check_holds_no_input
 from loco_tools.annotations.session_images import SessionImages, find_sessions
 from loco_tools.annotations.taxonomy import Taxonomy, defects_config, load_taxonomy
-from loco_tools.datasets.sidecar import sidecar_path
+from loco_tools.datasets.sidecar import audit_path, sidecar_path
 from loco_tools.progress import SILENT, Progress
 from loco_tools.wording import plural
 

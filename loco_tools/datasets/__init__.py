@@ -1,41 +1,60 @@
-"""Reading dataset classes: one module per layout, and one data model for all of them."""
+"""Reading dataset classes in any layout, with one data model for all of them."""
 
-from collections.abc import Callable, Mapping
+import warnings
 from pathlib import Path
 
-from loco_tools.datasets import autovi, mvtec_ad, mvtec_loco
-from loco_tools.datasets.sample import DatasetClass, Layout
-from loco_tools.datasets.tree import images_in, subfolders
-from loco_tools.errors import DatasetError
-from loco_tools.wording import listed
+from loco_tools.datasets.class_building import build_class
+from loco_tools.datasets.sample import DatasetClass
+from loco_tools.datasets.tree import IMAGE_SUFFIXES, subfolders
+from loco_tools.datasets.validation import resolve
+from loco_tools.datasets.validation.examination import examine
+from loco_tools.datasets.validation.findings import Findings
+from loco_tools.errors import DatasetError, DatasetWarning
+from loco_tools.progress import SILENT, Progress
+from loco_tools.wording import listed, printable
 
-__all__ = ["find_classes", "load", "load_any"]
-
-_LOADERS: Mapping[Layout, Callable[[Path], DatasetClass]] = {
-    "mvtec_ad": mvtec_ad.load,
-    "mvtec_loco": mvtec_loco.load,
-    "autovi": autovi.load,
-}
+__all__ = ["check", "find_classes", "load", "load_any"]
 
 
-def load(path: Path | str) -> DatasetClass:
-    """Read a class folder in any layout.
+def load(path: Path | str, *, warn: bool = True) -> DatasetClass:
+    """Read a class folder in any layout; `validation.examination` describes how it is recognised.
 
-    The layout is recognised as follows, first match first:
+    Masks are decoded once. Of images only the headers are read.
 
-    - MVTec LOCO AD: there is a `test/logical_anomalies` or a `test/structural_anomalies`;
-    - AutoVI: the masks of each image lie in a folder (`ground_truth/<defect>/<image>/`);
-    - MVTec LOCO AD: there is a `defects_config.json`;
-    - MVTec AD: everything else.
+    Args:
+        path: the folder.
+        warn: whether files that are not used, and faults that change metrics, are reported by one
+            `DatasetWarning`; otherwise they are not looked for.
 
     Raises:
-        DatasetError: the folder is not a class folder, or a file in it is wrong.
+        DatasetError: the folder is not a class folder, or a fault makes it impossible to read it:
+            every anomalous image needs masks, and every mask an image of its size.
     """
-    class_dir = _resolve(path)
-    layout = _recognise_layout(class_dir)
-    if layout is None:
-        raise _no_class(class_dir)
-    return _LOADERS[layout](class_dir)
+    return _load(path, warn=warn)
+
+
+def _load(path: Path | str, *, warn: bool) -> DatasetClass:
+    folder = resolve(path)
+    if not is_class(folder):
+        raise _no_class(folder)
+    examination = examine(folder, "headers" if warn else "masks")
+    dataset = build_class(examination)
+    if warn and (lines := examination.findings.brief()):
+        text = "\n".join([f"{printable(str(folder))}:", *(f"  {line}" for line in lines)])
+        warnings.warn(DatasetWarning(text), stacklevel=3)  # the caller of load or of load_any
+    return dataset
+
+
+def check(path: Path | str, progress: Progress = SILENT) -> Findings:
+    """The findings of `validation.validate` that need no image to be decoded, except 16-bit ones.
+
+    Raises:
+        DatasetError: the folder is not a class folder.
+    """
+    folder = resolve(path)
+    if not is_class(folder):
+        raise _no_class(folder)
+    return examine(folder, "headers", progress).findings
 
 
 def load_any(path: Path | str) -> DatasetClass | dict[str, DatasetClass]:
@@ -45,12 +64,22 @@ def load_any(path: Path | str) -> DatasetClass | dict[str, DatasetClass]:
         The class; or the classes by name, in natural order, if `path` is a folder of classes.
 
     Raises:
-        DatasetError: there is no class in the folder, or a file of a class is wrong.
+        DatasetError: there is no class in the folder, or classes cannot be read; the message names
+            the fault of each.
     """
-    folder = _resolve(path)
-    if _recognise_layout(folder):
-        return load(folder)
-    return {class_dir.name: load(class_dir) for class_dir in find_classes(folder)}
+    folder = resolve(path)
+    if is_class(folder):
+        return _load(folder, warn=True)
+    classes: dict[str, DatasetClass] = {}
+    faults: list[str] = []
+    for class_dir in find_classes(folder):
+        try:
+            classes[class_dir.name] = _load(class_dir, warn=True)
+        except DatasetError as error:
+            faults.append(str(error))
+    if faults:
+        raise DatasetError("\n".join(faults))
+    return classes
 
 
 def find_classes(root: Path | str) -> list[Path]:
@@ -59,41 +88,31 @@ def find_classes(root: Path | str) -> list[Path]:
     Raises:
         DatasetError: there is no class folder.
     """
-    folder = _resolve(root)
-    if _recognise_layout(folder):
+    folder = resolve(root)
+    if is_class(folder):
         return [folder]
-    classes = [path for path in subfolders(folder) if _recognise_layout(path)]
+    classes = [path for path in subfolders(folder) if is_class(path)]
     if not classes:
         raise _no_class(folder)
     return classes
 
 
-def _resolve(path: Path | str) -> Path:
-    """The absolute path, so that the folder has a name even if it is given as "."."""
-    folder = Path(path).absolute()
-    folder = folder.resolve() if not folder.name or ".." in folder.parts else folder
-    if not folder.is_dir():
-        got = "a file" if folder.exists() else "no such folder"
-        raise DatasetError(f"{path}: expected a folder with a dataset class, got {got}")
-    return folder
-
-
-def _recognise_layout(folder: Path) -> Layout | None:
-    if not (folder / "test").is_dir() and not images_in(folder / "train" / "good"):
-        return None
-    if any((folder / "test" / name).exists() for name in mvtec_loco.KIND_FOLDERS):
-        return "mvtec_loco"
-    if any(subfolders(defect) for defect in subfolders(folder / "ground_truth")):
-        return "autovi"
-    return "mvtec_loco" if (folder / mvtec_loco.CONFIG).exists() else "mvtec_ad"
+def is_class(folder: Path) -> bool:
+    """Whether a folder is a class, sound or not: it has a folder `test` or images in train/good."""
+    if (folder / "test").is_dir() and not (folder / "test").is_symlink():
+        return True
+    good = folder / "train" / "good"
+    return good.is_dir() and any(
+        path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "." for path in good.iterdir()
+    )
 
 
 def _no_class(folder: Path) -> DatasetError:
-    inside = sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
-    classes = [str(path) for path in subfolders(folder) if _recognise_layout(path)]
+    inside = sorted(printable(path.name) for path in folder.iterdir() if path.name[0] != ".")
+    classes = [printable(str(path)) for path in subfolders(folder) if is_class(path)]
     hint = f"; next step: name one of its classes: {', '.join(classes)}" if classes else ""
     return DatasetError(
-        f"{folder}: expected a class in MVTec AD, MVTec LOCO AD or AutoVI layout (train/good, "
-        "test/good, test/<kind>, ground_truth/<kind>), got a folder with "
+        f"{printable(str(folder))}: expected a class in MVTec AD, MVTec LOCO AD or AutoVI layout "
+        "(train/good, test/good, test/<kind>, ground_truth/<kind>), got a folder with "
         f"{listed(inside, 10) or 'nothing'}{hint}"
     )

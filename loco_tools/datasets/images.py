@@ -126,7 +126,8 @@ def read_mask(path: Path, *, in_colour: bool = False) -> Pixels:
     Args:
         path: the file.
         in_colour: whether masks may be stored as RGB or RGBA, as in AutoVI; the value of a pixel is
-            then the largest of its three colours, and alpha is ignored.
+            then the largest of its three colours, and alpha is ignored. Otherwise RGB is only read
+            if its three channels are equal.
 
     Returns:
         (H, W) uint8.
@@ -135,7 +136,7 @@ def read_mask(path: Path, *, in_colour: bool = False) -> Pixels:
         DatasetError: the file is missing, damaged, or not an 8-bit single-channel image.
     """
     mask = _decode(path, cv2.IMREAD_UNCHANGED)
-    if in_colour and mask.ndim == 3:
+    if mask.ndim == 3 and (in_colour or (mask.shape[2] == 3 and (mask == mask[..., :1]).all())):
         mask = mask[..., :3].max(axis=2)
     if mask.ndim != 2 or mask.dtype != np.uint8:
         channels = 1 if mask.ndim == 2 else mask.shape[2]

@@ -31,6 +31,11 @@ def sidecar_path(class_dir: Path) -> Path:
     return class_dir.with_name(f"{class_dir.name}.jsonl")
 
 
+def audit_path(class_dir: Path) -> Path:
+    """The path of the record of the conversion that wrote a class folder."""
+    return class_dir.with_name(f"{class_dir.name}.audit.json")
+
+
 def read_provenance(path: Path) -> dict[str, Provenance]:
     """Part, view and part kind by image path; empty if there is no such file.
 

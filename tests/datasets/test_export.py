@@ -157,9 +157,11 @@ def test_an_unknown_target_is_refused(make_loco_class, tmp_path):
 
 def test_more_defect_types_than_mask_values_are_refused(make_ad_class, tmp_path):
     folder = make_ad_class(defects={})
-    pixels = np.ones((4, 4), np.uint8)
+    mask = np.zeros((4, 4), np.uint8)
+    mask[0] = 255
     for number in range(256):
+        pixels = np.full((4, 4), number, np.uint8)
         write_png(folder / "test" / f"d{number}" / "000.png", pixels)
-        write_png(folder / "ground_truth" / f"d{number}" / "000_mask.png", pixels)
+        write_png(folder / "ground_truth" / f"d{number}" / "000_mask.png", mask)
     with pytest.raises(DatasetError, match=r"expected at most 255 defect types.*got 256"):
         export(loco_tools.load(folder), "loco", tmp_path / "out" / "bottle")

@@ -56,10 +56,13 @@ def test_a_data_url_contains_the_picture(kind, channels, furthest):
     assert np.abs(np.asarray(shown).astype(int) - pixels).max() <= furthest
 
 
-def test_masks_in_colour_are_read_only_on_request(tmp_path):
+def test_masks_in_colour_are_read_on_request_or_if_their_channels_are_equal(tmp_path):
     path = tmp_path / "mask.png"
     mask = np.zeros((8, 9, 3), np.uint8)
     mask[2:4] = 250
+    cv2.imwrite(str(path), mask)
+    assert np.array_equal(read_mask(path), mask[..., 0])
+    mask[2:4, :, 1] = 0
     cv2.imwrite(str(path), mask)
     assert np.array_equal(read_mask(path, in_colour=True), mask[..., 0])
     with pytest.raises(DatasetError, match="expected an 8-bit mask with 1 channel, got uint8"):

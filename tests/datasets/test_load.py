@@ -56,9 +56,9 @@ def test_a_folder_of_classes_loads_as_a_dictionary_by_name(make_ad_class, make_l
 
 def test_a_missing_folder_and_a_file_have_different_messages(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(DatasetError, match=r"absent: expected a folder .* got no such folder"):
+    with pytest.raises(DatasetError, match=r"absent: expected the folder .* got no such folder"):
         loco_tools.load(tmp_path / "absent")
-    with pytest.raises(DatasetError, match=r"file: expected a folder .* got a file"):
+    with pytest.raises(DatasetError, match=r"file: expected the folder .* got a file"):
         find_classes(tmp_path / "file")
 
 

@@ -4,7 +4,7 @@ import pytest
 
 import loco_tools
 from loco_tools.datasets.images import write_png
-from loco_tools.errors import DatasetError
+from loco_tools.errors import DatasetError, DatasetWarning
 
 
 def test_a_class_is_read_with_every_defect_folder(make_ad_class):
@@ -46,7 +46,10 @@ def test_hidden_and_other_files_are_ignored(make_ad_class):
     (folder / "train/good/.DS_Store").write_bytes(b"x")
     (folder / "train/good/._000.png").write_bytes(b"x")
     (folder / "train/good/readme.txt").write_text("x")
-    assert len(loco_tools.load(folder).train) == 6
+    with pytest.warns(DatasetWarning, match=r"stray_file: train/good/readme.txt:") as caught:
+        assert len(loco_tools.load(folder).train) == 6
+    assert len(caught) == 1
+    assert "DS_Store" not in str(caught[0].message)
 
 
 def test_images_of_one_class_may_differ_in_size(make_ad_class):
@@ -58,7 +61,9 @@ def test_images_of_one_class_may_differ_in_size(make_ad_class):
 def test_two_images_of_one_name_are_refused(make_ad_class):
     folder = make_ad_class()
     cv2.imwrite(str(folder / "test/good/000.jpg"), np.zeros((9, 7, 3), np.uint8))
-    with pytest.raises(DatasetError, match=r"expected one image of the name 000, got 000\.jpg"):
+    with pytest.raises(
+        DatasetError, match=r"000\.\w+: expected one image of each name, got 000\.\w+ in"
+    ):
         loco_tools.load(folder)
 
 

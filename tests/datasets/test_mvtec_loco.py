@@ -102,10 +102,9 @@ def test_a_mask_with_two_positive_values_is_refused(make_loco_class):
     mask = np.zeros((32, 48), np.uint8)
     mask[2:4], mask[6:8] = 255, 254
     write_png(path, mask)
-    with pytest.raises(DatasetError, match="expected one positive value, got 2") as caught:
+    with pytest.raises(DatasetError, match="expected one positive value, got 254, 255") as caught:
         loco_tools.load(folder)
     assert str(path) in str(caught.value)
-    assert "254, 255" in str(caught.value)
 
 
 def test_a_value_that_is_not_in_the_config_is_refused(make_loco_class):
@@ -126,15 +125,17 @@ def test_an_empty_mask_is_refused(make_loco_class):
 def test_a_mask_of_another_size_than_its_image_is_refused(make_loco_class):
     folder = make_loco_class()
     write_png(folder / "ground_truth/logical_anomalies/001/001.png", np.ones((48, 32), np.uint8))
-    with pytest.raises(DatasetError, match=r"expected a mask of \(32, 48\).*got \(48, 32\)"):
+    with pytest.raises(
+        DatasetError, match=r"expected 48 x 32 px \(width x height\) like .*, got 32 x 48"
+    ):
         loco_tools.load(folder)
 
 
 def test_a_mask_with_colours_is_refused(make_loco_class):
     folder = make_loco_class()
     path = folder / "ground_truth/logical_anomalies/001/001.png"
-    cv2.imwrite(str(path), np.ones((32, 48, 3), np.uint8))
-    with pytest.raises(DatasetError, match="expected an 8-bit mask with 1 channel"):
+    cv2.imwrite(str(path), np.full((32, 48, 3), (1, 2, 3), np.uint8))
+    with pytest.raises(DatasetError, match="expected an 8-bit grayscale mask, got 8-bit RGB"):
         loco_tools.load(folder)
 
 
@@ -142,7 +143,9 @@ def test_a_damaged_mask_is_refused(make_loco_class):
     folder = make_loco_class()
     path = folder / "ground_truth/logical_anomalies/001/001.png"
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(DatasetError, match=r"001/001\.png: damaged"):
+    with pytest.raises(
+        DatasetError, match=r"001/001\.png: expected a whole image file, got .*truncated"
+    ):
         loco_tools.load(folder)
 
 

@@ -18,6 +18,7 @@ from loco_tools.datasets.images import write_png
 from loco_tools.datasets.validation import validate
 from loco_tools.datasets.validation.findings import CODES
 from loco_tools.errors import DatasetError
+from loco_tools.files import sha256_of
 
 Plant = Callable[[Path], object]
 MASK = "ground_truth/logical_anomalies/000/000.png"
@@ -137,6 +138,20 @@ def with_orientation(folder: Path) -> None:
     redraw("train/good/000.png", lambda image: image, exif=exif)(folder)
 
 
+def in_red(mask: Image.Image) -> Image.Image:
+    return Image.merge("RGB", [mask, *[Image.new("L", mask.size)] * 2])
+
+
+def audit(folder: Path) -> None:
+    """The record that a conversion leaves next to the class."""
+    hashes = {
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    folder.with_name(f"{folder.name}.audit.json").write_text(json.dumps({"files": hashes}))
+
+
 def all_of(*plants: Plant) -> Plant:
     return lambda folder: [plant(folder) for plant in plants]
 
@@ -174,19 +189,44 @@ def whole_sidecar(**parts: str) -> Plant:
 
 LOCO_FAULTS: list[tuple[str, str, Plant]] = [
     ("missing_folder", "train/good", remove("train/good")),
+    ("too_few_images", ".", remove("test/good")),
+    (
+        "too_few_images",
+        ".",
+        all_of(remove("validation"), *[remove(f"train/good/{n:03d}.png") for n in range(3)]),
+    ),
+    ("images_elsewhere", ".", move("train/good", "train/okay")),
+    ("images_elsewhere", ".", all_of(move("train", "images"), link("train", "images"))),
+    ("image_not_read", "train/good/004.heic", text("train/good/004.heic")),
+    (
+        "image_not_read",
+        MASK.replace("000.png", "001.gif"),
+        text(MASK.replace("000.png", "001.gif")),
+    ),
+    (
+        "name_not_text",
+        "test/good/a\\nb.png",
+        move("test/good/000.png", "test/good/a\nb.png"),
+    ),
+    (
+        "name_not_text",
+        "test/good/\\udcff.png",
+        move("test/good/000.png", os.fsdecode(b"test/good/\xff.png")),
+    ),
     ("missing_folder", "test/good", remove("test/good")),
     ("missing_folder", "ground_truth/logical_anomalies", remove("ground_truth/logical_anomalies")),
     ("missing_validation", "validation/good", remove("validation")),
     ("missing_kind", "test/structural_anomalies", remove("test/structural_anomalies")),
-    ("unexpected_folder", "test/scratch", move(IMAGE, "test/scratch/000.png")),
+    ("unknown_kind", "test/scratch", move(IMAGE, "test/scratch/000.png")),
+    ("unknown_kind", "ground_truth/dents", lambda f: (f / "ground_truth/dents").mkdir()),
     ("unexpected_folder", "val", copy("train/good/000.png", "val/good/000.png")),
     ("stray_folder", "notes", text("notes/readme.md")),
     ("stray_file", "train/good/Thumbs.db", text("train/good/Thumbs.db")),
     ("stray_file", "notes.txt", text("notes.txt")),
     ("stray_image", "preview.png", copy("train/good/000.png", "preview.png")),
     ("stray_image", "train/good/._0.png", copy("train/good/000.png", "train/good/._0.png")),
-    ("link_outside", "train/good/004.png", link("train/good/004.png", "/etc/passwd")),
-    ("link_outside", "more", link("more", "../..")),
+    ("linked_file", ".", all_of(move(IMAGE, "../blob"), link(IMAGE, "../../../blob"))),
+    ("linked_folder", "more", link("more", "../..")),
     ("broken_link", "train/good/004.png", link("train/good/004.png", "nowhere.png")),
     ("linked_folder", "train/again", link("train/again", "good")),
     ("special_file", "train/good/pipe.png", lambda f: os.mkfifo(f / "train/good/pipe.png")),
@@ -209,6 +249,12 @@ LOCO_FAULTS: list[tuple[str, str, Plant]] = [
     ("image_mode", IMAGE, redraw(IMAGE, lambda image: image.convert("RGBA"))),
     ("image_mode", IMAGE, redraw(IMAGE, lambda image: image.convert("P"))),
     ("image_mode", IMAGE, pixels(IMAGE, lambda image: image.astype(np.uint16) * 257)),
+    (
+        "image_depth",
+        "train/good/0.tif",
+        lambda f: Image.fromarray(np.zeros((9, 9), np.float32)).save(f / "train/good/0.tif"),
+    ),
+    ("image_levels", IMAGE, pixels(IMAGE, lambda image: image.astype(np.uint16) * 10)),
     ("image_gray", IMAGE, redraw(IMAGE, lambda image: image.convert("L"))),
     ("not_png", "train/good", copy("train/good/000.png", "train/good/004.jpg")),
     ("wrong_suffix", IMAGE, redraw(IMAGE, lambda image: image, format="BMP")),
@@ -238,7 +284,8 @@ LOCO_FAULTS: list[tuple[str, str, Plant]] = [
         copy(MASK, "ground_truth/good/000/000.png"),
     ),
     ("mask_not_png", MASK.replace("png", "bmp"), move(MASK, MASK.replace("png", "bmp"))),
-    ("mask_mode", MASK, redraw(MASK, lambda mask: mask.convert("RGB"))),
+    ("mask_in_colour", MASK, redraw(MASK, lambda mask: mask.convert("RGB"))),
+    ("mask_mode", MASK, redraw(MASK, in_red)),
     ("mask_mode", MASK, redraw(MASK, lambda mask: mask.convert("RGBA"))),
     ("mask_mode", MASK, redraw(MASK, lambda mask: mask.convert("P"))),
     ("mask_mode", MASK, redraw(MASK, lambda mask: mask.convert("LA"))),
@@ -246,6 +293,7 @@ LOCO_FAULTS: list[tuple[str, str, Plant]] = [
     ("mask_mode", MASK, pixels(MASK, lambda mask: mask.astype(np.uint16) * 257)),
     ("mask_size", MASK, redraw(MASK, lambda mask: mask.resize((24, 16), Image.Resampling.NEAREST))),
     ("empty_mask", MASK, pixels(MASK, np.zeros_like)),
+    ("mask_covers_most", MASK, pixels(MASK, lambda mask: 255 - mask)),
     ("two_values", MASK, pixels(MASK, smudge)),
     ("value_not_in_config", MASK, pixels(MASK, lambda mask: mask // 255 * 17)),
     ("config_missing", "defects_config.json", remove("defects_config.json")),
@@ -285,6 +333,11 @@ LOCO_FAULTS: list[tuple[str, str, Plant]] = [
         "train/good/000.png",
         sidecar({"image": "train/good/000.png", "sha256": "0"}),
     ),
+    ("file_changed", MASK, all_of(audit, pixels(MASK, smudge))),
+    ("file_changed", IMAGE, all_of(audit, redraw(IMAGE, lambda image: image, compress_level=0))),
+    ("file_gone", "readme.txt", all_of(text("readme.txt"), audit, remove("readme.txt"))),
+    ("file_added", "notes/a.txt", all_of(audit, text("notes/a.txt"))),
+    ("audit_invalid", "../plate.audit.json", text("../plate.audit.json", "[" * 9999)),
 ]
 
 AD_MASK = "ground_truth/crack/000_mask.png"
@@ -318,8 +371,22 @@ AD_FAULTS: list[tuple[str, str, Plant]] = [
             move(AD_MASK, AD_MASK.replace("png", "bmp")),
         ),
     ),
-    ("mask_mode", AD_MASK, redraw(AD_MASK, lambda mask: mask.convert("RGB"))),
+    ("mask_mode", AD_MASK, redraw(AD_MASK, in_red)),
+    ("mask_in_colour", AD_MASK, redraw(AD_MASK, lambda mask: mask.convert("RGB"))),
     ("mask_size", AD_MASK, redraw(AD_MASK, lambda mask: mask.resize((24, 16)))),
+    (
+        "mask_lossy",
+        AD_MASK.replace("png", "jpg"),
+        all_of(
+            redraw(AD_MASK, lambda mask: mask, format="JPEG"),
+            move(AD_MASK, AD_MASK.replace("png", "jpg")),
+        ),
+    ),
+    (
+        "good_misnamed",
+        "test/Good",
+        all_of(remove("ground_truth/dent"), move("test/good", "test/Good")),
+    ),
     ("mask_values", AD_MASK, pixels(AD_MASK, smudge)),
     ("empty_mask", AD_MASK, pixels(AD_MASK, np.zeros_like)),
     ("image_in_two_splits", "test/good/003.png", copy("train/good/000.png", "test/good/003.png")),

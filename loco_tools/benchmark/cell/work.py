@@ -167,7 +167,7 @@ def execute(job: Job, progress: Progress = SILENT) -> CellRecord:
         LocoToolsError: the class, the backbone or the method cannot be used.
     """
     began_s = time.perf_counter()
-    dataset = hold_out_validation(load(job.class_path), seed=job.stamp.seed)
+    dataset = hold_out_validation(load(job.class_path, warn=False), seed=job.stamp.seed)
     if not dataset.test:
         raise BenchmarkError(f"{job.class_path}: expected test images, got none")
     backbones = {name: source.load() for name, source in job.backbones.items()}

@@ -44,7 +44,7 @@ class _ClassTruth:
     @cached_property
     def read(self) -> tuple[dict[str, Sample], str]:
         try:
-            found = load(self._results.path).test
+            found = load(self._results.path, warn=False).test
         except (LocoToolsError, OSError) as error:
             return {}, str(error)
         return {f"{sample.kind_folder}/{sample.id}": sample for sample in found}, ""

@@ -86,7 +86,7 @@ class Workloads:
         from loco_tools.methods.batch import input_size
 
         if job.class_path not in self._classes:
-            dataset = hold_out_validation(load(job.class_path), seed=job.stamp.seed)
+            dataset = hold_out_validation(load(job.class_path, warn=False), seed=job.stamp.seed)
             self._classes[job.class_path] = dataset, Images(dataset.train).sizes()
         dataset, image_sizes = self._classes[job.class_path]
         pixels = []

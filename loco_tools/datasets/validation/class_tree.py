@@ -1,4 +1,4 @@
-"""The files of a class folder, listed without following a link or opening a file."""
+"""The files of a class folder, listed without opening one."""
 
 import os
 import stat
@@ -6,8 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from loco_tools.datasets.sample import Split
 from loco_tools.datasets.tree import IMAGE_SUFFIXES, natural_key
 from loco_tools.datasets.validation.findings import Report
+from loco_tools.wording import plural
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,7 @@ class ImageFile:
     """An image of the layout; `path` is relative to the class folder, with forward slashes."""
 
     path: str
-    split: str
+    split: Split
     kind_folder: str
 
 
@@ -33,6 +35,11 @@ class Contents:
 
     images: list[ImageFile] = field(default_factory=list)
     masks: list[MaskFile] = field(default_factory=list)
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of all images and masks."""
+        return [file.path for file in self.images] + [file.path for file in self.masks]
 
 
 class ClassTree:
@@ -73,10 +80,14 @@ class ClassTree:
 
 
 def read_tree(root: Path, report: Report) -> ClassTree:
-    """List a folder. Links that leave it and special files are reported and left out."""
-    resolved = root.resolve()
+    """List a folder; links to files are looked through, as in the cache of a model hub.
+
+    Links to folders are not followed: they could lead in a circle, and the hash of a class does not
+    cover what is behind them. They are reported, and so are links to nothing and special files.
+    """
     files: list[str] = []
     folders: list[str] = []
+    links: list[str] = []
     pending = [""]
     while pending:
         folder = pending.pop()
@@ -94,46 +105,45 @@ def read_tree(root: Path, report: Report) -> ClassTree:
             continue
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_symlink() and not _is_sound_link(root, resolved, path, report):
-                continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(path)
                 pending.append(path)
-            elif entry.is_file():
+            elif (root / path).is_file() or is_hidden(path):
                 files.append(path)
+                if entry.is_symlink():
+                    links.append(path)
             else:
-                mode = (root / path).stat().st_mode
-                types = ((stat.S_ISFIFO, "named pipe"), (stat.S_ISSOCK, "socket"))
-                kind = next((name for test, name in types if test(mode)), "device")
-                report.add(
-                    "special_file",
-                    path,
-                    expected="files and folders",
-                    found=f"a {kind}",
-                    next_step="remove it",
-                )
+                _report_unreadable_entry(root / path, path, report)
+    if links:
+        target = (root / links[0]).readlink()
+        report.add(
+            "linked_file",
+            ".",
+            expected="the files themselves",
+            found=f"{plural(len(links), 'link')} to files, such as {links[0]} to {target}",
+            next_step="copy the folder with its links resolved (cp -rL) before passing it on; the "
+            "files are read through the links",
+        )
     return ClassTree(root, files, folders)
 
 
-def _is_sound_link(root: Path, resolved: Path, path: str, report: Report) -> bool:
-    """Whether a link leads to a file within the class; every other link is reported."""
-    target = Path(os.path.realpath(root / path))
-    if not target.is_relative_to(resolved):
-        code, found = "link_outside", f"a link to {target}"
-    elif not target.exists():
-        code, found = "broken_link", f"a link to {target.relative_to(resolved)}, which is missing"
-    elif target.is_dir():
-        code, found = "linked_folder", f"a link to the folder {target.relative_to(resolved)}"
+def _report_unreadable_entry(full: Path, path: str, report: Report) -> None:
+    """Report what is neither a file nor a folder: a link that is not followed, a pipe, a device."""
+    if full.is_symlink() and not full.exists():
+        code, expected = "broken_link", "a file"
+        found = f"a link to {full.readlink()}, which is missing"
+        next_step = "restore the file, or remove the link"
+    elif full.is_dir():
+        code, expected = "linked_folder", "a folder of the class itself"
+        found = f"a link to the folder {full.readlink()}"
+        next_step = "replace the link by a copy, or by links to its files; it is not followed"
     else:
-        return True
-    report.add(
-        code,
-        path,
-        expected="a file or folder of the class itself (links are not followed)",
-        found=found,
-        next_step="replace the link by a copy, or remove it",
-    )
-    return False
+        mode = full.stat().st_mode
+        types = ((stat.S_ISFIFO, "named pipe"), (stat.S_ISSOCK, "socket"))
+        kind = next((name for test, name in types if test(mode)), "device")
+        code, expected, found = "special_file", "files and folders", f"a {kind}"
+        next_step = "remove it"
+    report.add(code, path, expected=expected, found=found, next_step=next_step)
 
 
 def parent_of(path: str) -> str:
@@ -156,9 +166,24 @@ def is_image(path: str) -> bool:
     return has_image_suffix(path) and not is_hidden(path)
 
 
+UNREAD_SUFFIXES = (
+    *(".jfif", ".jif", ".jpe", ".jp2", ".jxl", ".heic", ".heif", ".avif", ".gif", ".dib", ".svg"),
+    *(".pbm", ".pgm", ".ppm", ".pnm", ".tga", ".dds", ".psd", ".exr", ".hdr", ".npy", ".dcm"),
+    *(".dng", ".arw", ".cr2", ".cr3", ".nef", ".raw"),
+)
+"""Suffixes of images that are not read."""
+
+
 def has_image_suffix(path: str) -> bool:
     """Whether a file, hidden or not, has the suffix of an image."""
     return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_any_image(path: str) -> bool:
+    """Whether a visible file has the suffix of an image, read or not."""
+    return not is_hidden(path) and (
+        has_image_suffix(path) or PurePosixPath(path).suffix.lower() in UNREAD_SUFFIXES
+    )
 
 
 def is_hidden(path: str) -> bool:

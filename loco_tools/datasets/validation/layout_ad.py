@@ -1,4 +1,4 @@
-"""Checking the tree of a class in MVTec AD layout."""
+"""The tree of a class in MVTec AD layout: its images, its masks and its faults."""
 
 import re
 
@@ -12,21 +12,25 @@ from loco_tools.datasets.validation.class_tree import (
 )
 from loco_tools.datasets.validation.findings import Report
 from loco_tools.datasets.validation.names import (
-    check_files,
     check_good_masks,
+    check_good_name,
     check_numbers,
-    check_strays,
+    check_unused,
     good_images,
     require_folder,
     require_good,
 )
-from loco_tools.wording import listed
 
 _READ_BY_OFFICIAL_TOOL = re.compile(r"[A-Za-z_]+")
 
 
 def check_ad(tree: ClassTree, report: Report) -> Contents:
-    """Check an MVTec AD tree.
+    """List and check an MVTec AD tree (Bergmann et al., CVPR 2019).
+
+        <class>/train/good/000.png
+        <class>/validation/good/000.png                 optional
+        <class>/test/{good,<defect>}/000.png
+        <class>/ground_truth/<defect>/000_mask.png      or 000.png; any positive value counts
 
     A defect folder that the official evaluator skips because of its name (`scratch2`) is a warning,
     since other tools read it, including loco-tools.
@@ -43,22 +47,22 @@ def check_ad(tree: ClassTree, report: Report) -> Contents:
             next_step="add anomalous images, for example test/scratch/000.png with "
             "ground_truth/scratch/000_mask.png",
         )
+    kinds = [kind for kind in kinds if not check_good_name(tree, kind, report)]
     contents = Contents(images=good_images(tree))
+    for kind in (name for name in marked if name not in (*kinds, "good")):
+        if tree.images_in(f"ground_truth/{kind}"):
+            report.add(
+                "mask_without_image",
+                f"ground_truth/{kind}",
+                expected=f"images of these masks in test/{kind}",
+                found="no such folder",
+                next_step="rename one of the two, or remove the folder",
+            )
     for kind in kinds:
         _check_kind(tree, kind, contents, report)
-    for kind in (name for name in marked if name not in (*kinds, "good")):
-        report.add(
-            "mask_without_image",
-            f"ground_truth/{kind}",
-            expected=f"images of these masks in test/{kind}",
-            found="no such folder",
-            next_step="rename one of the two, or remove the folder",
-        )
     folders = ["train/good", "validation/good", "test/good", *(f"test/{kind}" for kind in kinds)]
-    truth = [f"ground_truth/{kind}" for kind in (*kinds, *marked)]
     check_good_masks(tree, report)
-    check_strays(tree, [*folders, *truth], report)
-    check_files(tree, contents, report)
+    check_unused(tree, contents, [*folders, *(f"ground_truth/{kind}" for kind in kinds)], report)
     check_numbers((tree.images_in(folder) for folder in folders), report)
     return contents
 
@@ -70,7 +74,14 @@ def _check_kind(tree: ClassTree, kind: str, contents: Contents, report: Report) 
         tree, f"test/{kind}", report, code="missing_kind", next_step="add images, or remove it"
     )
     if images and not tree.has(folder):
-        require_folder(tree, folder, report, code="missing_folder", next_step="add the masks there")
+        require_folder(
+            tree,
+            folder,
+            report,
+            code="missing_folder",
+            next_step="add the masks there",
+            effect="refused",
+        )
     if not _READ_BY_OFFICIAL_TOOL.fullmatch(kind):
         report.add(
             "folder_name",
@@ -89,8 +100,8 @@ def _check_kind(tree: ClassTree, kind: str, contents: Contents, report: Report) 
             report.add(
                 "two_masks" if pair else "image_without_mask",
                 path,
-                expected=f"one mask, {folder}/{stem}_mask.png",
-                found=listed(pair) or "none",
+                expected=f"one mask in {folder}, named {stem}_mask.png or {stem}.png",
+                found=" and ".join(map(name_of, pair)) or "none",
                 next_step="remove one of them"
                 if pair
                 else "add it, or move the image to test/good",
@@ -100,7 +111,7 @@ def _check_kind(tree: ClassTree, kind: str, contents: Contents, report: Report) 
         report.add(
             "mask_without_image",
             path,
-            expected=f"an image of its name in test/{kind}",
+            expected=f"an image of its name in the test folder {kind}",
             found="none",
             next_step="add the image, or remove the mask",
         )

@@ -7,10 +7,21 @@ from loco_tools.datasets.images import MAX_PIXELS
 from loco_tools.datasets.sample import Layout
 from loco_tools.datasets.validation.class_tree import ImageFile, MaskFile, name_of, parent_of
 from loco_tools.datasets.validation.file_inspection import GRAY, RGB, Inspection
-from loco_tools.datasets.validation.findings import Report
+from loco_tools.datasets.validation.findings import Effect, Report
 from loco_tools.wording import listed, plural
 
 Inspections = Mapping[str, Inspection]
+
+_FAULTS = {
+    "damaged": ("a whole image file", "copy it again from its source"),
+    "image_bomb": (f"an image of at most {MAX_PIXELS} pixels", "remove it, or crop the image"),
+    "image_depth": ("an image of 8 or 16 bits", "scale its values to 8 bits, the same way for all "
+                    "images of the class"),
+}  # fmt: skip
+"""What was expected, and the next step, by the code of a file's fault."""
+
+_FEWEST_LEVELS = 16
+"""Images of 10 or 12 bits in 16 have at most this many of 256 levels left in 8 bits."""
 
 
 def check_images(
@@ -24,6 +35,15 @@ def check_images(
         inspection = inspections[image.path]
         if not _check_file(image.path, inspection, report):
             continue
+        if inspection.peak is not None and inspection.peak < _FEWEST_LEVELS << 8:
+            report.add(
+                "image_levels",
+                image.path,
+                expected="16-bit values that use their range",
+                found=f"16-bit values up to {inspection.peak}: only {inspection.peak >> 8} of 255 "
+                "levels are left in the 8 bits that are read",
+                next_step="scale the values to 8 bits, the same way for all images of the class",
+            )
         gray = inspection.mode == GRAY
         if inspection.mode != RGB and not (gray and layout == "mvtec_ad"):
             report.add(
@@ -49,15 +69,18 @@ def check_masks(
     """Check masks one by one: damage, suffix, orientation, format, size, mode, values."""
     for mask in masks:
         inspection = inspections[mask.path]
-        if not _check_file(mask.path, inspection, report):
+        if not _check_file(mask.path, inspection, report, effect="refused"):
             continue
         if inspection.format != "PNG" and layout == "mvtec_ad":
+            lossy = inspection.format in ("JPEG", "WEBP")
             report.add(
-                "mask_not_png",
+                "mask_lossy" if lossy else "mask_not_png",
                 mask.path,
                 expected="a mask in PNG format",
                 found=inspection.format,
-                next_step="write it as PNG from its source; lossy formats move its edge",
+                next_step="write it as PNG from its source"
+                + ("; lossy compression moves its edge" if lossy else ""),
+                effect=None if lossy else "other tools",
             )
         image = inspections.get(mask.image)
         if image and image.size and inspection.size and image.size != inspection.size:
@@ -68,16 +91,40 @@ def check_masks(
                 found=f"{inspection.size[1]} x {inspection.size[0]}",
                 next_step="export the mask at the size of its image",
             )
-        if inspection.mode == GRAY or layout == "autovi":
+        _check_mode(mask.path, inspection, layout, report)
+        if inspection.packed is not None:
             _check_values(mask.path, inspection.values, layout, report)
-        else:
-            report.add(
-                "mask_mode",
-                mask.path,
-                expected=f"an {GRAY} mask",
-                found=inspection.mode,
-                next_step="write the pixel values in one 8-bit channel, without a palette",
-            )
+            _check_area(mask.path, inspection, report)
+
+
+def _check_mode(path: str, inspection: Inspection, layout: Layout, report: Report) -> None:
+    """Report a mask that is not stored in one channel of 8 bits."""
+    if inspection.mode == GRAY or (layout == "autovi" and inspection.packed is not None):
+        return
+    equal_channels = inspection.packed is not None and inspection.mode == RGB
+    report.add(
+        "mask_in_colour" if equal_channels else "mask_mode",
+        path,
+        expected=f"an {GRAY} mask",
+        found=f"{inspection.mode} with equal channels, which are read as one"
+        if equal_channels
+        else inspection.mode,
+        next_step="write the pixel values in one 8-bit channel, without a palette",
+        effect=None if inspection.packed is None or equal_channels else "other tools",
+    )
+
+
+def _check_area(path: str, inspection: Inspection, report: Report) -> None:
+    height, width = inspection.size or (0, 0)
+    share = inspection.area_px / max(1, height * width)
+    if share > 0.5:
+        report.add(
+            "mask_covers_most",
+            path,
+            expected="a mask that covers the defect",
+            found=f"one that covers {100 * share:.0f} % of the image",
+            next_step="invert it, if 0 marks the defect; nothing, if the defect is as large",
+        )
 
 
 def check_sizes(
@@ -137,18 +184,16 @@ def check_repeats(images: Sequence[ImageFile], inspections: Inspections, report:
             )
 
 
-def _check_file(path: str, inspection: Inspection, report: Report) -> bool:
+def _check_file(
+    path: str, inspection: Inspection, report: Report, *, effect: Effect | None = None
+) -> bool:
     """Report damage, a wrong suffix and EXIF orientation; returns whether the file is readable."""
     if inspection.fault is not None:
         code, found = inspection.fault
-        bomb = code == "image_bomb"
-        report.add(
-            code,
-            path,
-            expected=f"an image of at most {MAX_PIXELS} pixels" if bomb else "a whole image file",
-            found=found,
-            next_step="remove it, or crop the image" if bomb else "copy it again from its source",
-        )
+        expected, next_step = _FAULTS[code]
+        if "Git LFS" in found:
+            next_step = "git lfs pull"
+        report.add(code, path, expected=expected, found=found, next_step=next_step, effect=effect)
         return False
     if inspection.format != inspection.expected_format:
         report.add(
