@@ -113,6 +113,7 @@ def print_run(outcome: "RunReport", report: Path, *, as_json: bool) -> None:
                 "reused": outcome.reused,
                 "failed": outcome.failed,
                 "not_repeated": len(outcome.kept),
+                "maps_missing": len(outcome.without_maps),
             }
         )
         return
@@ -127,16 +128,24 @@ def print_run(outcome: "RunReport", report: Path, *, as_json: bool) -> None:
 
 
 def end_with(outcome: "RunReport") -> None:
-    """Raise BenchmarkError with the error of each failed cell, when there is one."""
+    """Raise BenchmarkError with the error of each cell that failed or whose maps are missing."""
+    lines = []
     if outcome.failed:
-        lines = [f"  {record.cell}: {record.error}" for record in outcome.failures]
+        cells = "1 cell" if outcome.failed == 1 else f"{outcome.failed} cells"
+        lines.append(f"{cells} failed:")
+        lines += [f"  {record.cell}: {record.error}" for record in outcome.failures]
         if outcome.kept:
             lines.append(
                 f"{len(outcome.kept)} of them failed in an earlier run and were not repeated; "
                 "next step: fix the cause, then add --retry-failed"
             )
-        cells = "1 cell" if outcome.failed == 1 else f"{outcome.failed} cells"
-        raise BenchmarkError("\n".join([f"{cells} failed:", *lines]))
+    if missing := outcome.without_maps:
+        cells = "1 finished cell" if len(missing) == 1 else f"{len(missing)} finished cells"
+        lines.append(f"the maps of {cells} are missing, the results are kept:")
+        lines += [f"  {record.cell}: {record.maps_error}" for record in missing]
+        lines.append("next step: fix the cause and run the command again")
+    if lines:
+        raise BenchmarkError("\n".join(lines))
 
 
 def command_line() -> str:

@@ -82,7 +82,10 @@ def available_cores() -> int:
 
 
 class Images(Sequence[Pixels]):
-    """The images of samples as a lazy sequence of (H, W, 3) uint8 RGB, the input of detectors."""
+    """The images of samples as a lazy sequence of (H, W, 3) uint8 RGB, the input of detectors.
+
+    The arrays are read-only: a detector that changed them would change what others get.
+    """
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self._samples = tuple(samples)
@@ -91,11 +94,14 @@ class Images(Sequence[Pixels]):
         return len(self._samples)
 
     def __getitem__(self, index: int) -> Pixels:  # type: ignore[override]
-        return self._samples[index].image()
+        image = self._samples[index].image()
+        image.setflags(write=False)
+        return image
 
     def __iter__(self) -> Iterator[Pixels]:
         """Every image in order, decoded ahead on several threads."""
         for read in read_ahead(self._samples, with_masks=False):
+            read.image.setflags(write=False)
             yield read.image
 
     def sizes(self) -> list[tuple[int, int]]:

@@ -29,6 +29,7 @@ from loco_tools.methods.memory_check import check_memory
 from loco_tools.methods.plugins import name_to_save
 from loco_tools.progress import SILENT, Progress
 from loco_tools.schema import Schema, parse
+from loco_tools.wording import plural
 
 BACKBONE = "backbone."
 """Prefix of the names of those saved arrays that the backbone learned."""
@@ -64,7 +65,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class PatchScores:
-    """Scores of a batch before maps are upsampled: image (B,), patches (B, h, w)."""
+    """Scores of a batch before maps are upsampled: image (B,), patches (B, h, w).
+
+    Both are finite real numbers of any type; other types than float32 and float64 become float32.
+    """
 
     image: Tensor
     patches: Tensor
@@ -227,7 +231,7 @@ class Detector(ABC):
     @torch.inference_mode()
     def predict_batch(self, batch: Batch) -> list[Prediction]:
         """The predictions for a batch, which stores what other detectors can reuse."""
-        scores = self.score_batch(batch)
+        scores = self.checked_scores(batch)
         maps = anomaly_maps(
             scores.patches, self.input_size, batch.sizes, sigma_px=self.smoothing_px
         )
@@ -235,6 +239,41 @@ class Detector(ABC):
             Prediction(score=float(score), map=anomaly_map)
             for score, anomaly_map in zip(scores.image, maps, strict=True)
         ]
+
+    def checked_scores(self, batch: Batch) -> PatchScores:
+        """The scores of `score_batch`.
+
+        Raises:
+            MethodError: they are not what `PatchScores` says.
+        """
+        origin, count, given = f"{self.name}.score_batch", len(batch), self.score_batch(batch)
+        if not isinstance(given, PatchScores):
+            raise MethodError(f"{origin}: expected PatchScores, got {type(given).__name__}")
+        checked = {}
+        for name, form in (("image", (count,)), ("patches", (count, "h", "w"))):
+            value = getattr(given, name)
+            expected = (
+                f"{name} scores of shape ({', '.join(map(str, form))}{',' * (name == 'image')})"
+            )
+            if not isinstance(value, Tensor) or value.is_complex():
+                got = value.dtype if isinstance(value, Tensor) else type(value).__name__
+                raise MethodError(f"{origin}: expected {expected} as a real tensor, got {got}")
+            if value.ndim != len(form) or len(value) != count or 0 in value.shape:
+                raise MethodError(
+                    f"{origin}: expected {expected} for a batch of {plural(count, 'image')}, got "
+                    f"shape {tuple(value.shape)}; next step: give each image one score and one map"
+                )
+            checked[name] = (
+                value if value.dtype in (torch.float32, torch.float64) else value.float()
+            )
+            if not bool(torch.isfinite(checked[name]).all()):
+                wrong = int((~torch.isfinite(checked[name])).sum())
+                raise MethodError(
+                    f"{origin}: expected finite {name} scores, got {wrong} of {value.numel()} that "
+                    "are NaN or infinite; next step: look for a division by 0, a logarithm of 0 or "
+                    "an overflow"
+                )
+        return PatchScores(**checked)
 
     @torch.inference_mode()
     def features(self, images: Sequence[Pixels], cut: str) -> Iterator[Tensor]:

@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ class BrightnessConfig(SingleConfig):
     """A file that gets a line at every fit."""
     fault: str = ""
     """A file that, while it exists, names the fault of every fit."""
+    late_fault: str = ""
+    """The same for every prediction."""
     sign: float = 1.0
 
 
@@ -45,12 +48,13 @@ class Brightness(SingleDetector):
         if self.config.journal:
             with Path(self.config.journal).open("a") as stream:
                 stream.write(f"{len(train)} {len(validation)} {seed}\n")
-        fault = Path(self.config.fault) if self.config.fault else None
-        if fault is not None and fault.exists():
-            commit_fault(fault)
+        if self.config.fault and Path(self.config.fault).exists():
+            commit_fault(Path(self.config.fault))
         self.mean = torch.tensor([float(image.mean()) for image in train]).mean()
 
     def score_batch(self, batch: Batch) -> PatchScores:
+        if self.config.late_fault and Path(self.config.late_fault).exists():
+            commit_fault(Path(self.config.late_fault))
         grey = self.config.sign * (self.cut_batch(batch, "grey")[:, 0] - self.mean / 255)
         return PatchScores(image=grey.flatten(1).amax(dim=1), patches=grey)
 
@@ -89,6 +93,10 @@ def commit_fault(fault: Path) -> None:
     name = fault.read_text()
     if name == "interrupt":
         raise KeyboardInterrupt
+    if name == "memory":
+        raise MemoryError
+    if name == "exit":
+        sys.exit(0)
     if name == "full":
         raise OSError(errno.ENOSPC, "No space left on device")
     if name == "killed":

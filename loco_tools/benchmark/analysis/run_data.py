@@ -110,6 +110,11 @@ class ReportData:
         """The records of cells that failed."""
         return [record for record in self.records if record.status == "failed"]
 
+    @property
+    def without_maps(self) -> list[CellRecord]:
+        """The records of finished cells whose maps were asked for and could not be made."""
+        return [record for record in self.records if record.maps_error]
+
     def classes_with(self, field: str) -> list[ClassResults]:
         """Classes whose headline figure it is: AU-PRO only where there is no AU-sPRO."""
         found = [one for one in self.classes if one.has(field)]

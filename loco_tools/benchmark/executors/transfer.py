@@ -41,10 +41,17 @@ class CellInputs(Generic[Part]):
 
 @dataclass(frozen=True)
 class CellOutputs:
-    """The cell's folder, and the folder of its anomaly maps where they are kept, in parts."""
+    """What a cell has written, in parts.
+
+    Attributes:
+        cell: the cell's folder; empty for a finished cell whose maps were made.
+        maps: the folder of its anomaly maps; empty where there are none.
+        maps_error: as in `CellRecord`.
+    """
 
     cell: tuple[bytes, ...]
     maps: tuple[bytes, ...]
+    maps_error: str = ""
 
 
 @dataclass
@@ -103,10 +110,13 @@ def run_with_inputs(
             out=root / "run",
             backbones=_store_weights(job.backbones, map(fetch, inputs.weights)),
         )
-        run_cell(here)
+        only_maps = here.reusable() is not None
+        record = run_cell(here)
+        maps = here.cell.maps_folder(here.out)
         return CellOutputs(
-            cell=tuple(pack({".": here.cell.folder(here.out)})),
-            maps=tuple(pack({".": here.cell.maps_folder(here.out)})) if job.keep_maps else (),
+            cell=() if only_maps else tuple(pack({".": here.cell.folder(here.out)})),
+            maps=tuple(pack({".": maps})) if maps.is_dir() else (),
+            maps_error=record.maps_error,
         )
 
 
@@ -119,13 +129,14 @@ def store_outputs(job: Job, outputs: CellOutputs) -> CellRecord:
     if outputs.maps:
         with files.folder_swapped_in(job.cell.maps_folder(job.out)) as folder:
             unpack(outputs.maps, folder)
-    with files.folder_swapped_in(job.cell.folder(job.out)) as folder:
-        unpack(outputs.cell, folder)
-        share_members(job, folder / "model")
+    if outputs.cell:
+        with files.folder_swapped_in(job.cell.folder(job.out)) as folder:
+            unpack(outputs.cell, folder)
+            share_members(job, folder / "model")
     record = read_record(job.cell, job.out)
     if record is None:
         raise BenchmarkError(f"{job.cell}: expected its record from the cluster, got none")
-    return record
+    return record.model_copy(update={"maps_error": outputs.maps_error})
 
 
 def _store_weights(

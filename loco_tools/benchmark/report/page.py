@@ -86,7 +86,7 @@ def tables_of(data: ReportData, gains: Sequence[Gains], classes: Sequence[Pictur
         costs_by_method(data),
         costs(data),
         published(data),
-        provenance.failed(data.failures),
+        provenance.failed(data),
         provenance.stamps(data.records),
     )
 
@@ -96,7 +96,7 @@ def page(
 ) -> str:
     """The whole page; `gains` is what its ensembles add to their members."""
     sections: dict[str, Markup | None] = {
-        "failures": provenance.failures(data.failures),
+        "failures": provenance.failures(data),
         "results": _results(data, tables),
     }
     if classes:

@@ -22,24 +22,28 @@ STAMPED = (
 _LAYOUTS = {"mvtec_loco": "MVTec LOCO AD layout", "mvtec_ad": "MVTec AD layout"}
 
 
-def failures(records: Sequence[CellRecord]) -> Markup | None:
-    """The section with the cells that failed, each with its error; None without any."""
+def failures(data: ReportData) -> Markup | None:
+    """The section with the cells that failed or lack their maps, each with its error; or None."""
+    records = [*data.failures, *data.without_maps]
     if not records:
         return None
-    title = f"{plural(len(records), 'cell')} failed"
-    return render("failures.html", title=title, records=records)
+    titles = [f"{plural(len(data.failures), 'cell')} failed"] if data.failures else []
+    if data.without_maps:
+        titles.append(f"{plural(len(data.without_maps), 'finished cell')} without maps")
+    return render("failures.html", title=", ".join(titles), records=records)
 
 
-def failed(records: Sequence[CellRecord]) -> Table | None:
+def failed(data: ReportData) -> Table | None:
     """The same as a table; None without any."""
-    if not records:
-        return None
-    rows = [
-        TableRow((*map(text, (r.stamp.method, r.stamp.class_name, str(r.stamp.seed), r.error)),))
-        for r in records
-    ]
     columns = names("method", "class", "seed", "error")
-    return Table("failed", "Cells that failed", columns, tuple(rows))
+    rows = [
+        TableRow((*map(text, (s.method, s.class_name, str(s.seed), error)),))
+        for record in (*data.failures, *data.without_maps)
+        for s in [record.stamp]
+        for error in [record.error or f"result kept, maps missing: {record.maps_error}"]
+    ]
+    title = "Cells that failed or lack their maps" if data.without_maps else "Cells that failed"
+    return Table("failed", title, columns, tuple(rows)) if rows else None
 
 
 def origin(data: ReportData) -> Markup:

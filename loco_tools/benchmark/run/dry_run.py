@@ -9,12 +9,23 @@ from typing import Any
 from loco_tools.benchmark.cell.record import Cell
 from loco_tools.benchmark.executor_settings import LocalSettings
 from loco_tools.benchmark.run import planning
-from loco_tools.benchmark.run.estimates import Estimate, Workloads, estimate, finished_cells
+from loco_tools.benchmark.run.estimates import (
+    Estimate,
+    Workloads,
+    estimate,
+    estimate_maps,
+    finished_cells,
+)
 from loco_tools.benchmark.run.planning import CellPlan
 from loco_tools.benchmark.suite import Suite
 from loco_tools.progress import SILENT, Progress
 
-VERBS = {"run": "would run", "reuse": "would be reused", "failed": "failed before"}
+VERBS = {
+    "run": "would run",
+    "maps": "would be predicted again for its maps",
+    "reuse": "would be reused",
+    "failed": "failed before",
+}
 
 
 @dataclass(frozen=True)
@@ -108,13 +119,14 @@ class DryRun:
         number = {
             action: sum(one.plan.action == action for one in self.forecasts) for action in VERBS
         }
+        maps = f"{number['maps']} would be predicted again for maps, " if number["maps"] else ""
         lines.append(
-            f"{_cells(number['run'])} would run, {number['reuse']} would be reused, "
+            f"{_cells(number['run'])} would run, {maps}{number['reuse']} would be reused, "
             f"{number['failed']} failed before; nothing was written"
         )
         if number["failed"]:
             lines.append("next step: add --retry-failed to repeat the cells that failed")
-        if number["run"]:
+        if number["run"] or number["maps"]:
             lines.append(self._describe_total())
         if self.unknown:
             lines.append(f"the total leaves out {_cells(self.unknown)} without an estimate")
@@ -177,6 +189,8 @@ def dry_run(
         if plan.action == "run":
             members = [by_cell[need] for need in job.needs]
             guess = estimate(job, workloads.of(job, members), finished)
+        elif plan.action == "maps" and plan.record is not None:
+            guess = estimate_maps(plan.record)
         forecasts.append(CellForecast(plan, guess))
     executor = suite.executor
     at_once = executor.workers

@@ -170,6 +170,14 @@ def estimate(job: "Job", workload: Workload, finished: Sequence[FinishedCell]) -
     return _scale_reference(reference, workload, is_ensemble=job.method in ENSEMBLES)
 
 
+def estimate_maps(record: CellRecord) -> Estimate:
+    """Estimate what predicting again with the detector of a finished cell will take."""
+    if record.cost is None:
+        return Estimate(None, None, "nothing is known")
+    predict_s = record.test_images * record.cost.ms_per_image / 1000
+    return Estimate(predict_s + record.cost.held_out_s, record.cost.peak_mb, "as when it was run")
+
+
 def reference_cost(method: str, preset: str, device: str) -> MethodCost | None:
     """The row of the table: on a CPU for preset "fast", on a GPU for "paper"; None without one."""
     if method in ENSEMBLES:

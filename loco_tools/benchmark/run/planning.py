@@ -144,23 +144,24 @@ class CellPlan:
 
     Attributes:
         job: the cell.
-        action: "run" it, "reuse" its finished record, or leave it "failed" as it is.
+        action: "run" it, make only the "maps" of the finished cell, "reuse" its finished record, or
+            leave it "failed" as it is.
         record: what an earlier run left under the same key.
     """
 
     job: "Job"
-    action: Literal["run", "reuse", "failed"]
+    action: Literal["run", "maps", "reuse", "failed"]
     record: CellRecord | None
 
 
 def plan_cell(job: "Job", *, retry_failed: bool) -> CellPlan:
-    """Decide what a run does with a cell; a finished cell whose maps are missing runs again."""
+    """Decide what a run does with a cell."""
     record = job.previous()
     if record is None or (record.status == "failed" and retry_failed):
         return CellPlan(job, "run", record)
     if record.status == "failed":
         return CellPlan(job, "failed", record)
-    return CellPlan(job, "run" if job.maps_missing else "reuse", record)
+    return CellPlan(job, "maps" if job.maps_missing else "reuse", record)
 
 
 def select_classes(suite: Suite, class_paths: Sequence[Path]) -> dict[str, Path]:

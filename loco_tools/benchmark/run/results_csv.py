@@ -37,6 +37,7 @@ def columns() -> tuple[str, ...]:
         *("parameters", "peak_of", "layout", "category", "weights", "input_size_px", "resize"),
         *("device", "members", "overrides", "selection", "score_rule", "level", "train_images"),
         *("validation_images", "test_images", "data_hash", "code_hash", "key", "versions", "error"),
+        "maps_error",
     )
 
 
@@ -105,6 +106,7 @@ def row_of(record: CellRecord) -> dict[str, str]:
         "key": record.key[:16],
         "versions": "; ".join(f"{name} {version}" for name, version in stamp.versions.items()),
         "error": record.error,
+        "maps_error": record.maps_error,
     }
     return row
 

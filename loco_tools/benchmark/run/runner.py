@@ -10,7 +10,8 @@ from typing import Literal
 
 from loco_tools import files
 from loco_tools.benchmark.cell.cost import hardware, versions
-from loco_tools.benchmark.cell.record import Cell, CellRecord, read_record, write_failure
+from loco_tools.benchmark.cell.failures import record_failure
+from loco_tools.benchmark.cell.record import Cell, CellRecord, has_maps, read_record
 from loco_tools.benchmark.cell.work import Job, explain_missing_member
 from loco_tools.benchmark.executor_settings import LocalSettings
 from loco_tools.benchmark.executors import check_extras, open_executor
@@ -43,6 +44,8 @@ class PlannedCell(Schema):
     class_name: str
     seed: int
     key: str
+    maps_error: str = ""
+    """Why the maps of the finished cell could not be made, at the end of the run."""
 
     @property
     def cell(self) -> Cell:
@@ -65,8 +68,15 @@ class Run(Schema):
 
     def records(self, out: Path) -> list[CellRecord]:
         """The records of the cells that have ended so far, in the order of the run."""
-        records = [(planned.key, read_record(planned.cell, out)) for planned in self.cells]
-        return [record for key, record in records if record and record.key == key]
+        records = []
+        for planned in self.cells:
+            record = read_record(planned.cell, out)
+            if record is None or record.key != planned.key:
+                continue
+            if planned.maps_error and not has_maps(planned.cell.maps_folder(out), planned.key):
+                record = record.model_copy(update={"maps_error": planned.maps_error})
+            records.append(record)
+        return records
 
 
 @dataclass(frozen=True)
@@ -96,14 +106,19 @@ class RunReport:
         return len(self.failures)
 
     @property
+    def without_maps(self) -> tuple[CellRecord, ...]:
+        """The finished cells whose maps were asked for and could not be made."""
+        return tuple(record for record in self.records if record.maps_error)
+
+    @property
     def results_csv(self) -> Path:
         """The path of `results.csv`, which has one row per cell."""
         return self.out / results_csv.RESULTS_FILE
 
     @property
     def exit_code(self) -> int:
-        """0, or 1 when a cell failed."""
-        return 1 if self.failed else 0
+        """0, or 1 when a cell failed or its maps are missing."""
+        return 1 if self.failed or self.without_maps else 0
 
 
 def run(
@@ -142,8 +157,8 @@ def run(
         jobs = list(planning.jobs(prepared, progress))
         state = _start(prepared, jobs, command)
         plans = [planning.plan_cell(job, retry_failed=retry_failed) for job in jobs]
-        kept = {p.job.cell: p.record for p in plans if p.record and p.action != "run"}
-        schedule = Schedule([plan.job for plan in plans if plan.action == "run"], kept)
+        kept = {p.job.cell: p.record for p in plans if p.record and p.action in ("reuse", "failed")}
+        schedule = Schedule([plan.job for plan in plans if plan.job.cell not in kept], kept)
         advance = stack.enter_context(progress.task("cells", len(jobs)))
         results = _Results(out, plans, progress, advance)
         if schedule.is_unfinished:
@@ -230,7 +245,7 @@ class Schedule:
                 if member is not None and member.status == "failed":
                     del self._waiting[job.cell]
                     error = explain_missing_member(need, member)
-                    records.append(write_failure(job.stamp, error, "", job.out))
+                    records.append(record_failure(job, error))
                     break
         self._records |= {record.cell: record for record in records}
         return records
@@ -264,6 +279,9 @@ class _Results:
         results_csv.write_results(self._out, self.in_order())
         if record.status == "failed":
             self._report(record.cell, f"failed: {record.error}")
+            return
+        if record.maps_error:
+            self._report(record.cell, f"result kept, but its maps are missing: {record.maps_error}")
             return
         shown = [(metric.title, record.metric(metric.name)) for metric in HEADLINES]
         metrics = [f"{name} {value:.3f}" for name, value in shown if value is not None]
@@ -317,13 +335,18 @@ def _is_simulated(class_path: Path) -> bool:
 
 
 def _finish(state: Run, records: Sequence[CellRecord], out: Path) -> None:
-    """Complete `run.json` with the time and with the hardware that the cells ran on."""
+    """Complete `run.json` with the time, the hardware that was used, and the maps that failed."""
     values: dict[str, list[str]] = {}
     for record in records:
         for name, value in record.hardware.items():
             values.setdefault(name, []).append(value)
     used = {name: "; ".join(dict.fromkeys(values[name])) for name in values}
-    ended = {"finished": _now(), "hardware": state.hardware | used}
+    maps_errors = {record.cell: record.maps_error for record in records}
+    cells = tuple(
+        planned.model_copy(update={"maps_error": maps_errors.get(planned.cell, "")})
+        for planned in state.cells
+    )
+    ended = {"finished": _now(), "hardware": state.hardware | used, "cells": cells}
     content = state.model_copy(update=ended).model_dump(mode="json", by_alias=True)
     files.write_json(out / RUN_FILE, content)
 

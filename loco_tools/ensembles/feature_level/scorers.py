@@ -47,7 +47,7 @@ class Scorers:
         patches += self.features.backbone_banks.scores(batch, (h, w))
         images = [fused.new_zeros(B, 0)]
         for member in self.members:
-            scores = member.score_batch(batch)
+            scores = member.checked_scores(batch)
             patches.append(resize_map(scores.patches[:, None], (h, w))[:, 0])
             images.append(scores.image[:, None])
         return ScoreMaps(

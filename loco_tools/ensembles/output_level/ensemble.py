@@ -300,7 +300,7 @@ class OutputFusion(Ensemble):
     @torch.inference_mode()
     def _member_scores(self, batch: Batch) -> tuple[Array, Array]:
         """The members' scores (B, K) and maps (B, h, w, K) of a batch, not calibrated."""
-        outputs = [detector.score_batch(batch) for detector in self._scored_detectors]
+        outputs = [detector.checked_scores(batch) for detector in self._scored_detectors]
         scores = torch.stack([output.image.double().cpu() for output in outputs], dim=1)
         maps = stack([output.patches[:, None].float() for output in outputs])  # (B, K, h, w)
         return scores.numpy(), maps.permute(0, 2, 3, 1).cpu().double().numpy()

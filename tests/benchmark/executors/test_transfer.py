@@ -1,5 +1,6 @@
 """Cells that run with transferred inputs; the cluster's store is a list."""
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -80,7 +81,29 @@ def test_a_failure_travels_back_as_its_record(
     suite = make_suite("a", overrides={"a": {"fault": str(fault)}})
     (job,) = jobs_of(suite, make_loco_class(), tmp_path / "out")
     record = store_outputs(job, run_elsewhere(job, InputPacker(store.put), store))
-    assert (record.status, record.error) == ("failed", "RuntimeError: boom <b>crash</b>")
+    assert record.status == "failed"
+    assert record.error.startswith("RuntimeError: boom <b>crash</b> (in stub_detectors, line ")
+
+
+def test_maps_of_a_finished_cell_travel_alone_and_their_failure_harms_nothing(
+    tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite
+) -> None:
+    fault, store, out = tmp_path / "fault", Store(), tmp_path / "out"
+    suite = make_suite("a", overrides={"a": {"late_fault": str(fault)}}, maps=True)
+    (job,) = jobs_of(suite, make_loco_class(), out)
+    packer = InputPacker(store.put)
+    store_outputs(replace(job, keep_maps=False), run_elsewhere(job, packer, store))
+    shutil.rmtree(job.cell.maps_folder(out))
+    before = contents(out / "cells")
+    fault.write_text("crash")
+    record = store_outputs(job, run_elsewhere(job, packer, store))
+    assert (record.status, "boom" in record.maps_error) == ("ok", True)
+    assert (contents(out / "cells"), job.maps_missing) == (before, True)
+    fault.unlink()
+    outputs = run_elsewhere(job, packer, store)
+    assert outputs.cell == ()
+    assert store_outputs(job, outputs).maps_error == ""
+    assert (contents(out / "cells"), job.maps_missing) == (before, False)
 
 
 def test_weights_travel_and_another_file_under_their_name_is_refused(
@@ -95,7 +118,8 @@ def test_weights_travel_and_another_file_under_their_name_is_refused(
     weights, store = tmp_path / "weights.pth", Store()
     torch.save(random_backbone("squeezenet1_1").net.state_dict(), weights)
     suite = make_suite("a", backbone="squeezenet1_1", weights=str(weights))
-    (job,) = jobs_of(suite, make_loco_class(), tmp_path / "out")
+    data = make_loco_class()
+    (job,) = jobs_of(suite, data, tmp_path / "out")
     record = store_outputs(job, run_elsewhere(job, InputPacker(store.put), store))
     assert (record.status, record.error) == ("ok", "")
     (kept,) = (there / "loco-tools-weights").iterdir()
@@ -104,6 +128,7 @@ def test_weights_travel_and_another_file_under_their_name_is_refused(
     others = {name: value + 1 for name, value in torch.load(weights).items()}
     torch.save(others, kept)
     backbone_source._load.cache_clear()
+    (job,) = jobs_of(suite, data, tmp_path / "other")
     record = store_outputs(job, run_elsewhere(job, InputPacker(store.put), store))
     assert record.status == "failed"
     assert "expected squeezenet1_1:" in record.error

@@ -1,14 +1,17 @@
 import csv
+import errno
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import tifffile
 
-from loco_tools.benchmark.cell import work
+from loco_tools.benchmark.cell.failures import explain_full_disk
 from loco_tools.benchmark.cell.record import Cell, read_record, read_scores
+from loco_tools.benchmark.run import planning
 from loco_tools.benchmark.run.runner import run
 from loco_tools.benchmark.suite import Suite
 from loco_tools.errors import BenchmarkError, DefinitionError, MethodError
@@ -172,7 +175,11 @@ def test_a_failed_cell_is_a_row_and_the_run_goes_on_and_it_is_repeated_only_when
     report = run(suite, [data], out)
     assert (report.exit_code, report.failed) == (1, 1)
     assert [row["status"] for row in rows(out)] == ["failed", "ok"]
-    assert rows(out)[0]["error"] == "RuntimeError: boom <b>crash</b>"
+    assert re.fullmatch(
+        r"RuntimeError: boom <b>crash</b> \(in stub_detectors, line \d+\); next step: read "
+        r"traceback.txt in the cell's folder",
+        rows(out)[0]["error"],
+    )
     cell = out / "cells" / "a" / "plate" / "0"
     assert sorted(path.name for path in cell.iterdir()) == ["result.json", "traceback.txt"]
     fault.unlink()
@@ -216,18 +223,26 @@ def test_a_full_disk_ends_the_run_with_a_clear_message_and_nothing_half_written(
     fault, data, out = tmp_path / "fault", make_loco_class(), tmp_path / "out"
     suite = make_suite("a", "b", overrides={"b": {"fault": str(fault)}})
     fault.write_text("full")
-    with pytest.raises(BenchmarkError, match=r"disk is full \(b on plate, seed 0\)"):
+    with pytest.raises(
+        BenchmarkError, match=r"is full \(b on plate, seed 0\); finished cells are kept"
+    ):
         run(suite, [data], out)
     assert [row["status"] for row in rows(out)] == ["ok"]
     assert not (out / "cells" / "b" / "plate" / "0").exists()
     assert not leftovers(out)
 
 
-def test_a_full_disk_is_recognised_behind_other_errors() -> None:
+def test_a_full_disk_is_recognised_behind_other_errors_and_named(
+    tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite
+) -> None:
+    prepared = planning.prepare(make_suite(), [make_loco_class()], tmp_path / "out")
+    (job,) = planning.jobs(prepared)
     hidden = ValueError("saving failed")
     hidden.__cause__ = RuntimeError("SafetensorError: Os { message: No space left on device }")
-    assert work.disk_is_full(hidden)
-    assert not work.disk_is_full(ValueError("other"))
+    assert "or that of temporary files" in explain_full_disk(hidden, job)
+    named = OSError(errno.ENOSPC, "No space left on device", "/elsewhere/cache.bin")
+    assert explain_full_disk(named, job).startswith("/elsewhere/cache.bin: the disk is full (")
+    assert explain_full_disk(ValueError("other"), job) == ""
 
 
 def test_a_damaged_image_fails_its_class_and_is_named(
@@ -365,26 +380,6 @@ def test_a_member_that_failed_fails_its_ensemble_with_the_reason(
     assert report.failed == 2
     assert "member a on plate, seed 0 is not available" in report.failures[1].error
     assert "boom" in report.failures[1].error
-
-
-def test_a_cell_that_cannot_be_finished_leaves_the_earlier_one_in_place(
-    tmp_path: Path,
-    make_loco_class: Make,
-    make_suite: MakeSuite,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    data, out = make_loco_class(), tmp_path / "out"
-    before = run(make_suite(), [data], out).records
-
-    def stop(*_args: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(work.thumbnails, "write_maps", stop)
-    with pytest.raises(KeyboardInterrupt):
-        run(make_suite(maps=True), [data], out)
-    assert read_record(Cell("bright", "plate", 0), out) == before[0]
-    assert not (out / "maps" / "bright" / "0" / "plate").exists()
-    assert not leftovers(out)
 
 
 def test_methods_with_and_without_a_backbone_share_a_run(
