@@ -107,6 +107,10 @@ class Suite(Schema):
     resize: Resize = "keep"
     device: str = "auto"
     """"auto", "cpu", "cuda" or "cuda:1"."""
+    threads: PositiveInt | None = None
+    """CPU threads of torch and of the numerical libraries in every cell, on which the figures of
+    trained methods depend. None: those of OMP_NUM_THREADS where it is set, or else 2, whatever the
+    machine and the executor."""
     maps: bool = False
     """Whether anomaly maps are kept, in the layout of the official evaluators."""
     executor: AnyExecutor = LocalSettings()

@@ -248,7 +248,10 @@ class Detector(ABC):
         """
         origin, count, given = f"{self.name}.score_batch", len(batch), self.score_batch(batch)
         if not isinstance(given, PatchScores):
-            raise MethodError(f"{origin}: expected PatchScores, got {type(given).__name__}")
+            raise MethodError(
+                f"{origin}: expected PatchScores(image=..., patches=...), got "
+                f"{type(given).__name__}; next step: return them"
+            )
         checked = {}
         for name, form in (("image", (count,)), ("patches", (count, "h", "w"))):
             value = getattr(given, name)

@@ -3,13 +3,12 @@
 import contextlib
 import errno
 import os
-import sys
 import sysconfig
 import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loco_tools.benchmark.cell.record import CellRecord, write_failure
 from loco_tools.errors import LocoToolsError
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
 
 INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
 """Folders of code that is not the user's own."""
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Environment variables from which numerical libraries take their threads when they are loaded."""
 
 OURS = str(Path(__file__).parents[2])
 
@@ -80,18 +82,34 @@ def _place(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def state_restored() -> Iterator[None]:
-    """Give the process its current folder and torch's defaults back, whatever a method did."""
-    folder = Path.cwd()
-    torch: Any = sys.modules.get("torch")
-    kept = None if torch is None else (torch.get_default_dtype(), torch.get_num_threads())
+def controlled_state(threads: int | None) -> Iterator[None]:
+    """Fix the CPU threads of a cell, and undo afterwards what a method did to the process.
+
+    The current folder and torch's default type and threads are restored.
+
+    Args:
+        threads: of torch and of the numerical libraries; sums over several threads are rounded
+            in another order, which changes trained networks. None: they are left as they are.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    folder, environment = Path.cwd(), {name: os.environ.get(name) for name in THREADS}
+    before = torch.get_default_dtype(), torch.get_num_threads()
     try:
-        yield
+        with threadpool_limits(threads):
+            torch.set_num_threads(threads or before[1])
+            if threads is not None:  # for libraries that are loaded later
+                os.environ.update(dict.fromkeys(THREADS, str(threads)))
+            yield
     finally:
         os.chdir(folder)
-        if kept is not None:
-            torch.set_default_dtype(kept[0])
-            torch.set_num_threads(kept[1])
+        for name, value in environment.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        torch.set_default_dtype(before[0])
+        torch.set_num_threads(before[1])
 
 
 def explain_full_disk(error: BaseException, job: "Job") -> str:

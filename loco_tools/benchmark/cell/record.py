@@ -78,6 +78,8 @@ class Stamp(Schema):
     resize: str
     """An ensemble has those of its members, joined by "+"."""
     device: str
+    threads: int | None = None
+    """CPU threads of the cell; None in the records of versions that did not fix them."""
     data_hash: str
     sidecar_hash: str = ""
     """Of the parts and views that the sidecar of the class names."""

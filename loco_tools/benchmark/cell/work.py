@@ -23,10 +23,10 @@ from loco_tools.benchmark.cell import thumbnails
 from loco_tools.benchmark.cell.backbone_source import BackboneSource
 from loco_tools.benchmark.cell.cost import PeakMemory, Stopwatch, hardware
 from loco_tools.benchmark.cell.failures import (
+    controlled_state,
     explain,
     explain_full_disk,
     record_failure,
-    state_restored,
 )
 from loco_tools.benchmark.cell.hashes import check_code
 from loco_tools.benchmark.cell.record import (
@@ -136,7 +136,7 @@ def run_cell(job: Job, progress: Progress = SILENT) -> CellRecord:
         BenchmarkError: the disk is full.
     """
     try:
-        with state_restored():
+        with controlled_state(job.stamp.threads):
             check_code(job.stamp, job.method)
             finished = job.reusable()
             record = finished or execute(job, progress)

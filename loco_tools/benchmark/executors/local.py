@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from loco_tools.benchmark.cell.failures import THREADS
 from loco_tools.benchmark.cell.record import CellRecord
 from loco_tools.benchmark.cell.work import Job, run_cell
 from loco_tools.benchmark.executors.base import (
@@ -38,8 +39,6 @@ PROGRAM = (
     "from loco_tools.benchmark.executors.worker import main; main({threads})"
 )
 """A worker finds methods where the run finds them, and does not import the run's main module."""
-
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from loco_tools.wording import plural
 
 STAMPED = (
     *("method", "class", "seed", "status", "preset", "backbone", "weights", "input_size_px"),
-    *("resize", "device", "selection", "score_rule", "level", "members", "overrides"),
+    *("resize", "device", "threads", "selection", "score_rule", "level", "members", "overrides"),
     *("train_images", "validation_images", "test_images", "data_hash", "code_hash", "versions"),
 )
 """Columns of results.csv that the report repeats."""

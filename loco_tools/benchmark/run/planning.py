@@ -1,5 +1,6 @@
 """From a suite to the cells that it asks for, checked before anything is fitted."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 NO_BACKBONE = "none"
 """The backbone that results name for a method without one."""
+
+DEFAULT_THREADS = 2
+"""CPU threads of a cell: as many as small machines have, so that none becomes slower by it."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def jobs(
     implementations = {entry.name: entry.implementation for entry in entries}
     codes = {entry.name: code_behind(entry.implementation) for entry in entries}
     resizes = {entry.name: suite.resize_of(entry) for entry in entries}
-    installed = versions()
+    installed, threads = versions(), cell_threads(suite)
     for class_name, path in prepared.classes.items():
         cache = prepared.out / "data_hashes.json"
         digest = data_hash(path, cache, progress, remember=remember)
@@ -121,6 +125,7 @@ def jobs(
                     input_size_px=suite.size_of(entry),
                     resize="+".join(sorted(inputs)),
                     device=prepared.device,
+                    threads=threads,
                     data_hash=digest,
                     sidecar_hash=parts,
                     code_hash=codes[entry.name],
@@ -231,6 +236,16 @@ def cell_device(suite: Suite, *, elsewhere: bool = False) -> str:
             "next step: leave out --device and set the GPUs of a cell with --set executor.gpus=N"
         )
     return given
+
+
+def cell_threads(suite: Suite, environment: Mapping[str, str] = os.environ) -> int:
+    """The CPU threads of a cell, see `Suite.threads`.
+
+    >>> cell_threads(Suite(methods=["patchcore"]), {"OMP_NUM_THREADS": "8"})
+    8
+    """
+    limit = environment.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return suite.threads or (int(limit) if limit.isdecimal() and int(limit) else DEFAULT_THREADS)
 
 
 def _check_settings(

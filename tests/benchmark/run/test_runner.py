@@ -5,9 +5,13 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import threadpoolctl
 import tifffile
+import torch
+from stub_detectors import Brightness
 
 from loco_tools.benchmark.cell.failures import explain_full_disk
 from loco_tools.benchmark.cell.record import Cell, read_record, read_scores
@@ -380,6 +384,38 @@ def test_a_member_that_failed_fails_its_ensemble_with_the_reason(
     assert report.failed == 2
     assert "member a on plate, seed 0 is not available" in report.failures[1].error
     assert "boom" in report.failures[1].error
+
+
+def test_the_threads_of_a_cell_are_those_of_its_stamp_whatever_the_process_has(
+    tmp_path: Path,
+    make_loco_class: Make,
+    make_suite: MakeSuite,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data, used = make_loco_class(), []
+    fit = Brightness._fit
+
+    def note_threads(*args: Any, **settings: Any) -> None:
+        pools = {
+            pool["num_threads"]
+            for pool in threadpoolctl.threadpool_info()
+            if "opencv" not in pool["filepath"]  # which has one thread however it is set
+        }
+        loaded_later = int(os.environ["OPENBLAS_NUM_THREADS"])
+        used.append({torch.get_num_threads(), *pools, loaded_later})
+        fit(*args, **settings)
+
+    monkeypatch.setattr("stub_detectors.Brightness._fit", note_threads)
+    outside = torch.get_num_threads()
+    for threads in (1, 3):
+        report = run(make_suite(threads=threads), [data], tmp_path / "out")
+        assert (report.reused, report.records[0].stamp.threads) == (0, threads)
+        assert rows(tmp_path / "out")[0]["threads"] == str(threads)
+    assert used == [{1}, {3}]
+    assert torch.get_num_threads() == outside
+    assert planning.cell_threads(make_suite(), {}) == 2
+    assert planning.cell_threads(make_suite(), {"OMP_NUM_THREADS": "5,2"}) == 5
+    assert planning.cell_threads(make_suite(threads=4), {"OMP_NUM_THREADS": "5"}) == 4
 
 
 def test_methods_with_and_without_a_backbone_share_a_run(
