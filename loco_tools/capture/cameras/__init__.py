@@ -77,10 +77,7 @@ def open_camera(identity: str, plan: Plan | None, *, seed: int) -> Camera:
             return plug_in.open(plan)
         case (kind, address):
             if kind not in CAMERAS:
-                raise CaptureError(
-                    f'unknown camera "{kind}"; {did_you_mean(kind, CAMERAS)}; a camera of your own '
-                    "is named module:Class"
-                )
+                raise _unknown_camera(identity, kind)
             if "://" in address and kind not in NETWORK:
                 raise CaptureError(
                     f'camera "{kind}:...": expected no URL, got one; next step: give the URL alone'
@@ -121,18 +118,48 @@ def public_name(identity: str) -> str:
             except CaptureError:
                 return f"{kind}://..."
         case (kind, _):
-            # An unknown kind with an "@" may be a URL whose "rtsp://" was forgotten.
-            return "..." if kind not in CAMERAS and "@" in identity else identity
+            return identity if kind in CAMERAS else _without_secrets(identity)
 
 
 def _parse(identity: str) -> PlugIn | tuple[str, str]:
-    """A plug-in, or the kind and the address; a URL is its own address, `opencv:URL` is the URL."""
+    """A plug-in, or the kind and the address; a URL is its own address, `opencv:URL` is the URL.
+
+    Kinds, and with them the schemes of URLs, may be written in capitals.
+    """
     kind, _, address = identity.partition(":")
+    kind = kind.lower() if kind.lower() in CAMERAS else kind
     if kind == "opencv" and "://" in address:
         return _parse(address)
     if kind not in CAMERAS and (plug_in := parse_plug_in(identity)):
         return plug_in
-    return kind, identity if address.startswith("//") else address
+    return kind, f"{kind}:{address}" if address.startswith("//") else address
+
+
+def _unknown_camera(identity: str, kind: str) -> CaptureError:
+    from loco_tools.capture.cameras.intended import intended_cameras
+
+    intended = " or ".join(f'"{name}"' for name in intended_cameras(identity))
+    name = _without_secrets(identity if intended else kind)
+    hint = (
+        f"did you mean {intended}? (known: {', '.join(sorted(CAMERAS))})"
+        if intended
+        else did_you_mean(kind, CAMERAS)
+    )
+    return CaptureError(
+        f'unknown camera "{name}"; {hint}; a camera of your own is named module:Class'
+    )
+
+
+def _without_secrets(identity: str) -> str:
+    """A text that is no name of a camera, without the passwords of a URL that lacks its scheme."""
+    from loco_tools.capture.cameras.stream import without_secrets
+
+    if not {"@", "="} & set(identity):
+        return identity
+    try:
+        return without_secrets(f"http://{identity}").removeprefix("http://")
+    except CaptureError:
+        return "..."
 
 
 def _import(path: str) -> Any:
