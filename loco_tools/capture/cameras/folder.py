@@ -165,7 +165,7 @@ class FolderCamera(Camera):
 def list_images(folder: Path) -> tuple[tuple[Path, ...], str | None]:
     """The images of a folder in natural order, and a sentence on files that are not used, if any.
 
-    Hidden files are left out without a word.
+    Hidden files are left out, and not named.
 
     Raises:
         CaptureError: there is no image, or an image that cannot be read at all: it is a named pipe,
