@@ -77,7 +77,7 @@ def photograph_board(
 
 
 def read_photographs(folder: Path, plan: Plan) -> Iterator[BoardPhotograph]:
-    """Read every image of a folder: `<view>.png` shows the board flat, other images show it tilted.
+    """Read every image of a folder, upright: `<view>.png` shows the board flat, the others tilted.
 
     Raises:
         CaptureError: a view has no image, or an image is damaged.
