@@ -27,7 +27,7 @@ from loco_tools.wording import listed, plural, printable
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff"})
 
-_UNREAD = frozenset(
+_UNSUPPORTED = frozenset(
     {".arw", ".avif", ".cr2", ".cr3", ".dng", ".exr", ".gif", ".heic", ".heif", ".jp2", ".jxl"}
     | {".nef", ".orf", ".pef", ".pgm", ".pnm", ".ppm", ".raf", ".raw", ".rw2", ".webp"}
 )
@@ -190,7 +190,7 @@ def list_images(folder: Path) -> tuple[tuple[Path, ...], str | None]:
             )
     stems = {image.stem for image in images}
     unused = [path for path in entries if path.suffix.lower() not in SUFFIXES]
-    unread = [p for p in unused if p.suffix.lower() in _UNREAD and p.stem not in stems]
+    unread = [p for p in unused if p.suffix.lower() in _UNSUPPORTED and p.stem not in stems]
     if unread:
         raise CaptureError(
             f"{folder}: expected images that can be read ({', '.join(sorted(SUFFIXES))}), got "
