@@ -1,22 +1,40 @@
 """Files are read only where they are regular files, and written atomically.
 
-Each writing function writes a temporary file next to the target, syncs it and renames it: after a
-crash, or on a full disk, the target is either the old file or the new one.
+A reader never gets a partly written file, nor half of what belongs together:
+
+- A file is written under a hidden name next to its target (`.<name>.tmp`), synced and renamed.
+- Folders, and files that belong together, are written into a hidden folder (`.<name>.new`), synced,
+  and committed by one rename (to `.<name>.commit`). From then on the new state counts: what lies in
+  there is moved to its place, and if the process is killed meanwhile, whoever opens the target next
+  moves the rest: see `settle`.
+
+After a crash, or on a full disk, the old state or the new one is there. A target has one hidden
+name, which the operating system locks while it is in use, so the next write of a target takes over
+what a killed process left. Where the lock is taken, or cannot be had (Windows, some network disks),
+a name of one's own is used.
 """
 
 import contextlib
 import errno
-import glob
 import hashlib
 import json
 import os
 import shutil
 import stat
+import sys
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
+
+if sys.platform != "win32":
+    import fcntl
+
+_PATIENCE_S = 5.0
+"""How long `settle` waits for a live process that is moving files to their places."""
+
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -87,16 +105,23 @@ def file_swapped_in(path: Path) -> Iterator[BinaryIO]:
     unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    temporary = _hidden(path, "tmp")
+    lock = _claim(temporary)
+    if lock is None:
+        temporary = _hidden(path, "tmp", unique=True)
+    with lock or contextlib.nullcontext():
+        try:
+            with temporary.open("wb") as stream:
+                yield stream
+                stream.flush()
+                if not _is_staged(path):
+                    os.fsync(stream.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    if not _is_staged(path):
+        sync_folder(path.parent)
 
 
 def write_text(path: Path, content: str) -> None:
@@ -125,51 +150,111 @@ def append_line(path: Path, line: str) -> None:
         except BaseException:
             stream.truncate(before)
             raise
+    if before == 0:
+        sync_folder(path.parent)
 
 
 @contextlib.contextmanager
 def folder_swapped_in(path: Path) -> Iterator[Path]:
-    """A new folder that replaces `path` when the block ends without an error.
-
-    The old folder is removed only after the new one is complete. After an error the new folder is
-    removed and `path` is unchanged.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mark = uuid.uuid4().hex[:8]
-    fresh, old = (path.with_name(f".{path.name}.{mark}.{role}") for role in ("new", "old"))
-    fresh.mkdir()
-    try:
+    """A new folder that replaces `path` when the block ends without an error; see `swapped_in`."""
+    with swapped_in(path) as (fresh,):
+        fresh.mkdir()
         yield fresh
-        if path.exists():
-            path.rename(old)
-        fresh.rename(path)
-    except BaseException:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        raise
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def swapped_in(*targets: Path) -> Iterator[tuple[Path, ...]]:
+    """New folders and files that replace `targets`, all of them or none, when the block ends.
+
+    After an error the new ones are removed and the targets are unchanged.
+
+    Args:
+        targets: paths in one folder, which is created if it does not exist. The first one gives the
+            commit its name: `settle` takes it.
+
+    Yields:
+        For each target the path at which the block creates the new file or folder. A target for
+        which nothing is created stays as it is.
+
+    Raises:
+        OSError: a file would replace a folder, or a folder a file; or the disk is full.
+    """
+    first = targets[0]
+    settle(first)
+    commit = _hidden(first, "commit")
+    with _staging(first) as folder:
+        new = folder / "new"
+        try:
+            yield tuple(new / target.name for target in targets)
+            made = [target for target in targets if (new / target.name).exists()]
+            for target in made:
+                _check_same_type(new / target.name, target)
+            if not _is_staged(first):
+                _sync_tree(folder)
+            settle(first)
+            folder.rename(commit)
+        except BaseException:
+            _clear(folder)
+            raise
+        try:
+            _move_in(commit)
+        except OSError:
+            _move_back(commit, made)
+            raise
+        _retire(commit)
+
+
+def settle(path: Path) -> None:
+    """Finish the commit of a process that was killed while it replaced `path`.
+
+    Costs one look at the disk if there is none. Every reader of what `swapped_in` writes calls it.
+
+    Raises:
+        OSError: there is such a commit, and it cannot be finished here, as on a read-only disk.
+    """
+    commit = _hidden(path, "commit")
+    end_s = time.monotonic() + _PATIENCE_S
+    while commit.is_dir():
+        lock = _claim(commit / "lock")
+        if lock is None and sys.platform != "win32" and time.monotonic() < end_s:
+            time.sleep(0.01)  # a live process moves them to their places, or has just done so
+            continue
+        with lock or contextlib.nullcontext():
+            _move_in(commit)
+            _retire(commit)
+
+
+def settle_all(folder: Path) -> None:
+    """Finish the commits of killed processes for everything in a folder; see `settle`."""
+    if folder.is_dir():
+        for commit in sorted(folder.glob(".*.commit")):
+            settle(folder / commit.name.removeprefix(".").removesuffix(".commit"))
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary folders that a process killed in `folder_swapped_in(path)` left behind.
+    """Remove what a process that was killed in `swapped_in(path)` left, or finish its commit."""
+    settle(path)
+    staging = _hidden(path, "new")
+    if staging.is_dir() and (lock := _claim(staging / "lock")) is not None:
+        with lock:
+            _clear(staging)
 
-    The old folder is put back if the process was killed between the two renames. No other process
-    may write `path` at the same time.
-    """
-    for fresh in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
-        shutil.rmtree(fresh, ignore_errors=True)
-    for old in path.parent.glob(f".{glob.escape(path.name)}.*.old"):
-        if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            old.rename(path)
+
+def sync_folder(folder: Path) -> None:
+    """Sync the names of the files in a folder to the disk, where the system can do that."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network disks cannot
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def link_in_place(original: Path, copy: Path) -> None:
     """Replace `copy` by a hard link to `original`; it is kept on disks without hard links."""
-    temporary = copy.with_name(f".{copy.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = _hidden(copy, "tmp", unique=True)
     try:
         os.link(original, temporary)
         temporary.replace(copy)
@@ -181,3 +266,123 @@ def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's content as 64 hexadecimal digits."""
     with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _hidden(path: Path, role: str, *, unique: bool = False) -> Path:
+    mark = f".{uuid.uuid4().hex[:8]}" if unique else ""
+    return path.with_name(f".{path.name}{mark}.{role}")
+
+
+def _is_staged(path: Path) -> bool:
+    """Whether a path lies in a hidden folder whose commit will sync everything in it."""
+    return any(p.name.startswith(".") and p.name.endswith(".new") for p in path.parents)
+
+
+def _claim(path: Path) -> BinaryIO | None:
+    """Open a file, which may be a leftover, locked against other processes; None: not to be had."""
+    if sys.platform == "win32":
+        return None  # an open file could not be renamed there
+
+    def keep_content(name: str, flags: int) -> int:
+        return os.open(name, flags & ~os.O_TRUNC | os.O_NOFOLLOW, 0o666)
+
+    stream: IO[bytes] | None = None
+    try:
+        stream = open(path, "wb", opener=keep_content)  # noqa: SIM115
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # between opening and locking, its holder may have renamed or removed it
+        if os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+            return stream
+    except OSError:
+        pass
+    if stream is not None:
+        stream.close()
+    return None
+
+
+@contextlib.contextmanager
+def _staging(target: Path) -> Iterator[Path]:
+    """A locked hidden folder for a commit, with the empty folders `new` and `old`."""
+    folder = _hidden(target, "new")
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = _claim(folder / "lock")
+    if lock is None:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        folder = _hidden(target, "new", unique=True)
+    with lock or contextlib.nullcontext():
+        try:
+            for name in ("new", "old"):
+                shutil.rmtree(folder / name, ignore_errors=True)
+                (folder / name).mkdir(parents=True)
+        except BaseException:
+            _clear(folder)
+            raise
+        yield folder
+
+
+def _check_same_type(new: Path, target: Path) -> None:
+    if new.is_dir() and target.exists() and not target.is_dir():
+        raise NotADirectoryError(
+            errno.ENOTDIR, "expected a folder to replace, got a file", str(target)
+        )
+    if new.is_file() and target.is_dir():
+        raise IsADirectoryError(
+            errno.EISDIR, "expected a file to replace, got a folder", str(target)
+        )
+
+
+def _sync_tree(folder: Path) -> None:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with (Path(parent) / name).open("rb") as stream:
+                os.fsync(stream.fileno())
+        sync_folder(Path(parent))
+
+
+def _move_in(commit: Path) -> None:
+    """Move everything in `commit/new` to its place, and what it replaces to `commit/old`."""
+    if not _is_staged(commit):
+        sync_folder(commit.parent)
+    for new in sorted((commit / "new").iterdir()):
+        target, old = commit.parent / new.name, commit / "old" / new.name
+        if target.is_file():
+            with contextlib.suppress(OSError):  # a copy for _move_back; a file is never missing
+                os.link(target, old)
+        elif os.path.lexists(target):
+            target.rename(old)
+        new.replace(target)
+    if not _is_staged(commit):
+        sync_folder(commit.parent)
+
+
+def _move_back(commit: Path, targets: Sequence[Path]) -> None:
+    """Undo `_move_in` after an error; if it is killed, `_move_in` can finish what is left."""
+    for target in targets:
+        new, old = (commit / part / target.name for part in ("new", "old"))
+        if not new.exists():
+            target.rename(new)
+        if old.exists():
+            old.replace(target)
+    _retire(commit)
+
+
+def _retire(commit: Path) -> None:
+    """Remove a commit that is finished; it stops being one by the first rename."""
+    target = commit.with_name(commit.name.removeprefix(".").removesuffix(".commit"))
+    folder = _hidden(target, "new")
+    try:
+        commit.rename(folder)
+    except OSError:  # another process prepares the next commit
+        folder = _hidden(target, "new", unique=True)
+        commit.rename(folder)
+    _clear(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Remove a hidden folder; its lock last, because others may use the folder from then on."""
+    for name in ("new", "old"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        (folder / "lock").unlink(missing_ok=True)
+        folder.rmdir()

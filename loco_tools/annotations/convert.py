@@ -25,6 +25,8 @@ from loco_tools.annotations.output_guard import check_holds_no_input
 from loco_tools.annotations.session_images import SessionImages, find_sessions
 from loco_tools.annotations.taxonomy import Taxonomy, defects_config, load_taxonomy
 from loco_tools.datasets.sidecar import audit_path, sidecar_path
+from loco_tools.errors import AnnotationError
+from loco_tools.lock import held_beside
 from loco_tools.progress import SILENT, Progress
 from loco_tools.wording import plural
 
@@ -115,8 +117,8 @@ def convert(
     Three files are written next to the folder: `<class>.jsonl` (one line per image: part, view,
     shot, session, hash, defects, annotators), `<class>.audit.json` (hashes of all files, and the
     outcome of every region) and `<class>.audit.html` (the same as a page, with images). The folder
-    is built under another name and swapped in when it is complete. The same input gives the same
-    bytes.
+    and the three files appear together when all are complete: see `files.swapped_in`. The same
+    input gives the same bytes.
 
     Args:
         export: the export, in any format of `annotations.formats.FORMATS`.
@@ -160,15 +162,15 @@ def convert(
     check_annotations(content, images, counted, taxonomy)
     folder = out_root / images.class_name
     check_holds_no_input(folder, [export, *(session for session, _ in images.records)])
-    if folder.exists() and not overwrite:
-        check_unedited(folder)
     plan = images.records[0][1].plan
     config = defects_config(taxonomy, px_per_mm=images.scales[0], plan=plan)
+    beside = (sidecar_path(folder), audit_path(folder), page_path(folder))
     with (
-        _staged_files(folder) as (sidecar, audit, page),
-        files.folder_swapped_in(folder) as fresh,
+        _checked_class(folder, overwrite=overwrite),
+        files.swapped_in(folder, *beside) as (fresh, sidecar, audit, page),
         progress.task(f"convert {images.class_name}", len(images.all)) as advance,
     ):
+        fresh.mkdir()
         built = ClassFolder(fresh, config, images.notes(), AuditPage(taxonomy))
         for image in images.all:
             annotations = counted.get(image)
@@ -203,17 +205,13 @@ def convert(
 
 
 @contextlib.contextmanager
-def _staged_files(folder: Path) -> Iterator[tuple[Path, ...]]:
-    """Temporary paths for the three files next to the class, which replace them at the end."""
-    targets = (sidecar_path(folder), audit_path(folder), page_path(folder))
-    staged = tuple(target.with_name(f".{target.name}.staged") for target in targets)
-    try:
-        yield staged
-        for source, target in zip(staged, targets, strict=True):
-            source.replace(target)
-    finally:
-        for source in staged:
-            source.unlink(missing_ok=True)
+def _checked_class(folder: Path, *, overwrite: bool) -> Iterator[None]:
+    """Hold the lock of a class folder that may be written."""
+    with held_beside(folder, AnnotationError, "name another folder with --out"):
+        files.settle(folder)
+        if folder.exists() and not overwrite:
+            check_unedited(folder)
+        yield
 
 
 def _report(folder: Path, images: SessionImages, built: ClassFolder) -> ConversionReport:

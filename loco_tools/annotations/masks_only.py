@@ -17,6 +17,7 @@ from loco_tools.annotations.orientation import StoredImage, stored_image
 from loco_tools.annotations.output_guard import check_holds_no_input
 from loco_tools.datasets.images import write_png
 from loco_tools.errors import AnnotationError, DatasetError
+from loco_tools.lock import held_beside
 from loco_tools.progress import SILENT, Progress
 from loco_tools.schema import loads_json
 from loco_tools.wording import plural
@@ -104,6 +105,7 @@ def export_masks(
     Raises:
         AnnotationError: the export cannot be read, or `out` holds something else.
     """
+    files.settle(out)
     _check_output(export, out, overwrite=overwrite)
     content = read_export(export, predictions=predictions)
     if images is None:
@@ -118,6 +120,7 @@ def export_masks(
     masks_by_folder: Counter[str] = Counter()
     skipped = content.all_skipped()
     with (
+        held_beside(out, AnnotationError, "name another folder with --out"),
         files.folder_swapped_in(out) as fresh,
         progress.task("masks", len(content.regions())) as advance,
     ):

@@ -13,7 +13,6 @@ disk, whatever happens to the process afterwards.
 
 import contextlib
 import datetime
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -355,9 +354,3 @@ def _write_photograph(image: Path, truth: Path, frame: Frame) -> None:
     for number, defect in enumerate(frame.truth):
         write_png(truth / f"{number}_{defect.name}.png", defect.mask.astype(np.uint8) * 255)
     write_png(image, frame.image)
-    if os.name == "posix":  # Sync the folder too: it holds the new file's name.
-        descriptor = os.open(image.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -49,6 +49,9 @@ class Session(Schema):
 
     schema_version: Literal[1] = 1
     session: str
+    number: int = 0
+    """Sessions of a class are numbered from 1 as they are begun; 0: begun by an older version."""
+
     created: str
     loco_tools: str
     simulated: bool
@@ -222,18 +225,32 @@ def count_progress(
 
 
 def list_sessions(class_folder: Path) -> list[Path]:
-    """The session folders of a class in the order they were begun; damaged ones come first."""
+    """The session folders of a class in the order they were begun; damaged ones come first.
 
-    def begun(folder: Path) -> datetime.datetime:
-        try:
-            content = loads_json(files.read_text(folder / RECORD))
-            created = datetime.datetime.fromisoformat(content["created"])
-        except (OSError, ValueError, KeyError, TypeError):
-            created = datetime.datetime.min
-        return created if created.tzinfo else created.replace(tzinfo=datetime.UTC)
+    The order is that of the sessions' numbers and not of the clock, which may be set back. Sessions
+    of older versions have no number and come before those that have; among them the time counts.
+    """
+    folders = (path.parent for path in class_folder.glob(f"*/{RECORD}"))
+    return sorted(folders, key=_place_of)
 
-    folders = [path.parent for path in class_folder.glob(f"*/{RECORD}")]
-    return sorted(folders, key=lambda folder: (begun(folder), folder.name))
+
+def next_number(class_folder: Path) -> int:
+    """The number of the next session of a class."""
+    return max((_place_of(folder)[0] for folder in list_sessions(class_folder)), default=0) + 1
+
+
+def _place_of(folder: Path) -> tuple[int, datetime.datetime, str]:
+    """The number, the time of the beginning and the name of a session, which may be damaged."""
+    number, created = 0, datetime.datetime.min
+    try:
+        content = loads_json(files.read_bytes(folder / RECORD))
+        created = datetime.datetime.fromisoformat(content["created"])
+        number = int(content.get("number", 0))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    if created.tzinfo is None:
+        created = created.replace(tzinfo=datetime.UTC)
+    return number, created, folder.name
 
 
 def truth_files(folder: Path, shot: str) -> list[tuple[str, Path]]:

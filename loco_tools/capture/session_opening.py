@@ -14,6 +14,7 @@ from loco_tools.capture.session import (
     CameraRecord,
     Session,
     list_sessions,
+    next_number,
     progress_of,
     read_session,
     read_shots,
@@ -117,7 +118,7 @@ def open_session(
                 "their camera and plan are unknown; next step: restore it from a copy, or begin "
                 "another session with --session NAME"
             )
-        record = _begin_session(folder.name, plan, camera, seed)
+        record = _begin_session(folder, plan, camera, seed)
     else:
         record = read_session(folder)
         _refuse_other_conditions(folder, record, plan, camera, seed)
@@ -131,10 +132,11 @@ def open_session(
     return complete
 
 
-def _begin_session(name: str, plan: Plan, camera: Camera, seed: int) -> Session:
+def _begin_session(folder: Path, plan: Plan, camera: Camera, seed: int) -> Session:
     scales = {view.name: camera.px_per_mm(view.name) for view in plan.views}
     return Session(
-        session=name,
+        session=folder.name,
+        number=next_number(folder.parent),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         loco_tools=version("loco-tools"),
         simulated=camera.simulated,

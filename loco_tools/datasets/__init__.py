@@ -3,6 +3,7 @@
 import warnings
 from pathlib import Path
 
+from loco_tools import files
 from loco_tools.datasets.class_building import build_class
 from loco_tools.datasets.sample import DatasetClass
 from loco_tools.datasets.tree import IMAGE_SUFFIXES, subfolders
@@ -89,6 +90,7 @@ def find_classes(root: Path | str) -> list[Path]:
         DatasetError: there is no class folder.
     """
     folder = resolve(root)
+    files.settle_all(folder)
     if is_class(folder):
         return [folder]
     classes = [path for path in subfolders(folder) if is_class(path)]

@@ -13,6 +13,7 @@ from loco_tools.datasets.sample import DatasetClass
 from loco_tools.datasets.sidecar import sidecar_path
 from loco_tools.errors import DatasetError, did_you_mean
 from loco_tools.extras import require
+from loco_tools.lock import held_beside
 from loco_tools.progress import SILENT, Progress
 
 Target = Literal["hf", "ad", "loco"]
@@ -93,22 +94,25 @@ def export(
         raise DatasetError(f'unknown target "{to}"; {did_you_mean(to, ["hf", *_CONVERSIONS])}')
     out = out.absolute()
     sidecar = None if to == "hf" else sidecar_path(out)
-    _check_target(dataset, out, sidecar, overwrite=overwrite)
-    lost: tuple[str, ...] = ()
-    if sidecar is None:
-        require("an export to Hugging Face", "hub")
-        from loco_tools.datasets.hugging_face import write_folder
+    with held_beside(out, DatasetError, "name another folder"):
+        files.settle(out)
+        _check_target(dataset, out, sidecar, overwrite=overwrite)
+        lost: tuple[str, ...] = ()
+        if sidecar is None:
+            require("an export to Hugging Face", "hub")
+            from loco_tools.datasets.hugging_face import write_folder
 
-        if card is None:
-            front = f"---\npretty_name: {json.dumps(dataset.name)}\n---\n"
-            card = f"{front}\n# {dataset.name}\n\n{dataset.describe()}\n"
-        with files.folder_swapped_in(out) as fresh:
-            images = write_folder(dataset, fresh, card, progress=progress)
-    else:
-        with files.folder_swapped_in(out) as fresh:
-            converted = _CONVERSIONS[to](dataset, fresh, progress)
-        files.write_text(sidecar, converted.sidecar())
-        images, lost = dict(sorted(converted.counts.items())), tuple(converted.lost)
+            if card is None:
+                front = f"---\npretty_name: {json.dumps(dataset.name)}\n---\n"
+                card = f"{front}\n# {dataset.name}\n\n{dataset.describe()}\n"
+            with files.folder_swapped_in(out) as fresh:
+                images = write_folder(dataset, fresh, card, progress=progress)
+        else:
+            with files.swapped_in(out, sidecar) as (fresh, lines):
+                fresh.mkdir()
+                converted = _CONVERSIONS[to](dataset, fresh, progress)
+                files.write_text(lines, converted.sidecar())
+            images, lost = dict(sorted(converted.counts.items())), tuple(converted.lost)
     return ExportReport(dataset.name, to, out, sidecar, images, lost)
 
 

@@ -119,13 +119,17 @@ def write_contact_sheet(
 ) -> Summary:
     """Write the contact sheet as a PNG file and as an HTML page that needs no other file.
 
+    Both lie in one folder, and replace those of an earlier call together.
+
     Raises:
         DatasetError: an image cannot be decoded.
     """
     summary = summarise(dataset)
     rows = list(rows_of(dataset, examples=examples))
-    files.write_bytes(png, encode_png(draw_sheet(summary, rows, examples)))
-    files.write_text(html, render_page(summary, rows))
+    sheet, page = encode_png(draw_sheet(summary, rows, examples)), render_page(summary, rows)
+    with files.swapped_in(png, html) as (new_png, new_html):
+        files.write_bytes(new_png, sheet)
+        files.write_text(new_html, page)
     return summary
 
 

@@ -200,6 +200,8 @@ class Training:
 
     def _load_state(self, folder: Path | None) -> tuple[list[LogEntry], list[LogEntry]]:
         """Load a saved state of this training; log and losses of its unfinished epoch."""
+        if folder is not None:
+            files.settle(folder)
         if folder is None or not (folder / _LOG).is_file():
             return [], []
         from safetensors import SafetensorError

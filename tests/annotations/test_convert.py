@@ -386,7 +386,7 @@ def test_a_full_disk_or_ctrl_c_leaves_the_old_class(
 
     def fail_at_last(path: Path, content: bytes) -> None:
         writes.append(path)
-        if path.name.endswith(".audit.json.staged"):
+        if path.name.endswith(".audit.json"):
             raise fault
         whole(path, content)
 

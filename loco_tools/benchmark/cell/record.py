@@ -184,6 +184,7 @@ class Score:
 
 def read_record(cell: Cell, out: Path) -> CellRecord | None:
     """Read a cell's record; None when there is none, or this version cannot read it."""
+    files.settle(cell.folder(out))
     path = cell.folder(out) / "result.json"
     if not path.is_file():
         return None

@@ -5,7 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from loco_tools import files
-from loco_tools.benchmark.analysis.ensemble_gains import gains_of, write_ensembles
+from loco_tools.benchmark.analysis.ensemble_gains import (
+    ENSEMBLES_FILE,
+    gains_of,
+    write_ensembles,
+)
 from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData, gather
 from loco_tools.benchmark.report.image_sections import pictured
 from loco_tools.benchmark.report.page import page, tables_of
@@ -38,7 +42,8 @@ def write_report(out: Path, progress: Progress = SILENT) -> Path:
     """Write `report.html` into a run's folder and return its path.
 
     The folder also gets `report.md`, every table as `tables/KEY.csv` and `tables/KEY.tex` (for
-    `booktabs`), `tables/all.tex`, a document of all of them, and `ensembles.csv`.
+    `booktabs`), `tables/all.tex`, a document of all of them, and `ensembles.csv`. They
+    replace those of an earlier report all together.
 
     Raises:
         BenchmarkError: the folder holds no run, or a cell in it is damaged.
@@ -48,22 +53,24 @@ def write_report(out: Path, progress: Progress = SILENT) -> Path:
     classes = pictured(data, progress)
     tables = tables_of(data, gains, classes)
     text, written = page(data, gains, classes, tables), tables.all()
-    write_ensembles(out, gains)  # nothing is written before everything is known to be sound
-    _write_tables(out / TABLES_FOLDER, written)
-    files.write_text(out / MARKDOWN_FILE, _markdown(data, written))
-    files.write_text(out / REPORT_FILE, text)
+    targets = (TABLES_FOLDER, MARKDOWN_FILE, REPORT_FILE, ENSEMBLES_FILE)
+    with files.swapped_in(*(out / name for name in targets)) as (folder, markdown, html, ensembles):
+        _write_tables(folder, written)
+        files.write_text(markdown, _markdown(data, written))
+        files.write_text(html, text)
+        has_ensembles = write_ensembles(ensembles.parent, gains) is not None
+    if not has_ensembles:
+        (out / ENSEMBLES_FILE).unlink(missing_ok=True)
     return out / REPORT_FILE
 
 
 def _write_tables(folder: Path, tables: list[Table]) -> None:
-    """Write all tables or none, so that tables of an earlier report never mix with these."""
-    with files.folder_swapped_in(folder) as fresh:
-        for table in tables:
-            files.write_text(fresh / f"{table.key}.csv", as_csv(table))
-        printed = [table for table in tables if table.key not in NOT_PRINTED]
-        for table in printed:
-            files.write_text(fresh / f"{table.key}.tex", as_latex(table))
-        files.write_text(fresh / "all.tex", latex_document(printed))
+    for table in tables:
+        files.write_text(folder / f"{table.key}.csv", as_csv(table))
+    printed = [table for table in tables if table.key not in NOT_PRINTED]
+    for table in printed:
+        files.write_text(folder / f"{table.key}.tex", as_latex(table))
+    files.write_text(folder / "all.tex", latex_document(printed))
 
 
 def _markdown(data: ReportData, tables: list[Table]) -> str:
@@ -105,8 +112,10 @@ def publish(out: Path, target: Path) -> Path:
     before = target.read_text(encoding="utf-8") if target.is_file() else f"# {data.title}\n"
     sections = {"conditions": conditions(data), "figures": "\n".join(shown).rstrip()}
     written = with_sections(before, sections, origin=str(target))
-    files.write_text(target.with_suffix(".csv"), (out / RESULTS_FILE).read_text(encoding="utf-8"))
-    files.write_text(target, written)
+    results = (out / RESULTS_FILE).read_bytes()
+    with files.swapped_in(target, target.with_suffix(".csv")) as (markdown, table):
+        files.write_text(markdown, written)
+        files.write_bytes(table, results)
     return target
 
 

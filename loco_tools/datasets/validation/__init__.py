@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from loco_tools import files
 from loco_tools.datasets.validation.class_tree import ClassTree, is_image, name_of
 from loco_tools.datasets.validation.examination import examine
 from loco_tools.datasets.validation.findings import Findings, Report
@@ -30,11 +31,14 @@ def validate(path: Path | str, progress: Progress = SILENT) -> Findings:
 def resolve(path: Path | str) -> Path:
     """The absolute path of a folder, so that it has a name even if it is given as ".".
 
+    The commit of a conversion or an export that was killed is finished first.
+
     Raises:
         DatasetError: `path` is not a folder.
     """
     folder = Path(path).absolute()
     folder = folder.resolve() if not folder.name or ".." in folder.parts else folder
+    files.settle(folder)
     if not folder.is_dir():
         got = "a file" if folder.exists() else "no such folder"
         raise DatasetError(f"{path}: expected the folder of a dataset class, got {got}")
