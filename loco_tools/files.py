@@ -17,7 +17,6 @@ a name of one's own is used.
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import shutil
 import stat
@@ -35,6 +34,8 @@ if sys.platform != "win32":
 _PATIENCE_S = 5.0
 """How long `settle` waits for a live process that is moving files to their places."""
 
+
+from loco_tools.wording import json_text
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -131,7 +132,7 @@ def write_text(path: Path, content: str) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Replace `path` by indented JSON, atomically; NaN and infinity are a ValueError."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_text(content, indent=2) + "\n")
 
 
 def append_line(path: Path, line: str) -> None:

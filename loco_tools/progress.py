@@ -8,6 +8,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
+from loco_tools.wording import visible
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichDisplay
 
@@ -76,7 +78,7 @@ class RichProgress:
             self._display.start()
         display = self._display
         self._open += 1
-        bar = display.add_task(description, total=total, rate="")
+        bar = display.add_task(visible(description), total=total, rate="")
 
         def advance(steps: int) -> None:
             display.advance(bar, steps)
@@ -94,4 +96,4 @@ class RichProgress:
 
     def note(self, message: str) -> None:
         """See `Progress.note`."""
-        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(visible(message), markup=False, highlight=False, soft_wrap=True)

@@ -4,16 +4,28 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from loco_tools.wording import visible
+
 
 def load_templates(package: str, **options: Any) -> Environment:
     """The templates in the folder `templates/` of a package.
 
-    Names of classes, defects and files may hold anything, so all content is escaped.
+    Names of classes, defects and files may hold anything, so all content is escaped, and its
+    control characters are made visible.
 
     Args:
         package: the dotted name of the package.
         options: further options of `jinja2.Environment`.
     """
     return Environment(
-        loader=PackageLoader(package), autoescape=True, undefined=StrictUndefined, **options
+        loader=PackageLoader(package),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_show_controls,
+        **options,
     )
+
+
+def _show_controls(content: Any) -> Any:
+    """Text with visible control characters; markup stays markup."""
+    return type(content)(visible(content, keep="\n\r\t")) if isinstance(content, str) else content

@@ -18,7 +18,7 @@ from loco_tools.annotations.merging import Instance, overlaps
 from loco_tools.annotations.session_images import SessionImage, image_bytes
 from loco_tools.capture.session import Session
 from loco_tools.datasets.images import encode_png
-from loco_tools.wording import plural
+from loco_tools.wording import json_text, plural
 
 _KIND_FOLDERS = {
     "good": "good",
@@ -112,7 +112,7 @@ class ClassFolder:
             "annotators": list(annotations.annotators) if annotations else [],
             "defects": defects,
         }
-        self.lines.append(json.dumps(line, ensure_ascii=False))
+        self.lines.append(json_text(line))
 
     def finish(self, records: Sequence[Session]) -> None:
         """Write the other files of the official layout; `records` are those of the sessions."""

@@ -7,7 +7,6 @@ digital twin, and the export has the form that Label Studio writes.
 import base64
 import datetime
 import hashlib
-import json
 import uuid
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from loco_tools.annotations.taxonomy import Taxonomy
 from loco_tools.capture.session import Session, Shot, read_session, read_shots, truth_files
 from loco_tools.datasets.images import image_size, read_mask
 from loco_tools.errors import AnnotationError
+from loco_tools.wording import json_text
 
 EXPORT = "labelstudio.json"
 
@@ -72,7 +72,7 @@ def annotate_session(
         for number, shot in enumerate(shots, start=1)
     ]
     target = out or session / EXPORT
-    files.write_text(target, json.dumps(tasks, ensure_ascii=False, allow_nan=False) + "\n")
+    files.write_text(target, json_text(tasks) + "\n")
     return target
 
 

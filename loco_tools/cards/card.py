@@ -4,7 +4,6 @@
 the text that people wrote around them. The front matter follows Hugging Face's dataset cards.
 """
 
-import json
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +18,7 @@ from loco_tools.datasets.data_hash import data_hash
 from loco_tools.datasets.sample import DatasetClass
 from loco_tools.datasets.sidecar import read_records, sidecar_path
 from loco_tools.progress import SILENT, Progress
+from loco_tools.wording import json_text, markdown, markdown_code
 
 _TAGS = ("anomaly-detection", "mvtec-loco-ad", "industrial-inspection")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
@@ -103,13 +103,14 @@ def card_text(
     text = existing
     if text is None and known.sessions:
         part = known.sessions[0].plan.part
-        text = f"# {part.title}\n\n{part.bought_as[:1].upper()}{part.bought_as[1:]}.\n"
+        bought_as = markdown(part.bought_as)
+        text = f"# {markdown(part.title)}\n\n{bought_as[:1].upper()}{bought_as[1:]}.\n"
     elif text is None:
-        text = f"# {dataset.name}\n\nWhat the images show: (write it here)\n"
+        text = f"# {markdown(dataset.name)}\n\nWhat the images show: (write it here)\n"
 
     licence, licence_sentence = tables.licence(dataset.path)
     written_once = (
-        f"pretty_name: {json.dumps(dataset.name)}\n"
+        f"pretty_name: {json_text(dataset.name)}\n"
         f"license: {licence}\n"
         "task_categories:\n  - image-segmentation\n  - image-classification\n"
     )
@@ -160,7 +161,7 @@ def _list_limits(known: ClassRecords) -> list[str]:
     if not any(sample.kind == "good" for sample in dataset.test):
         limits.append("No good test images: metrics that need them cannot be computed.")
     images = tables.images_by_defect(dataset)
-    if rare := [f"`{name}` {count}" for name, count in images.items() if count < _FEW]:
+    if rare := [f"{markdown_code(name)} {count}" for name, count in images.items() if count < _FEW]:
         limits.append(f"Defects with fewer than {_FEW} test images: {', '.join(rare)}.")
     if len(known.sessions) == 1:
         limits.append("One session: one camera, one lighting, one day.")

@@ -8,7 +8,7 @@ from statistics import median
 from loco_tools.capture.session import Session
 from loco_tools.datasets.mvtec_loco import CONFIG, read_config
 from loco_tools.datasets.sample import DatasetClass, Defect, Threshold
-from loco_tools.wording import plural
+from loco_tools.wording import markdown, markdown_code, plural
 
 _LICENCE_FILES = ("license.txt", "LICENSE.txt", "LICENSE", "readme.txt", "readme.md", "README.md")
 _LICENCES = {
@@ -23,7 +23,7 @@ _LICENCES = {
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table."""
+    """A Markdown table; what others have named has been escaped."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
@@ -37,7 +37,7 @@ def splits(dataset: DatasetClass) -> str:
         groups.setdefault(key, []).append(len(sample.defects))
         parts.setdefault(key, set()).update([sample.part] if sample.part else [])
     rows = [
-        (split, folder, len(masks), len(parts[split, folder]) or "unknown", sum(masks))
+        (split, markdown(folder), len(masks), len(parts[split, folder]) or "unknown", sum(masks))
         for (split, folder), masks in groups.items()
     ]
     sizes = Counter(f"{w} x {h}" for h, w in (sample.size for sample in dataset))
@@ -46,7 +46,7 @@ def splits(dataset: DatasetClass) -> str:
         table(("split", "folder", "images", "parts", "masks"), rows),
         "",
         f"{plural(len(dataset), 'image')} of {', '.join(f'{size} px' for size in sorted(sizes))}"
-        + (f"; views: {', '.join(views)}." if views else "."),
+        + (f"; views: {', '.join(map(markdown, views))}." if views else "."),
     ]
     return "\n".join(lines)
 
@@ -82,7 +82,7 @@ def defects(dataset: DatasetClass, sessions: Sequence[Session]) -> str:
     header = ("defect", "kind", "pixel value", "saturates at", "images", "masks")
     rows = [
         (
-            f"`{name}`",
+            markdown_code(name),
             ", ".join(sorted({defect.kind for defect, _ in instances})) or "unknown",
             *configured.get(name, ("any", "all of it (1.0)")),
             images[name],
@@ -124,11 +124,13 @@ def capture(sessions: Sequence[Session]) -> str:
         rows = []
         for name in sorted({*requested, *actual}):
             values = [settings.get(name, "unknown") for settings in (requested, actual)]
-            rows.append((name, *(v if isinstance(v, str) else f"{v:g}" for v in values)))
-        scales = ", ".join(f"{view} {s:.2f}" for view, s in session.px_per_mm.items())
+            texts = [markdown(v) if isinstance(v, str) else f"{v:g}" for v in values]
+            rows.append((markdown(name), *texts))
+        scales = ", ".join(f"{markdown(view)} {s:.2f}" for view, s in session.px_per_mm.items())
+        camera = markdown_code(session.camera.identity)
+        camera += " (simulated)" if session.simulated else ""
         blocks.append(
-            f"Session {session.session}, started {session.created}, camera "
-            f"`{session.camera.identity}`{' (simulated)' if session.simulated else ''}. "
+            f"Session {markdown(session.session)}, started {session.created}, camera {camera}. "
             f"Scale in the plane of the part, px per mm: {scales or 'unknown'}.\n\n"
             + table(("setting", "requested", "actual"), rows)
         )

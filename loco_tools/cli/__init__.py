@@ -8,6 +8,7 @@ it had an outcome.
 
 import contextlib
 import errno
+import io
 import platform
 import shlex
 import sys
@@ -19,7 +20,7 @@ import click
 
 from loco_tools.cli import benching, calibrating, dataset, labelling, station
 from loco_tools.cli.output import LOGGER, Output, add_output_options
-from loco_tools.cli.printing import wants_json, write_json
+from loco_tools.cli.printing import echo, wants_json, write_json
 from loco_tools.errors import LocoToolsError
 
 INTERRUPTED = 130
@@ -64,20 +65,26 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; every fault becomes one message here."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     start_s = time.monotonic()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What the terminal's encoding lacks is escaped.
+            stream.reconfigure(errors="backslashreplace")
     with contextlib.closing(Output()) as output:
         try:
             result = cli.main(words, prog_name="loco-tools", standalone_mode=False, obj=output)
             code = result if isinstance(result, int) else 0
         except click.ClickException as error:
-            error.show()
+            shown = io.StringIO()
+            error.show(shown)
+            echo(shown.getvalue().rstrip("\n"), err=True)
             code = _explain(error, error.format_message(), words, output, code=error.exit_code)
         except (click.Abort, KeyboardInterrupt) as error:
             message = "interrupted; what was finished is kept, run the command again to go on"
-            click.echo(f"loco-tools: {message}", err=True)
+            echo(f"loco-tools: {message}", err=True)
             code = _explain(error, message, words, output, code=INTERRUPTED)
         except (LocoToolsError, OSError) as error:
             message = _describe(error) if isinstance(error, OSError) else str(error)
-            click.echo(f"loco-tools: {message}", err=True)
+            echo(f"loco-tools: {message}", err=True)
             code = _explain(error, message, words, output, code=1)
         took_s = time.monotonic() - start_s
         LOGGER.info("loco-tools %s: exit code %d, %.1f s", shlex.join(words), code, took_s)

@@ -13,6 +13,7 @@ from loco_tools.cli.printing import (
     EXISTING,
     PATH,
     command_line,
+    echo,
     end_with,
     print_json,
     print_outcome,
@@ -299,6 +300,6 @@ def methods(backbones: bool, as_json: bool) -> None:
         return
     width = max(len(name) for entries in groups.values() for name, _ in entries)
     for group, entries in groups.items():
-        click.echo(f"{group}:")
+        echo(f"{group}:")
         for name, line in entries:
-            click.echo(f"  {name:<{width}}  {line}")
+            echo(f"  {name:<{width}}  {line}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from loco_tools.cli.printing import AS_JSON, PATH, print_json, print_outcome
+from loco_tools.cli.printing import AS_JSON, PATH, echo, print_json, print_outcome
 from loco_tools.progress import Progress
 
 BOARD = click.option(
@@ -62,7 +62,7 @@ def calibrate_board(out: Path, paper: str, board_id: str, as_json: bool) -> None
     if as_json:
         print_json({"sheet": str(out), "board": board_id, "paper": paper})
     else:
-        click.echo(f"{out}: {board.describe()}; print it at 100 % and measure its line of 100 mm")
+        echo(f"{out}: {board.describe()}; print it at 100 % and measure its line of 100 mm")
 
 
 @calibrate.command("camera")
@@ -180,10 +180,10 @@ def calibrate_camera(
     print_outcome(calibration, as_json=as_json)
     if not as_json:
         use = f"loco-tools capture --class {class_name} --camera {calibration.camera}"
-        click.echo(f"{target}; next step: {use} --calibration {target}")
+        echo(f"{target}; next step: {use} --calibration {target}")
 
 
 def wait_for_a_key(words: str) -> bool:
     """Print an instruction and wait: any key takes the photograph, Q cancels."""
-    click.echo(f"{words} [any key: take it, Q: cancel]", err=True)
+    echo(f"{words} [any key: take it, Q: cancel]", err=True)
     return click.getchar().lower() != "q"

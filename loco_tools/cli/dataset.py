@@ -9,6 +9,7 @@ from loco_tools.cli.printing import (
     AS_JSON,
     EXISTING,
     PATH,
+    echo,
     print_figures,
     print_json,
     print_outcome,
@@ -70,7 +71,7 @@ def show(path: Path, out: Path, examples: int, as_json: bool) -> None:
     if as_json:
         print_json({**summary.as_record(), "png": str(png), "html": str(html)})
     else:
-        click.echo(f"{summary.describe()}\nContact sheet: {png}, {html}")
+        echo(f"{summary.describe()}\nContact sheet: {png}, {html}")
 
 
 @click.command()

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loco_tools.evaluation.metric_table import METRICS
+from loco_tools.wording import printable
 
 Metrics = Mapping[str, Any]
 """What `loco_tools.evaluation.Evaluation.metrics` holds."""
@@ -44,7 +45,7 @@ def _auroc(title: str, aurocs: Metrics, intervals: Metrics) -> Table:
     table = _table(title, "95 % interval")
     for name, value in aurocs.items():
         if value is not None:
-            table.add_row(Text(f"AUROC {name}"), _number(value), _interval(intervals.get(name)))
+            table.add_row(_name(f"AUROC {name}"), _number(value), _interval(intervals.get(name)))
     return table
 
 
@@ -53,7 +54,7 @@ def _overlap(metrics: Metrics) -> Table:
     limits = list(next(iter(by_kind.values())))
     table = _table("AU-sPRO by false positive rate limit", *limits, first=False)
     for kind, by_limit in by_kind.items():
-        table.add_row(Text(kind), *(_number(by_limit[limit]) for limit in limits))
+        table.add_row(_name(kind), *(_number(by_limit[limit]) for limit in limits))
     return table
 
 
@@ -64,7 +65,7 @@ def _pixels(metrics: Metrics) -> Table:
     for kind, by_limit in intervals.get("auc_spro", {}).items():
         for limit, ends in by_limit.items():
             value = _number(pixels["auc_spro"][kind][limit])
-            table.add_row(Text(f"AU-sPRO {limit} {kind}"), value, _interval(ends))
+            table.add_row(_name(f"AU-sPRO {limit} {kind}"), value, _interval(ends))
     for limit, value in pixels.get("au_pro", {}).items():
         between = intervals.get("au_pro", {})
         table.add_row(f"AU-PRO {limit}", _number(value), _interval(between.get(limit)))
@@ -81,7 +82,7 @@ def _defects(defects: Metrics) -> Table:
     table.add_column(title, justify="right")
     for name, row in defects.items():
         cells = (_number(row["image_auroc"]), _number(row[column]))
-        table.add_row(Text(name), str(row["count"]), str(row["masks"]), *cells)
+        table.add_row(_name(name), str(row["count"]), str(row["masks"]), *cells)
     return table
 
 
@@ -93,6 +94,10 @@ def _table(title: str, *columns: str, first: bool = True) -> Table:
     for column in columns:
         table.add_column(column, justify="right")
     return table
+
+
+def _name(text: str) -> Text:
+    return Text(printable(text))
 
 
 def _number(value: float | None) -> str:

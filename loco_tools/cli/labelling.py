@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from loco_tools.cli.printing import AS_JSON, EXISTING, PATH, print_json, print_outcome, print_paths
+from loco_tools.cli.printing import (
+    AS_JSON,
+    EXISTING,
+    PATH,
+    echo,
+    print_json,
+    print_outcome,
+    print_paths,
+)
 from loco_tools.progress import Progress
 
 if TYPE_CHECKING:
@@ -62,7 +70,7 @@ def label_config(class_name: str, taxonomy: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"labelling_config": config})
     else:
-        click.echo(config)
+        echo(config)
 
 
 @label.command("push")
@@ -343,4 +351,4 @@ def convert(
     )
     print_outcome(converted, as_json=as_json)
     if not as_json:
-        click.echo(f"Outcome of every region: {converted.audit}")
+        echo(f"Outcome of every region: {converted.audit}")

@@ -3,6 +3,7 @@
 import click
 
 from loco_tools.capture.guide import Guide
+from loco_tools.cli.printing import echo
 from loco_tools.errors import CaptureError
 
 KEYS = (
@@ -18,12 +19,12 @@ def operate(guide: Guide) -> None:
     Raises:
         CaptureError: the camera fails, or its settings have changed; accepted shots are kept.
     """
-    click.echo(KEYS)
+    echo(KEYS)
     while True:
         if guide.candidate is None:
             far = guide.progress()
             end = f" {_END}" if guide.current is None else ""
-            click.echo(f"[{far.done}/{far.planned}] {guide.instruction()}{end}")
+            echo(f"[{far.done}/{far.planned}] {guide.instruction()}{end}")
         try:
             key = click.getchar().upper()
         except EOFError:
@@ -36,30 +37,30 @@ def operate(guide: Guide) -> None:
 def _handle_key(guide: Guide, key: str) -> None:
     if key in {" ", "\r", "\n", "R"}:
         candidate = guide.shoot()
-        click.echo(f"Took {candidate.shot.shot}.")
+        echo(f"Took {candidate.shot.shot}.")
         for verdict in candidate.verdicts:
-            click.echo(f"  {'ok   ' if verdict.passed else 'WRONG'} {verdict.words}")
+            echo(f"  {'ok   ' if verdict.passed else 'WRONG'} {verdict.words}")
         choices = "A accepts it, R retakes it." if candidate.passed else "R retakes it, O keeps it."
-        click.echo(choices)
+        echo(choices)
     elif key in {"A", "N", "O"}:
         _accept(guide, override=key == "O")
     elif key in {"S", "P"}:
         skipped = guide.skip("at the terminal", whole_part=key == "P")
-        click.echo(f"Skipped {skipped.part if key == 'P' else skipped.shot}.")
+        echo(f"Skipped {skipped.part if key == 'P' else skipped.shot}.")
     elif key == "U":
         undone = guide.undo()
-        click.echo(f"Reopened {undone.shot}." if undone else "There is nothing to undo.")
+        echo(f"Reopened {undone.shot}." if undone else "There is nothing to undo.")
     else:
-        click.echo(KEYS)
+        echo(KEYS)
 
 
 def _accept(guide: Guide, *, override: bool) -> None:
     if guide.candidate is not None and guide.candidate.failed and not override:
-        click.echo("It fails a gate: R retakes it, O keeps it anyway.")
+        echo("It fails a gate: R retakes it, O keeps it anyway.")
         return
     try:
         shot = guide.accept(override=override)
     except CaptureError as error:  # No candidate, or a full disk: the operator can continue.
-        click.echo(str(error))
+        echo(str(error))
         return
-    click.echo(f"Accepted {shot.shot}.")
+    echo(f"Accepted {shot.shot}.")

@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from loco_tools.progress import SILENT, Advance, Progress, RichProgress
+from loco_tools.wording import visible
 
 LOGGER = logging.getLogger("loco_tools")
 LOGGER.addHandler(logging.NullHandler())
@@ -99,10 +100,10 @@ class LoggedProgress:
 
 
 class _PasswordsHidden(logging.Formatter):
-    """Takes user names and passwords out of the addresses in a log line."""
+    """Takes user names and passwords out of the addresses in a log line, and control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return _PASSWORD.sub("***", super().format(record))
+        return visible(_PASSWORD.sub("***", super().format(record)))
 
 
 def add_output_options(command: click.Command) -> None:

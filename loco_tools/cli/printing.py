@@ -11,6 +11,7 @@ import click
 
 from loco_tools.cli.output import Output
 from loco_tools.errors import BenchmarkError
+from loco_tools.wording import json_text, visible
 
 if TYPE_CHECKING:
     from loco_tools.benchmark.run.runner import RunReport
@@ -41,7 +42,22 @@ def print_json(content: Any) -> None:
 
 
 def write_json(content: Any) -> None:
-    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    """Print valid JSON, whatever names hold and whatever the terminal can show."""
+    try:
+        text = json_text(content, indent=2)
+    except ValueError:  # JSON has neither NaN nor infinity.
+        content = json.loads(json.dumps(content), parse_constant=lambda _: None)
+        text = json_text(content, indent=2)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(content, indent=2, allow_nan=False)
+    click.echo(text)
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print text for a person; control characters in names do not reach the terminal."""
+    click.echo(visible(text), err=err)
 
 
 class Outcome(Protocol):
@@ -60,7 +76,7 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     if as_json:
         print_json(outcome.as_record())
     else:
-        click.echo(outcome.describe())
+        echo(outcome.describe())
 
 
 def print_figures(metrics: dict[str, Any]) -> None:
@@ -73,7 +89,7 @@ def print_figures(metrics: dict[str, Any]) -> None:
     for table in tables(metrics):
         console.print(table)
     for note in metrics["notes"]:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"note: {visible(note)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_paths(paths: dict[str, Path], *, as_json: bool) -> None:
@@ -81,7 +97,7 @@ def print_paths(paths: dict[str, Path], *, as_json: bool) -> None:
     if as_json:
         print_json({name: str(path) for name, path in paths.items()})
     else:
-        click.echo("\n".join(str(path) for path in paths.values()))
+        echo("\n".join(str(path) for path in paths.values()))
 
 
 def print_plan(plan: "Plan", *, as_json: bool) -> None:
@@ -92,14 +108,14 @@ def print_plan(plan: "Plan", *, as_json: bool) -> None:
         print_json([shot._asdict() for shot in shots])
         return
     camera = plan.camera
-    click.echo(f"{plan.part.title}: {plan.part.bought_as}")
-    click.echo(f"{len(shots)} shots of {camera.width_px} x {camera.height_px} px")
+    echo(f"{plan.part.title}: {plan.part.bought_as}")
+    echo(f"{len(shots)} shots of {camera.width_px} x {camera.height_px} px")
     minutes = estimated_s(plan) * len(shots) / 60
     took = f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
-    click.echo(f"The digital twin would render them in about {took} on this machine.")
+    echo(f"The digital twin would render them in about {took} on this machine.")
     for line in plan.shots:
         condition = line.defect or "good"
-        click.echo(f"  {line.split:<11} {line.parts:>3} parts x {len(plan.views)}  {condition}")
+        echo(f"  {line.split:<11} {line.parts:>3} parts x {len(plan.views)}  {condition}")
 
 
 def print_run(outcome: "RunReport", report: Path, *, as_json: bool) -> None:
@@ -124,7 +140,7 @@ def print_run(outcome: "RunReport", report: Path, *, as_json: bool) -> None:
     console = Console()
     for table in tables(outcome.records):
         console.print(table)
-    click.echo(f"Results: {outcome.results_csv}\nReport:  {report}")
+    echo(f"Results: {outcome.results_csv}\nReport:  {report}")
 
 
 def end_with(outcome: "RunReport") -> None:

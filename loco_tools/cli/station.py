@@ -11,6 +11,7 @@ from loco_tools import extras
 from loco_tools.cli.printing import (
     AS_JSON,
     PATH,
+    echo,
     end_with,
     print_json,
     print_plan,
@@ -190,7 +191,7 @@ def _print_progress(guide: "Guide", *, as_json: bool) -> None:
         )
         return
     skipped = f", {far.skipped} skipped" if far.skipped else ""
-    click.echo(f"{guide.folder}: {far.done} of {far.planned} shots{skipped}")
+    echo(f"{guide.folder}: {far.done} of {far.planned} shots{skipped}")
 
 
 @click.command()
@@ -218,5 +219,5 @@ def cameras(progress: Progress, asked: tuple[str, ...], as_json: bool) -> int:
         print_json([report.model_dump(exclude_none=True) for report in reports])
     else:
         for report in reports:
-            click.echo(report.describe())
+            echo(report.describe())
     return 1 if failed(reports) else 0

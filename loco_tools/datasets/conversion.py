@@ -1,6 +1,5 @@
 """Writing a class in the layout of MVTec AD or of MVTec LOCO AD."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ from loco_tools.datasets.sample import DatasetClass, Defect, Sample
 from loco_tools.datasets.sidecar import read_records, sidecar_path
 from loco_tools.errors import DatasetError
 from loco_tools.progress import Progress
-from loco_tools.wording import plural
+from loco_tools.wording import json_text, plural
 
 COMBINED = "combined"
 """Folder of images with several defect types, as in MVTec AD's cable, pill, wood and zipper."""
@@ -74,7 +73,7 @@ class Conversion:
         lines = []
         for record in self.records:
             kept = {k: v for k, v in known.get(record["source"], {}).items() if k not in moved}
-            lines.append(json.dumps({**record, **kept}, ensure_ascii=False) + "\n")
+            lines.append(json_text({**record, **kept}) + "\n")
         return "".join(lines)
 
 

@@ -1,6 +1,5 @@
 """Exporting a class: to another layout, or to a folder that Hugging Face's `datasets` opens."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from loco_tools.errors import DatasetError, did_you_mean
 from loco_tools.extras import require
 from loco_tools.lock import held_beside
 from loco_tools.progress import SILENT, Progress
+from loco_tools.wording import json_text, markdown
 
 Target = Literal["hf", "ad", "loco"]
 
@@ -103,8 +103,9 @@ def export(
             from loco_tools.datasets.hugging_face import write_folder
 
             if card is None:
-                front = f"---\npretty_name: {json.dumps(dataset.name)}\n---\n"
-                card = f"{front}\n# {dataset.name}\n\n{dataset.describe()}\n"
+                front = f"---\npretty_name: {json_text(dataset.name)}\n---\n"
+                described = "\n\n".join(map(markdown, dataset.describe().splitlines()))
+                card = f"{front}\n# {markdown(dataset.name)}\n\n{described}\n"
             with files.folder_swapped_in(out) as fresh:
                 images = write_folder(dataset, fresh, card, progress=progress)
         else:

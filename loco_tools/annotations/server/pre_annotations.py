@@ -5,7 +5,6 @@ An anomaly map does not tell which defect it shows, so a proposed region gets th
 defect that the plan photographed, and images of good parts get no proposals.
 """
 
-import csv
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
+from loco_tools import files
 from loco_tools.annotations.formats import mask_to_shape
 from loco_tools.annotations.formats.shapes import Mask
 from loco_tools.annotations.server.labelling_config import brush_items
@@ -22,6 +22,7 @@ from loco_tools.capture.session import Session, Shot
 from loco_tools.datasets.maps import read_map
 from loco_tools.datasets.sidecar import read_records, sidecar_path
 from loco_tools.errors import AnnotationError, did_you_mean
+from loco_tools.wording import csv_rows
 
 QUANTILE = 0.995
 """Default share of the pixels of good images that stay below the threshold."""
@@ -180,9 +181,8 @@ def _rank_scores(scores_csv: Path, maps: Path) -> dict[tuple[str, str], float]:
     scores: dict[tuple[str, str], float] = {}
     if scores_csv.is_file():
         try:
-            with scores_csv.open(encoding="utf-8", newline="") as stream:
-                for row in csv.DictReader(stream):
-                    scores[row["kind_folder"], row["id"]] = float(row["score"])
+            for row in csv_rows(files.read_text(scores_csv)):
+                scores[row["kind_folder"], row["id"]] = float(row["score"])
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise AnnotationError(
                 f"{scores_csv}: expected the scores of a finished cell, got {error!r}; next step: "

@@ -1,7 +1,5 @@
 """Compare ensembles with their members, for `ensembles.csv` and the report."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,9 +10,9 @@ from loco_tools import files
 from loco_tools.benchmark.analysis.paired import Difference, paired_difference
 from loco_tools.benchmark.analysis.run_data import ClassResults, ReportData
 from loco_tools.benchmark.cell.record import Cell, CellRecord
-from loco_tools.benchmark.run.results_csv import escape_formula
 from loco_tools.evaluation.metric_table import HEADLINES
 from loco_tools.metrics.diversity import chosen_by_validation
+from loco_tools.wording import csv_text
 
 ENSEMBLES_FILE = "ensembles.csv"
 
@@ -149,12 +147,8 @@ def write_ensembles(out: Path, gains: Sequence[Gains]) -> Path | None:
     if not rows:
         path.unlink(missing_ok=True)
         return None
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: escape_formula(value) for key, value in row.items()})
-    files.write_text(path, text.getvalue())
+    table = [list(rows[0]), *(list(row.values()) for row in rows)]
+    files.write_text(path, csv_text(table))
     return path
 
 

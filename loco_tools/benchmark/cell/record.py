@@ -16,9 +16,7 @@ anomaly maps are kept, they have a folder of their own, written in the same way:
                                      test/, validation/
 """
 
-import csv
 import hashlib
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -34,6 +32,7 @@ from loco_tools.datasets.sample import Kind, Sample
 from loco_tools.errors import BenchmarkError, DefinitionError
 from loco_tools.evaluation.metric_table import METRICS, metrics_by_cell_key
 from loco_tools.schema import Schema, loads_json, read_json
+from loco_tools.wording import csv_rows, csv_text
 
 MAPS_FILE = "maps.json"
 
@@ -228,14 +227,12 @@ def write_failure(stamp: Stamp, error: str, trace: str, out: Path) -> CellRecord
 
 def write_scores(path: Path, samples: Sequence[Sample], scores: Sequence[float]) -> None:
     """Write `scores.csv`, one row per image in the order of the set."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "kind", "kind_folder", "defects", "score", "part"])
+    rows = [["id", "kind", "kind_folder", "defects", "score", "part"]]
     for sample, score in zip(samples, scores, strict=True):
         names = json.dumps(defect_types(sample), ensure_ascii=False)
         columns = [sample.id, sample.kind, sample.kind_folder, names]
-        writer.writerow([*columns, repr(float(score)), sample.part or ""])
-    files.write_text(path, text.getvalue())
+        rows.append([*columns, repr(float(score)), sample.part or ""])
+    files.write_text(path, csv_text(rows))
 
 
 def read_scores(path: Path) -> list[Score]:
@@ -245,11 +242,10 @@ def read_scores(path: Path) -> list[Score]:
         BenchmarkError: it is missing or damaged.
     """
     try:
-        rows = csv.DictReader(io.StringIO(files.read_text(path), newline=""), strict=True)
-        scores = [_read_score(row) for row in rows]
+        scores = [_read_score(row) for row in csv_rows(files.read_text(path))]
         if not scores:
             raise ValueError("no scores")
-    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise BenchmarkError(
             f"{path}: expected the scores of a finished cell, got {error!r}; "
             "next step: remove the cell's folder and run the benchmark again"

@@ -1,12 +1,11 @@
 """A table of the report as data: shown in the page, and written as Markdown, CSV and LaTeX."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from loco_tools.benchmark.run.results_csv import MeanOverSeeds, escape_formula
+from loco_tools.benchmark.run.results_csv import MeanOverSeeds
+from loco_tools.wording import csv_text, markdown
 
 Mark = Literal["", "best", "level"]
 
@@ -135,36 +134,27 @@ READING = {
 
 def as_markdown(table: Table) -> str:
     """A table of GitHub's Markdown, its caption above and its notes below."""
-    heads = [_markdown(column.name) for column in table.columns]
+    heads = [markdown(column.name) for column in table.columns]
     rules = ["---:" if column.numeric else "---" for column in table.columns]
-    lines = [f"**{_markdown(table.caption)}**", "", _piped(heads), _piped(rules)]
+    lines = [f"**{markdown(table.caption)}**", "", _piped(heads), _piped(rules)]
     for row in table.rows:
         cells = [_markdown_cell(cell) for cell in row.cells]
         lines.append(_piped([f"**{cell}**" for cell in cells] if row.total else cells))
     if table.marked:
         lines += ["", f"★ {READING['best']}, ≈ {READING['level']}."]
-    lines += [f"\n{_markdown(note)}" for note in table.notes]
+    lines += [f"\n{markdown(note)}" for note in table.notes]
     return "\n".join(lines) + "\n"
 
 
 def as_csv(table: Table) -> str:
     """One column per metric, followed by its spread and its mark if any row has one."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     parts = [_parts(table.rows, place) for place in range(len(table.columns))]
-    writer.writerow(
-        [
-            escape_formula(name)
-            for column, has in zip(table.columns, parts, strict=True)
-            for name in _heads(column, has)
-        ]
-    )
+    heads = zip(table.columns, parts, strict=True)
+    rows = [[name for column, has in heads for name in _heads(column, has)]]
     for row in table.rows:
         cells = zip(row.cells, parts, strict=True)
-        writer.writerow(
-            [escape_formula(value) for cell, has in cells for value in _values(cell, has)]
-        )
-    return text.getvalue()
+        rows.append([value for cell, has in cells for value in _values(cell, has)])
+    return csv_text(rows)
 
 
 def as_latex(table: Table) -> str:
@@ -275,17 +265,11 @@ def _latex_cell(cell: TableCell) -> str:
     return figure + spread + words
 
 
-def _markdown(text: str) -> str:
-    """Text in which nothing is markup and which stays in its column."""
-    escaped = "".join(f"\\{letter}" if letter in r"\`*_{}[]<>#|~&" else letter for letter in text)
-    return " ".join(escaped.split())
-
-
 def _markdown_cell(cell: TableCell) -> str:
     mark = f"{MARKS[cell.mark]} " if cell.mark else ""
     spread = f" {cell.spread()}" if cell.spread() else ""
     words = f" ({cell.words})" if cell.words else ""
-    return _markdown(f"{mark}{cell.figure()}{spread}{words}")
+    return markdown(f"{mark}{cell.figure()}{spread}{words}")
 
 
 def _piped(cells: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Writing a run's report into its folder: the page, and its tables as text."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from loco_tools import files
@@ -29,6 +29,7 @@ from loco_tools.benchmark.run.results_csv import RESULTS_FILE
 from loco_tools.cards.marked_sections import with_sections
 from loco_tools.errors import BenchmarkError
 from loco_tools.progress import SILENT, Progress
+from loco_tools.wording import markdown, visible
 
 REPORT_FILE = "report.html"
 MARKDOWN_FILE = "report.md"
@@ -77,8 +78,8 @@ def _markdown(data: ReportData, tables: list[Table]) -> str:
     done = sum(1 for record in data.records if record.status == "ok")
     facts = [
         f"{done} of {len(data.run.cells)} cells are finished.",
-        f"Command: `{data.run.command.replace('`', '')}`." if data.run.command else "",
-        f"Hardware: {data.hardware}." if data.hardware else "",
+        f"Command: {_code(data.run.command)}." if data.run.command else "",
+        f"Hardware: {markdown(data.hardware)}." if data.hardware else "",
         "Nothing was fitted, chosen, stopped or scaled on test images. The same figures, with "
         "curves and pictures, are in report.html.",
     ]
@@ -86,7 +87,7 @@ def _markdown(data: ReportData, tables: list[Table]) -> str:
     if simulated:
         facts.insert(0, "**Simulated images, not photographs.**")
     lead = " ".join(" ".join(fact.split()) for fact in facts if fact)
-    return "\n".join([f"# {data.title}", "", lead, "", *map(as_markdown, tables)])
+    return "\n".join([f"# {markdown(data.title)}", "", lead, "", *map(as_markdown, tables)])
 
 
 def publish(out: Path, target: Path) -> Path:
@@ -109,7 +110,9 @@ def publish(out: Path, target: Path) -> Path:
     gains = gains_of(data)
     tables = tables_of(data, gains, ()).all()  # without those of single images
     shown = [as_markdown(table) for table in tables if table.key not in NOT_PRINTED]
-    before = target.read_text(encoding="utf-8") if target.is_file() else f"# {data.title}\n"
+    before = (
+        target.read_text(encoding="utf-8") if target.is_file() else f"# {markdown(data.title)}\n"
+    )
     sections = {"conditions": conditions(data), "figures": "\n".join(shown).rstrip()}
     written = with_sections(before, sections, origin=str(target))
     results = (out / RESULTS_FILE).read_bytes()
@@ -125,16 +128,16 @@ def conditions(data: ReportData) -> str:
     done = sum(record.status == "ok" for record in data.records)
     stamps = [record.stamp for record in data.records]
     facts = {
-        "Command": f"`{without_folders(run.command)}`" if run.command else "not recorded",
+        "Command": _code(without_folders(run.command)) if run.command else "not recorded",
         "Seeds": ", ".join(str(seed) for seed in run.suite.seeds),
         "Preset": _distinct(stamp.preset for stamp in stamps),
         "Backbone": _distinct(stamp.backbone for stamp in stamps if not stamp.members),
-        "Hardware": ", ".join(f"{key} {value}" for key, value in run.hardware.items()),
-        "Versions": ", ".join(f"{name} {version}" for name, version in run.versions.items()),
+        "Hardware": _facts(run.hardware),
+        "Versions": _facts(run.versions),
         "Started": run.started,
         "Finished": run.finished or "not finished",
         "Cells": f"{done} of {len(run.cells)} (method x class x seed)",
-        "Left out": _left_out(data) or "nothing",
+        "Left out": markdown(_left_out(data) or "nothing"),
     }
     listing = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     simulated = any(info.simulated for info in run.classes)
@@ -191,4 +194,12 @@ def _counts(one: ClassResults) -> dict[str, int]:
 
 
 def _distinct(values: Iterable[str]) -> str:
-    return ", ".join(dict.fromkeys(values))
+    return markdown(", ".join(dict.fromkeys(values)))
+
+
+def _facts(facts: Mapping[str, object]) -> str:
+    return markdown(", ".join(f"{name} {value}" for name, value in facts.items()))
+
+
+def _code(command: str) -> str:
+    return f"`{visible(command.replace('`', ''), keep='')}`"

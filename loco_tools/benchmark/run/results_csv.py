@@ -1,7 +1,5 @@
 """The table of a run: `results.csv`, one row per cell, and the same for the terminal."""
 
-import csv
-import io
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 from loco_tools import files
 from loco_tools.benchmark.cell.record import CellRecord
 from loco_tools.evaluation.metric_table import result_metrics
+from loco_tools.wording import csv_text, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -123,13 +122,9 @@ def row_of(record: CellRecord) -> dict[str, str]:
 
 def write_results(out: Path, records: Sequence[CellRecord]) -> Path:
     """Write `results.csv` atomically and return its path."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=columns(), lineterminator="\n")
-    writer.writeheader()
-    for record in records:
-        writer.writerow({name: escape_formula(value) for name, value in row_of(record).items()})
+    rows = [[row[name] for name in columns()] for row in map(row_of, records)]
     path = out / RESULTS_FILE
-    files.write_text(path, text.getvalue())
+    files.write_text(path, csv_text([columns(), *rows]))
     return path
 
 
@@ -141,7 +136,7 @@ def tables(records: Sequence[CellRecord]) -> list["Table"]:
     class_tables = []
     for class_name, class_records in group_records(records, "class_name").items():
         shown = _shown_metrics(class_records)
-        table = Table(title=Text(class_name), title_justify="left", title_style="bold")
+        table = Table(title=Text(printable(class_name)), title_justify="left", title_style="bold")
         table.add_column("method", no_wrap=True)
         for name, _field in shown:
             table.add_column(name, justify="right")
@@ -159,7 +154,7 @@ def tables(records: Sequence[CellRecord]) -> list["Table"]:
                 for _name, field in shown
             ]
             title = method if len(done) == len(cells) else f"{method} (failed)"
-            table.add_row(Text(title), *row, *_costs(done))
+            table.add_row(Text(printable(title)), *row, *_costs(done))
         class_tables.append(table)
     return class_tables
 
@@ -217,8 +212,3 @@ def _costs(records: Sequence[CellRecord]) -> list[str]:
 
 def _text(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
-
-
-def escape_formula(value: str) -> str:
-    """Text that a spreadsheet does not evaluate as a formula; names may begin with "="."""
-    return f"'{value}" if value[:1] in {"=", "+", "@"} else value
