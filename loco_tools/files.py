@@ -28,14 +28,13 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from loco_tools.wording import json_text
+
 if sys.platform != "win32":
     import fcntl
 
 _PATIENCE_S = 5.0
 """How long `settle` waits for a live process that is moving files to their places."""
-
-
-from loco_tools.wording import json_text
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",

@@ -55,9 +55,9 @@ def write_report(out: Path, progress: Progress = SILENT) -> Path:
     tables = tables_of(data, gains, classes)
     text, written = page(data, gains, classes, tables), tables.all()
     targets = (TABLES_FOLDER, MARKDOWN_FILE, REPORT_FILE, ENSEMBLES_FILE)
-    with files.swapped_in(*(out / name for name in targets)) as (folder, markdown, html, ensembles):
+    with files.swapped_in(*(out / name for name in targets)) as (folder, text_md, html, ensembles):
         _write_tables(folder, written)
-        files.write_text(markdown, _markdown(data, written))
+        files.write_text(text_md, _markdown(data, written))
         files.write_text(html, text)
         has_ensembles = write_ensembles(ensembles.parent, gains) is not None
     if not has_ensembles:
@@ -116,8 +116,8 @@ def publish(out: Path, target: Path) -> Path:
     sections = {"conditions": conditions(data), "figures": "\n".join(shown).rstrip()}
     written = with_sections(before, sections, origin=str(target))
     results = (out / RESULTS_FILE).read_bytes()
-    with files.swapped_in(target, target.with_suffix(".csv")) as (markdown, table):
-        files.write_text(markdown, written)
+    with files.swapped_in(target, target.with_suffix(".csv")) as (page_file, table):
+        files.write_text(page_file, written)
         files.write_bytes(table, results)
     return target
 
