@@ -163,7 +163,7 @@ def fault_of(error: LocoToolsError) -> Fault:
 
 
 def passing_fault(error: OSError) -> CaptureError:
-    """The error that explains a fault of the operating system, after which a station goes on."""
+    """The error that explains a fault of the operating system; the station goes on after it."""
     where = f"{error.filename}: " if error.filename else ""
     return CaptureError(
         f"{where}{error.strerror or repr(error)}; next step: do the same again; if this stays, "
