@@ -90,7 +90,7 @@ def make_app(worker: CameraWorker, access: Access, say: Callable[[str], None]) -
 
     @app.exception_handler(OSError)
     async def explain_passing_fault(_request: Any, error: OSError) -> Response:
-        """A fault of the operating system, e.g. too many open files; the station goes on."""
+        """A fault of the operating system, e.g. too many open files, after which it goes on."""
         fault = fault_of(passing_fault(error))
         say(f"The station goes on after a fault: {fault.words}")
         return JSONResponse({"kind": "fault", **fault.model_dump()}, 503)
