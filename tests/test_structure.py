@@ -22,6 +22,7 @@ FOUNDATION = {
     "files",
     "lock",
     "plan",
+    "plugin_import",
     "progress",
     "schema",
     "templates",

@@ -1,14 +1,11 @@
 """Detectors of one's own, named "module:Class"; only modules that the user names are imported."""
 
-import importlib
-import importlib.util
 import inspect
-import sys
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loco_tools.errors import MethodError, did_you_mean
+from loco_tools.plugin_import import NoModuleError, import_own_module
 
 if TYPE_CHECKING:
     from loco_tools.methods.detector import SingleDetector
@@ -40,29 +37,20 @@ def name_to_save(detector: "type[SingleDetector]") -> str:
 def import_plugin(name: str) -> Any:
     """The object at "module:Class", from Python's path or a file in the current folder.
 
-    The current folder is appended to `sys.path` when the module is found only there; the worker
-    processes of a run get the same path.
-
     Raises:
         MethodError: no such file or class, or the file raises an exception.
     """
     module_name, _, class_name = name.partition(":")
-    if not _is_importable(module_name):
-        folder = str(Path.cwd())
-        importlib.invalidate_caches()
-        sys.path.append(folder)
-        if not _is_importable(module_name):
-            folders = dict.fromkeys(entry or folder for entry in sys.path)
-            searched = ", ".join(entry for entry in folders if Path(entry).is_dir())
-            sys.path.remove(folder)
-            raise MethodError(
-                f'method "{name}" cannot be imported: there is no '
-                f"{module_name.replace('.', '/')}.py in any of the folders searched ({searched}); "
-                "next step: run the command in the folder of the file, or install its package"
-            )
     try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # whatever the file raises
+        module = import_own_module(module_name)
+    except NoModuleError as error:
+        raise MethodError(
+            f'method "{name}" cannot be imported: there is no '
+            f"{module_name.replace('.', '/')}.py in any of the folders searched "
+            f"({', '.join(error.searched)}); "
+            "next step: run the command in the folder of the file, or install its package"
+        ) from error
+    except (Exception, SystemExit) as error:  # whatever the file raises
         raise MethodError(
             f'method "{name}" cannot be imported: {_origin_of(error)} raises '
             f"{type(error).__name__}: {error}; next step: correct that file"
@@ -77,15 +65,7 @@ def import_plugin(name: str) -> Any:
     return getattr(module, class_name)
 
 
-def _is_importable(module_name: str) -> bool:
-    """Whether Python finds the module and the packages that it is in."""
-    try:
-        return module_name in sys.modules or importlib.util.find_spec(module_name) is not None
-    except (ImportError, ValueError):
-        return False
-
-
-def _origin_of(error: Exception) -> str:
+def _origin_of(error: BaseException) -> str:
     """File and line where an import failed; of a syntax error the line that has it."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}, line {error.lineno}"

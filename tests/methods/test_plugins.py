@@ -109,6 +109,22 @@ def test_an_unknown_file_names_the_folders_searched(tmp_path: Path) -> None:
     assert str(tmp_path) not in sys.path
 
 
+def test_a_package_that_lacks_something_is_not_called_missing_and_sys_exit_ends_nothing() -> None:
+    Path("kennel").mkdir()
+    write("kennel/colours.py", COLOUR)
+    for source, message in (
+        (
+            "import no_such_library",
+            r"kennel/__init__\.py, line 1 raises ModuleNotFoundError: No mod",
+        ),
+        ("1 / 0", r"kennel/__init__\.py, line 1 raises ZeroDivisionError: division"),
+        ("import sys; sys.exit(0)", r"kennel/__init__\.py, line 1 raises SystemExit: 0; next step"),
+    ):
+        write("kennel/__init__.py", source)
+        with pytest.raises(MethodError, match=message):
+            method_class("kennel.colours:Colour")
+
+
 def test_an_unknown_class_names_the_nearest() -> None:
     write("my_colours.py", COLOUR)
     with pytest.raises(MethodError, match='no class "Color"; did you mean "Colour"'):

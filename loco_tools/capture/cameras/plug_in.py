@@ -11,16 +11,15 @@ is no kind of camera in `CAMERAS`. `loco_tools.testing.check_camera` checks a ca
 against everything that the capture station relies on.
 """
 
-import importlib
 import inspect
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from loco_tools.capture.cameras.camera import Camera
 from loco_tools.errors import CaptureError, did_you_mean
 from loco_tools.plan import Plan
+from loco_tools.plugin_import import NoModuleError, import_own_module
 
 _PATTERN = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*)(?::(.*))?", re.DOTALL)
 
@@ -41,26 +40,23 @@ class PlugIn:
     def open(self, plan: Plan | None) -> Camera:
         """Import the class and make a camera, not connected yet.
 
-        The current folder is appended to `sys.path`, so that a file there can be imported.
-
         Raises:
             CaptureError: there is no such module or class, or the class is not a usable camera.
         """
-        folder = str(Path.cwd())
-        if folder not in sys.path:
-            sys.path.append(folder)
-            importlib.invalidate_caches()
+        expected = f"expected a module {self.module}, installed or as a file in {Path.cwd()}"
         try:
-            module = importlib.import_module(self.module)
-        except Exception as error:  # The file is the user's own: it may raise anything.
-            steps = self.module.split(".")
-            parents = {".".join(steps[:count]) for count in range(1, len(steps) + 1)}
-            missing = isinstance(error, ModuleNotFoundError) and error.name in parents
-            got = "no such module" if missing else f"{type(error).__name__}: {error}"
+            module = import_own_module(self.module)
+        except NoModuleError as error:
             raise self._fault(
-                f"expected a module {self.module}, installed or as a file in {folder}, got {got}",
-                "check its name, and run the command in its folder" if missing else "correct it",
+                f"{expected}, got no such module",
+                "check its name, and run the command in its folder",
             ) from error
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # The file is the user's own: it may raise anything.
+            got = f"{type(error).__name__}: {error}"
+            raise self._fault(f"{expected}, got {got}", "correct it") from error
         if not hasattr(module, self.class_name):
             classes = [name for name, value in vars(module).items() if _is_camera(value)]
             raise self._fault(
