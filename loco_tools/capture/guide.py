@@ -13,6 +13,7 @@ disk, whatever happens to the process afterwards.
 
 import contextlib
 import datetime
+import errno
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -315,9 +316,10 @@ class Guide:
         try:
             yield
         except OSError as error:
+            is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+            mend = "make room on the disk, then do the same again" if is_full else "do it again"
             raise CaptureError(
-                f"{self.folder}: {consequence} ({error.strerror}); next step: make room on the "
-                "disk, then do the same again"
+                f"{self.folder}: {consequence} ({error.strerror}); next step: {mend}"
             ) from error
 
     def _take_frame(self, shot: PlannedShot) -> Frame:

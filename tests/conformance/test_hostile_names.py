@@ -8,6 +8,7 @@ import csv
 import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -114,7 +115,9 @@ def test_bench_and_report_show_hostile_names(
     suite.write_text(f'methods = [{entry}]\nbackbone = "scattering"\ninput_size_px = 64\n')
     bench = ["bench", "--suite", suite, "--data", hostile.parent, "--out", out]
     shows(*bench, "--dry-run")
-    shows(*bench)
+    log = tmp_path / "log"
+    shows(*bench, "--log-file", log)
+    assert CONTROLS.search(log.read_text(encoding="utf-8").replace("\n", "")) is None
     shows("report", out, "--json")
     shows("report", out, "--publish", tmp_path / "published.md")
     tables = [*out.rglob("*.csv"), tmp_path / "published.csv"]
@@ -142,6 +145,29 @@ def test_image_names_that_no_result_could_hold_are_shown_and_refused(
     shows("validate", folder.with_name(name), codes=(2,))
     bench = ("bench", "--methods", "patchcore", "--backbone", "scattering", "--size", "64")
     shows(*bench, "--data", folder, "--out", tmp_path / "run", "--json", codes=(1,))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_a_terminal_of_any_encoding_gets_every_name(
+    make_loco_class: Callable[..., Path], tmp_path: Path, encoding: str
+) -> None:
+    folder = make_loco_class("Gehäuse中")
+    program = [sys.executable, "-c", "from loco_tools.cli import main; main()"]
+    show = ["show", str(folder), "--out", str(tmp_path / "shown")]
+    for more in ([], ["--json"]):
+        done = subprocess.run(
+            [*program, *show, *more],
+            env=os.environ | {"PYTHONIOENCODING": encoding},
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        # click takes ASCII for a mistake of the environment and writes UTF-8
+        text = done.stdout.decode("utf-8" if encoding == "ascii" else encoding)
+        if more:
+            assert json.loads(text)["name"] == "Gehäuse中"
+        else:
+            assert "Geh" in text
 
 
 def check_csv(path: Path) -> None:

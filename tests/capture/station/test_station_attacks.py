@@ -2,6 +2,7 @@
 
 import errno
 import ipaddress
+import os
 import signal
 import socket
 import struct
@@ -217,6 +218,19 @@ def test_a_passing_fault_of_the_system_is_shown_and_the_next_command_goes_on(
         if station.page.state["phase"] == "review":
             station.page.do("discard")
     assert station.page.do("shoot", "accept")["fault"] is None
+
+
+def test_a_photograph_that_cannot_be_saved_now_waits_and_is_saved_later(
+    station: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    station.page.do("shoot")
+    with monkeypatch.context() as few:
+        few.setattr(os, "fsync", too_many)
+        answer = station.page.send("accept").json()
+    assert "cannot be written; it is not taken (Too many open files)" in answer["words"]
+    assert answer["next_step"] == "do it again"
+    assert station.page.see()["phase"] == "review"
+    assert station.page.do("accept")["done"] == 1
 
 
 def test_a_passing_fault_while_aiming_is_shown_until_there_is_a_picture_again(

@@ -3,9 +3,15 @@
 import { at, show } from "./elements.js";
 
 const page = document.body;
+const AGAIN_MS = 1000;
 let ghosted = false;
 
 at("stage").style.aspectRatio = `${page.dataset.width} / ${page.dataset.height}`;
+
+at("live").addEventListener("error", () => {
+  at("live").removeAttribute("src"); // the station is busy, or it has closed the stream
+  setTimeout(() => runLive(page.dataset.phase), AGAIN_MS);
+});
 
 export function toggleGhost() {
   ghosted = !ghosted;
