@@ -3,6 +3,7 @@
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from loco_tools.wording import visible
 
@@ -28,4 +29,8 @@ def load_templates(package: str, **options: Any) -> Environment:
 
 def _show_controls(content: Any) -> Any:
     """Text with visible control characters; markup stays markup."""
-    return type(content)(visible(content, keep="\n\r\t")) if isinstance(content, str) else content
+    if not isinstance(content, str):
+        return content
+    shown = visible(content, keep="\n\r\t")
+    # the template has escaped markup before
+    return Markup(shown) if isinstance(content, Markup) else shown  # noqa: S704
