@@ -19,7 +19,7 @@ from importlib.metadata import version
 import click
 
 from loco_tools.cli import benching, calibrating, dataset, labelling, station
-from loco_tools.cli.output import LOGGER, Output, add_output_options
+from loco_tools.cli.output import LOGGER, Output, add_output_options, warnings_on_terminal
 from loco_tools.cli.printing import echo, wants_json, write_json
 from loco_tools.errors import LocoToolsError
 
@@ -69,7 +69,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # What the terminal's encoding lacks is escaped.
             stream.reconfigure(errors="backslashreplace")
-    with contextlib.closing(Output()) as output:
+    with contextlib.closing(Output()) as output, warnings_on_terminal():
         try:
             result = cli.main(words, prog_name="loco-tools", standalone_mode=False, obj=output)
             code = result if isinstance(result, int) else 0

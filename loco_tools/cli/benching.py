@@ -70,6 +70,12 @@ def _add_executor_options(command: Any) -> Any:
         ),
         click.option("--retry-failed", is_flag=True, help="Repeat cells that failed before."),
         click.option(
+            "--despite-findings",
+            is_flag=True,
+            help="Run in spite of faults of the data that change or prevent metrics; the report "
+            "lists them.",
+        ),
+        click.option(
             "--dry-run",
             is_flag=True,
             help="List the cells that would run, with estimates of time and memory, and stop.",
@@ -160,6 +166,7 @@ def bench(
     workers: int | None,
     address: str | None,
     retry_failed: bool,
+    despite_findings: bool,
     dry_run: bool,
     mlflow: str | None,
     tensorboard: Path | None,
@@ -170,6 +177,7 @@ def bench(
 
     A cell is one method on one class with one seed. Finished cells are reused when the command is
     run again, also after Ctrl-C. When a cell fails or runs out of memory, the others still run.
+    Before anything is fitted, the classes are checked by the rules of loco-tools validate.
 
     Example: loco-tools bench --methods patchcore,simplenet,ensemble
     """
@@ -199,11 +207,26 @@ def bench(
     if dry_run:
         from loco_tools.benchmark.run.dry_run import dry_run as plan_run
 
-        plan = plan_run(chosen, class_paths, folder, progress, retry_failed=retry_failed)
+        plan = plan_run(
+            chosen,
+            class_paths,
+            folder,
+            progress,
+            retry_failed=retry_failed,
+            despite_findings=despite_findings,
+        )
         print_outcome(plan, as_json=as_json)
+        if plan.faults:
+            raise click.exceptions.Exit(1)
         return
     outcome = run(
-        chosen, class_paths, folder, progress, command=command_line(), retry_failed=retry_failed
+        chosen,
+        class_paths,
+        folder,
+        progress,
+        command=command_line(),
+        retry_failed=retry_failed,
+        despite_findings=despite_findings,
     )
     with progress.task("report"):
         report_file = _run_report_command(folder)

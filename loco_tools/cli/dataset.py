@@ -56,22 +56,31 @@ def validate(progress: Progress, /, *, path: Path, as_json: bool) -> None:
 def show(path: Path, out: Path, examples: int, as_json: bool) -> None:
     """Print a summary of a dataset class, and draw its contact sheet as PNG and HTML.
 
+    PATH may also be a folder of classes. A class with faults does not keep the others from being
+    shown; its faults come last.
+
     Example: loco-tools show data/angle
     """
-    from loco_tools.datasets import load
+    from loco_tools.datasets import find_classes, load
     from loco_tools.datasets.show import write_contact_sheet
 
-    try:
-        dataset = load(path)
-    except DatasetError as error:
-        fault = f"{error}; all faults at once: loco-tools validate {path}"
-        raise DatasetError(fault) from error
-    png, html = out / f"{dataset.name}.png", out / f"{dataset.name}.html"
-    summary = write_contact_sheet(dataset, png, html, examples=examples)
-    if as_json:
-        print_json({**summary.as_record(), "png": str(png), "html": str(html)})
-    else:
-        echo(f"{summary.describe()}\nContact sheet: {png}, {html}")
+    records, faults = [], []
+    class_dirs = find_classes(path)
+    for class_dir in class_dirs:
+        png, html = out / f"{class_dir.name}.png", out / f"{class_dir.name}.html"
+        try:
+            dataset = load(class_dir)
+            summary = write_contact_sheet(dataset, png, html, examples=examples)
+        except DatasetError as error:
+            faults.append(f"{error}; all faults at once: loco-tools validate {class_dir}")
+            continue
+        records.append({**summary.as_record(), "png": str(png), "html": str(html)})
+        if not as_json:
+            echo(f"{summary.describe()}\nContact sheet: {png}, {html}")
+    if as_json and records:
+        print_json(records if len(class_dirs) > 1 else records[0])
+    if faults:
+        raise DatasetError("\n".join(faults))
 
 
 @click.command()

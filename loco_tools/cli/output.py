@@ -9,11 +9,14 @@ import logging
 import re
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
+from loco_tools.errors import DatasetWarning
 from loco_tools.progress import SILENT, Advance, Progress, RichProgress
 from loco_tools.wording import visible
 
@@ -70,6 +73,24 @@ class Output:
         LOGGER.addHandler(handler)
         LOGGER.setLevel(logging.DEBUG)
         self._handlers.append(handler)
+
+
+@contextlib.contextmanager
+def warnings_on_terminal() -> Iterator[None]:
+    """Print what is notable about a dataset class as a message, without the line of our code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DatasetWarning)
+        show_other = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
+            if issubclass(category, DatasetWarning):
+                click.echo(f"loco-tools: warning: {message}", err=True)
+                LOGGER.warning("%s", message)
+            else:
+                show_other(message, category, *rest, **named)
+
+        warnings.showwarning = show
+        yield
 
 
 class LoggedProgress:

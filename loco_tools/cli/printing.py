@@ -11,7 +11,7 @@ import click
 
 from loco_tools.cli.output import Output
 from loco_tools.errors import BenchmarkError
-from loco_tools.wording import json_text, visible
+from loco_tools.wording import json_text, plural, visible
 
 if TYPE_CHECKING:
     from loco_tools.benchmark.run.runner import RunReport
@@ -130,6 +130,8 @@ def print_run(outcome: "RunReport", report: Path, *, as_json: bool) -> None:
                 "failed": outcome.failed,
                 "not_repeated": len(outcome.kept),
                 "maps_missing": len(outcome.without_maps),
+                "data_errors": sum(info.data_errors for info in outcome.classes),
+                "data_warnings": sum(info.data_warnings for info in outcome.classes),
             }
         )
         return
@@ -140,6 +142,14 @@ def print_run(outcome: "RunReport", report: Path, *, as_json: bool) -> None:
     console = Console()
     for table in tables(outcome.records):
         console.print(table)
+    for info in outcome.classes:
+        if info.findings:
+            errors = f"{plural(info.data_errors, 'error')} accepted, " if info.data_errors else ""
+            echo(
+                f"Data:    {info.name}: {errors}"
+                f"{plural(info.data_warnings, 'warning')}: loco-tools validate {info.path}"
+            )
+            echo("\n".join(f"         {line}" for line in info.findings))
     echo(f"Results: {outcome.results_csv}\nReport:  {report}")
 
 

@@ -40,7 +40,9 @@ def _load(path: Path | str, *, warn: bool) -> DatasetClass:
         raise _no_class(folder)
     examination = examine(folder, "headers" if warn else "masks")
     dataset = build_class(examination)
-    if warn and (lines := examination.findings.brief()):
+    findings = examination.findings
+    notable = [finding for finding in findings.notable if finding.effect != "bench"]
+    if warn and (lines := findings.brief(notable)):
         text = "\n".join([f"{printable(str(folder))}:", *(f"  {line}" for line in lines)])
         warnings.warn(DatasetWarning(text), stacklevel=3)  # the caller of load or of load_any
     return dataset
@@ -50,12 +52,9 @@ def check(path: Path | str, progress: Progress = SILENT) -> Findings:
     """The findings of `validation.validate` that need no image to be decoded, except 16-bit ones.
 
     Raises:
-        DatasetError: the folder is not a class folder.
+        DatasetError: `path` is not a folder.
     """
-    folder = resolve(path)
-    if not is_class(folder):
-        raise _no_class(folder)
-    return examine(folder, "headers", progress).findings
+    return examine(resolve(path), "headers", progress).findings
 
 
 def load_any(path: Path | str) -> DatasetClass | dict[str, DatasetClass]:

@@ -93,3 +93,12 @@ def read_config(path: Path) -> dict[int, DefectType]:
                 f'{entry.pixel_value} for both "{other.defect_name}" and "{entry.defect_name}"'
             )
     return types
+
+
+def is_readable(path: Path) -> bool:
+    """Whether `read_config` reads a file."""
+    try:
+        read_config(path)
+    except DatasetError:
+        return False
+    return True

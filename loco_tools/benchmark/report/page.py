@@ -97,6 +97,7 @@ def page(
     """The whole page; `gains` is what its ensembles add to their members."""
     sections: dict[str, Markup | None] = {
         "failures": provenance.failures(data),
+        "faults": provenance.accepted_faults(data),
         "results": _results(data, tables),
     }
     if classes:

@@ -33,6 +33,12 @@ def failures(data: ReportData) -> Markup | None:
     return render("failures.html", title=", ".join(titles), records=records)
 
 
+def accepted_faults(data: ReportData) -> Markup | None:
+    """The section with the faults of the data in spite of which the run was started."""
+    faulty = [info for info in data.run.classes if info.data_errors]
+    return render("data_faults.html", classes=faulty) if faulty else None
+
+
 def failed(data: ReportData) -> Table | None:
     """The same as a table; None without any."""
     columns = names("method", "class", "seed", "error")
@@ -52,7 +58,7 @@ def origin(data: ReportData) -> Markup:
     for info, one in zip(data.run.classes, data.classes, strict=True):
         counts = one.done[0].counts if one.done else {}
         words = [_LAYOUTS.get(one.layout, ""), *(f"{n} {name}" for name, n in counts.items())]
-        classes.append((info.name, ", ".join(words), info.data_hash[:16]))
+        classes.append((info.name, ", ".join(words), info.data_hash[:16], info.findings))
     stamped = []
     for method in data.methods:
         records = [record for record in data.records if record.stamp.method == method]

@@ -29,7 +29,7 @@ from loco_tools.benchmark.run.results_csv import RESULTS_FILE
 from loco_tools.cards.marked_sections import with_sections
 from loco_tools.errors import BenchmarkError
 from loco_tools.progress import SILENT, Progress
-from loco_tools.wording import markdown, visible
+from loco_tools.wording import markdown, plural, visible
 
 REPORT_FILE = "report.html"
 MARKDOWN_FILE = "report.md"
@@ -83,6 +83,12 @@ def _markdown(data: ReportData, tables: list[Table]) -> str:
         "Nothing was fitted, chosen, stopped or scaled on test images. The same figures, with "
         "curves and pictures, are in report.html.",
     ]
+    errors = sum(info.data_errors for info in data.run.classes)
+    warnings = sum(info.data_warnings for info in data.run.classes)
+    if errors:
+        facts.insert(0, f"**{plural(errors, 'error')} of the data accepted: results differ.**")
+    if warnings:
+        facts.append(f"{plural(warnings, 'warning')} about the data, listed there too.")
     simulated = [info.name for info in data.run.classes if info.simulated]
     if simulated:
         facts.insert(0, "**Simulated images, not photographs.**")
@@ -127,6 +133,7 @@ def conditions(data: ReportData) -> str:
     run = data.run
     done = sum(record.status == "ok" for record in data.records)
     stamps = [record.stamp for record in data.records]
+    errors = sum(info.data_errors for info in run.classes)
     facts = {
         "Command": _code(without_folders(run.command)) if run.command else "not recorded",
         "Seeds": ", ".join(str(seed) for seed in run.suite.seeds),
@@ -138,6 +145,7 @@ def conditions(data: ReportData) -> str:
         "Finished": run.finished or "not finished",
         "Cells": f"{done} of {len(run.cells)} (method x class x seed)",
         "Left out": markdown(_left_out(data) or "nothing"),
+        **({"Errors of the data that were accepted": str(errors)} if errors else {}),
     }
     listing = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     simulated = any(info.simulated for info in run.classes)

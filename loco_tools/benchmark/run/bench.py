@@ -43,6 +43,7 @@ def bench(
     maps: bool = False,
     executor: ExecutorSettings | Mapping[str, Any] | None = None,
     retry_failed: bool = False,
+    despite_findings: bool = False,
     progress: Progress = SILENT,
 ) -> RunReport:
     """Compare anomaly detectors on dataset classes.
@@ -71,6 +72,8 @@ def bench(
         executor: where cells are run, for example `{"kind": "local", "workers": 2}`; by default
             worker processes on this machine.
         retry_failed: whether cells that failed in an earlier call are run again.
+        despite_findings: whether classes are benchmarked in spite of faults that change or prevent
+            their metrics, such as lossy masks or an image in two splits.
         progress: receives progress and messages; silent by default.
 
     Returns:
@@ -106,7 +109,14 @@ def bench(
     )
     folder = Path("runs") / chosen.name if out is None else Path(out)
     roots = [data] if isinstance(data, Path | str) else data
-    return run(chosen, find_class_paths(roots), folder, progress, retry_failed=retry_failed)
+    return run(
+        chosen,
+        find_class_paths(roots),
+        folder,
+        progress,
+        retry_failed=retry_failed,
+        despite_findings=despite_findings,
+    )
 
 
 def make_suite(

@@ -1,14 +1,15 @@
 """Planning a run without running it: its cells, and estimates of their time and memory."""
 
 import heapq
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from loco_tools.benchmark.cell.record import Cell
 from loco_tools.benchmark.executor_settings import LocalSettings
 from loco_tools.benchmark.run import planning
+from loco_tools.benchmark.run.class_faults import describe_faults
 from loco_tools.benchmark.run.estimates import (
     Estimate,
     Workloads,
@@ -18,7 +19,9 @@ from loco_tools.benchmark.run.estimates import (
 )
 from loco_tools.benchmark.run.planning import CellPlan
 from loco_tools.benchmark.suite import Suite
+from loco_tools.errors import MethodError
 from loco_tools.progress import SILENT, Progress
+from loco_tools.wording import printable
 
 VERBS = {
     "run": "would run",
@@ -81,7 +84,8 @@ class DryRun:
     """The output of `loco-tools bench --dry-run`.
 
     `at_once` is the number of cells that run at the same time; None: as many as a cluster has room
-    for.
+    for. `faults` says which classes a run would refuse; their cells are not among `forecasts`.
+    `notes` are other findings about the classes and this machine.
     """
 
     out: Path
@@ -89,6 +93,8 @@ class DryRun:
     device: str
     at_once: int | None
     forecasts: tuple[CellForecast, ...]
+    faults: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def work_s(self) -> float:
@@ -130,6 +136,9 @@ class DryRun:
             lines.append(self._describe_total())
         if self.unknown:
             lines.append(f"the total leaves out {_cells(self.unknown)} without an estimate")
+        lines += self.notes
+        if self.faults:
+            lines.append(f"the run would not start: {self.faults}")
         return "\n".join(lines)
 
     def as_record(self) -> dict[str, Any]:
@@ -144,6 +153,8 @@ class DryRun:
             "elapsed_s": round(self.elapsed_s, 1),
             "peak_mb": round(self.peak_mb),
             "cells_without_estimate": self.unknown,
+            "faults": self.faults,
+            "notes": list(self.notes),
         }
 
     @property
@@ -173,12 +184,22 @@ def dry_run(
     progress: Progress = SILENT,
     *,
     retry_failed: bool = False,
+    despite_findings: bool = False,
 ) -> DryRun:
     """Determine what `loco_tools.benchmark.run.runner.run` would do; arguments and errors as there.
 
     This machine needs no GPU, even if the suite names one (`--device cuda`).
     """
-    prepared = planning.prepare(suite, class_paths, out, progress, elsewhere=True)
+    prepared = planning.prepare(
+        suite, class_paths, out, progress, elsewhere=True, despite_findings=True
+    )
+    refused = {
+        name
+        for name, found in prepared.findings.items()
+        if found.refused or (found.stopping and not despite_findings)
+    }
+    classes = {name: path for name, path in prepared.classes.items() if name not in refused}
+    prepared = replace(prepared, classes=classes)
     jobs = list(planning.jobs(prepared, progress, remember=False))
     workloads, finished = Workloads(), finished_cells(out)
     by_cell = {job.cell: job for job in jobs}
@@ -198,7 +219,28 @@ def dry_run(
         from loco_tools.benchmark.executors.local import slots
 
         at_once = 1 if executor.workers == 0 else len(slots(prepared.device, executor.workers))
-    return DryRun(out, executor.kind, prepared.device, at_once, tuple(forecasts))
+    faulty = {} if despite_findings else prepared.findings
+    return DryRun(
+        out,
+        executor.kind,
+        prepared.device,
+        at_once,
+        tuple(forecasts),
+        faults=describe_faults(faulty),
+        notes=tuple(_notes(prepared, local=isinstance(executor, LocalSettings))),
+    )
+
+
+def _notes(prepared: planning.PreparedSuite, *, local: bool) -> Iterator[str]:
+    """Findings that do not stop a run, and a device that this machine does not have."""
+    for name, found in prepared.findings.items():
+        others = [finding for finding in found.notable if name in prepared.classes]
+        yield from (f"{printable(name)}: {line}" for line in found.brief(others))
+    if local:
+        try:
+            planning.cell_device(prepared.suite)
+        except MethodError as error:
+            yield f"on this machine the run would not start: {error}"
 
 
 def elapsed(forecasts: Sequence[CellForecast], at_once: int | None) -> float:

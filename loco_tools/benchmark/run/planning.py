@@ -15,8 +15,10 @@ from loco_tools.benchmark.cell.cost import versions
 from loco_tools.benchmark.cell.hashes import code_behind
 from loco_tools.benchmark.cell.record import CellRecord, Stamp
 from loco_tools.benchmark.executor_settings import LocalSettings
+from loco_tools.benchmark.run.class_faults import examine_classes, refuse_faulty
 from loco_tools.benchmark.suite import MethodEntry, Suite
 from loco_tools.datasets.data_hash import data_hash, sidecar_hash
+from loco_tools.datasets.validation.findings import Findings
 from loco_tools.ensembles import ENSEMBLES, create_ensemble
 from loco_tools.errors import BenchmarkError, LocoToolsError, MethodError, did_you_mean
 from loco_tools.progress import SILENT, Progress
@@ -33,12 +35,16 @@ DEFAULT_THREADS = 2
 """CPU threads of a cell: as many as small machines have, so that none becomes slower by it."""
 
 
+MAX_SEED = 2**31
+"""The largest seed; numpy takes 32 bits, and numbers are added to the seed of a cell."""
+
+
 @dataclass(frozen=True)
 class PreparedSuite:
     """A suite whose entries, classes, backbones and device have been resolved and checked.
 
     `backbones` are by entry name. Methods that need no backbone have none, and neither have
-    ensembles, whose members have their own.
+    ensembles, whose members have their own. `findings` are what is notable about each class.
     """
 
     suite: Suite
@@ -47,6 +53,7 @@ class PreparedSuite:
     backbones: Mapping[str, BackboneSource]
     device: str
     out: Path
+    findings: Mapping[str, Findings]
 
 
 def prepare(
@@ -56,6 +63,7 @@ def prepare(
     progress: Progress = SILENT,
     *,
     elsewhere: bool = False,
+    despite_findings: bool = False,
 ) -> PreparedSuite:
     """Resolve and check everything that a suite names; nothing is fitted or written.
 
@@ -65,9 +73,10 @@ def prepare(
         out: the run's folder.
         progress: receives messages about replaced or downloaded backbones.
         elsewhere: whether the cells may run on another machine, so that this machine needs no GPU.
+        despite_findings: whether faults of the classes are accepted.
 
     Raises:
-        LocoToolsError: an unknown class or method, or a wrong setting.
+        LocoToolsError: an unknown class or method, a wrong setting, or a class with faults.
     """
     classes = select_classes(suite, class_paths)
     entries = suite.entries()
@@ -75,12 +84,16 @@ def prepare(
     backbones = resolve_backbones(suite, entries, progress)
     device = cell_device(suite, elsewhere=elsewhere)
     _check_settings(suite, entries, backbones, device)
+    _check_seeds(suite)
+    findings = examine_classes(classes, progress)
+    if not despite_findings:
+        refuse_faulty(findings)
     weights = weights_file(suite)
     sources = {
         name: BackboneSource(backbone.tag, backbone.name, weights)
         for name, backbone in backbones.items()
     }
-    return PreparedSuite(suite, entries, classes, sources, device, out)
+    return PreparedSuite(suite, entries, classes, sources, device, out, findings)
 
 
 def jobs(
@@ -209,6 +222,15 @@ def check_methods(entries: Sequence[MethodEntry]) -> None:
             raise MethodError(
                 f'unknown method "{method}"; {did_you_mean(method, [*METHODS, *ENSEMBLES])}'
             )
+
+
+def _check_seeds(suite: Suite) -> None:
+    wrong = [str(seed) for seed in suite.seeds if not 0 <= seed <= MAX_SEED]
+    if wrong:
+        raise BenchmarkError(
+            f"seeds: expected whole numbers from 0 to {MAX_SEED}, got {', '.join(wrong)}; "
+            "next step: choose others with --seeds"
+        )
 
 
 def cell_device(suite: Suite, *, elsewhere: bool = False) -> str:

@@ -24,17 +24,31 @@ from loco_tools.evaluation.metric_table import HEADLINES
 from loco_tools.lock import held
 from loco_tools.progress import SILENT, Advance, Progress
 from loco_tools.schema import Schema, read_json
+from loco_tools.wording import printable
 
 RUN_FILE = "run.json"
 
 
 class ClassInfo(Schema):
-    """A class of the run; `simulated` if its sidecar file marks any image as simulated."""
+    """A class of the run.
+
+    Attributes:
+        name: its name.
+        path: its folder.
+        data_hash: the hash of its files.
+        simulated: whether its sidecar file marks any image as simulated.
+        data_errors: number of faults that change its metrics; the run was started in spite of them.
+        data_warnings: number of other findings about what is read and what is not.
+        findings: these findings, one line for each kind.
+    """
 
     name: str
     path: str
     data_hash: str
     simulated: bool = False
+    data_errors: int = 0
+    data_warnings: int = 0
+    findings: tuple[str, ...] = ()
 
 
 class PlannedCell(Schema):
@@ -88,12 +102,14 @@ class RunReport:
         records: one per cell, in the order of the run.
         reused: number of cells that an earlier run had finished.
         kept: cells that failed in an earlier run and were not repeated.
+        classes: the classes of the run, with the findings about them.
     """
 
     out: Path
     records: tuple[CellRecord, ...]
     reused: int
     kept: frozenset[Cell] = frozenset()
+    classes: tuple[ClassInfo, ...] = ()
 
     @property
     def failures(self) -> tuple[CellRecord, ...]:
@@ -129,6 +145,7 @@ def run(
     *,
     command: str = "",
     retry_failed: bool = False,
+    despite_findings: bool = False,
 ) -> RunReport:
     """Run every cell of a suite that is not finished, and write `results.csv` after each.
 
@@ -142,20 +159,28 @@ def run(
         progress: receives a message for every cell, and the progress inside cells.
         command: the command line, for the record.
         retry_failed: whether cells that failed in an earlier run are repeated.
+        despite_findings: whether classes are benchmarked in spite of faults that change or prevent
+            their metrics; `run.json` and the report then list these.
 
     Raises:
-        LocoToolsError: an unknown class or method, or a wrong setting; nothing has been fitted.
+        LocoToolsError: an unknown class or method, a wrong setting, or a class with such faults;
+            nothing has been fitted.
         MissingExtraError: the executor needs an extra that is not installed.
         BenchmarkError: the disk is full, the executor cannot go on, or another process is using
             the same folder.
         KeyboardInterrupt: passed on after `results.csv` has been written.
     """
     check_extras(suite.executor)
-    prepared = planning.prepare(suite, class_paths, out, progress)
+    prepared = planning.prepare(
+        suite, class_paths, out, progress, despite_findings=despite_findings
+    )
     with ExitStack() as stack:
         stack.enter_context(held(out, BenchmarkError, "name another folder with --out"))
         jobs = list(planning.jobs(prepared, progress))
         state = _start(prepared, jobs, command)
+        for info in state.classes:
+            for line in info.findings:
+                progress.note(f"{printable(info.name)}: {line}")
         plans = [planning.plan_cell(job, retry_failed=retry_failed) for job in jobs]
         kept = {p.job.cell: p.record for p in plans if p.record and p.action in ("reuse", "failed")}
         schedule = Schedule([plan.job for plan in plans if plan.job.cell not in kept], kept)
@@ -180,6 +205,7 @@ def run(
         records=tuple(records),
         reused=sum(record.status == "ok" for record in kept.values()),
         kept=frozenset(cell for cell, record in kept.items() if record.status == "failed"),
+        classes=state.classes,
     )
 
 
@@ -313,6 +339,10 @@ def _start(prepared: PreparedSuite, jobs: Sequence[Job], command: str) -> Run:
                 path=str(path.resolve()),
                 data_hash=digests[name],
                 simulated=_is_simulated(path),
+                data_errors=len(prepared.findings[name].stopping),
+                data_warnings=len(prepared.findings[name].notable)
+                - len(prepared.findings[name].stopping),
+                findings=tuple(prepared.findings[name].brief()),
             )
             for name, path in prepared.classes.items()
         ),

@@ -3,12 +3,10 @@
 from pathlib import Path
 
 from loco_tools import files
-from loco_tools.datasets.validation.class_tree import ClassTree, is_image, name_of
 from loco_tools.datasets.validation.examination import examine
-from loco_tools.datasets.validation.findings import Findings, Report
+from loco_tools.datasets.validation.findings import Findings
 from loco_tools.errors import DatasetError
 from loco_tools.progress import SILENT, Progress
-from loco_tools.wording import listed, plural
 
 
 def validate(path: Path | str, progress: Progress = SILENT) -> Findings:
@@ -21,11 +19,7 @@ def validate(path: Path | str, progress: Progress = SILENT) -> Findings:
     Raises:
         DatasetError: `path` is not a folder.
     """
-    folder = resolve(path)
-    examination = examine(folder, "pixels", progress)
-    if examination.layout == "unknown":
-        _report_no_class(examination.tree, examination.report)
-    return examination.findings
+    return examine(resolve(path), "pixels", progress).findings
 
 
 def resolve(path: Path | str) -> Path:
@@ -43,25 +37,3 @@ def resolve(path: Path | str) -> Path:
         got = "a file" if folder.exists() else "no such folder"
         raise DatasetError(f"{path}: expected the folder of a dataset class, got {got}")
     return folder
-
-
-def _report_no_class(tree: ClassTree, report: Report) -> None:
-    """Report what an unknown folder lacks, and which folders in it are classes."""
-    classes = [
-        folder
-        for folder in tree.folders_in("")
-        if tree.has(f"{folder}/test") or tree.images_in(f"{folder}/train/good")
-    ]
-    inside = [name_of(path) for path in (*tree.folders_in(""), *tree.files_in(""))]
-    images = plural(sum(is_image(path) for path in tree.files), "image")
-    report.add(
-        "no_class",
-        ".",
-        expected="a class in MVTec LOCO AD, MVTec AD or AutoVI layout: train/good, test/good, "
-        "test/<kind>, ground_truth/<kind>",
-        found=f"neither a test folder nor images in train/good, but {images} below "
-        f"{listed(inside) or 'nothing'}",
-        next_step=f"name one of its classes: {', '.join(classes)}"
-        if classes
-        else "move good images to train/good and test/good, others to test/<kind>",
-    )

@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from loco_tools import files
-from loco_tools.datasets.mvtec_loco import CONFIG, KIND_FOLDERS
+from loco_tools.datasets.mvtec_loco import CONFIG, KIND_FOLDERS, is_readable
 from loco_tools.datasets.reading import every_nth, in_order
 from loco_tools.datasets.sample import Layout
 from loco_tools.datasets.validation.audit import check_audit
-from loco_tools.datasets.validation.class_tree import ClassTree, Contents, read_tree
+from loco_tools.datasets.validation.class_tree import (
+    ClassTree,
+    Contents,
+    is_image,
+    name_of,
+    read_tree,
+)
 from loco_tools.datasets.validation.defects_config import check_config, check_use
 from loco_tools.datasets.validation.file_inspection import Inspection, inspect_file, read_peak
 from loco_tools.datasets.validation.findings import Findings, Report
@@ -36,6 +42,7 @@ from loco_tools.datasets.validation.pixels import (
 from loco_tools.datasets.validation.sidecar import check_sidecar, read_sidecar
 from loco_tools.errors import DatasetError
 from loco_tools.progress import SILENT, Progress
+from loco_tools.wording import listed, plural
 
 _CHECKS = {"mvtec_loco": check_loco, "autovi": check_autovi, "mvtec_ad": check_ad}
 
@@ -83,6 +90,7 @@ def examine(folder: Path, depth: Depth, progress: Progress = SILENT) -> Examinat
     tree = read_tree(folder, report)
     layout = recognise_layout(tree)
     if layout == "unknown":
+        _report_no_class(tree, report)
         return Examination(tree, layout, Contents(), {}, report)
     contents = _CHECKS[layout](tree, report)
     check_splits(tree, contents, report)
@@ -93,6 +101,8 @@ def examine(folder: Path, depth: Depth, progress: Progress = SILENT) -> Examinat
     check_masks(contents.masks, inspections, layout, report)
     if layout != "mvtec_ad" and (entries := check_config(folder, report)) is not None:
         check_use(contents.masks, inspections, entries, report)
+    if layout != "mvtec_ad" and contents.masks and not is_readable(folder / CONFIG):
+        report.refuse(CONFIG)
     check_enough(contents, records, report)
     if depth != "masks":
         views = {image: record.get("view") for image, record in records.items()}
@@ -158,7 +168,7 @@ def _add_digests(root: Path, images: Sequence[str], inspections: dict[str, Inspe
 
     Few files are read: those of equal size, and of these only parts unless the parts are equal.
     """
-    groups: list[list[str]] = [list(images)]
+    groups: list[list[str]] = [[path for path in images if inspections[path].fault is None]]
     for key in (_file_size, _hash_of_parts, files.sha256_of):
         keyed: defaultdict[tuple[int, Any], list[str]] = defaultdict(list)
         for number, group in enumerate(groups):
@@ -204,3 +214,25 @@ def _add_peaks(root: Path, images: Sequence[str], inspections: dict[str, Inspect
     add(some)
     if any((inspections[path].peak or 0) < 4096 for path in some):
         add(path for path in deep if inspections[path].peak is None)
+
+
+def _report_no_class(tree: ClassTree, report: Report) -> None:
+    """Report what an unknown folder lacks, and which folders in it are classes."""
+    classes = [
+        folder
+        for folder in tree.folders_in("")
+        if tree.has(f"{folder}/test") or tree.images_in(f"{folder}/train/good")
+    ]
+    inside = [name_of(path) for path in (*tree.folders_in(""), *tree.files_in(""))]
+    images = plural(sum(is_image(path) for path in tree.files), "image")
+    report.add(
+        "no_class",
+        ".",
+        expected="a class in MVTec LOCO AD, MVTec AD or AutoVI layout: train/good, test/good, "
+        "test/<kind>, ground_truth/<kind>",
+        found=f"neither a test folder nor images in train/good, but {images} below "
+        f"{listed(inside) or 'nothing'}",
+        next_step=f"name one of its classes: {', '.join(classes)}"
+        if classes
+        else "move good images to train/good and test/good, others to test/<kind>",
+    )

@@ -102,7 +102,9 @@ def inspect_file(
         with Image.open(path) as image:
             size, file_format = (image.height, image.width), image.format or ""
             mode = _read_mode(path, image.mode)
-            orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
+            whole = decode or is_mask or file_format != "PNG"  # a PNG is decoded for its EXIF
+            exif = image.getexif() if whole or "exif" in image.info else {}
+            orientation = int(exif.get(ExifTags.Base.Orientation, 1))
             if mode in UNREADABLE_MODES:
                 return Inspection(fault=("image_depth", mode))
             if file_format != "PNG" and (decode or is_mask):

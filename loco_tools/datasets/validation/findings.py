@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -123,6 +123,7 @@ EFFECTS: Mapping[str, Effect] = {
     ),
     **dict.fromkeys(("unexpected_folder", "stray_folder", "stray_image", "stray_file"), "unused"),
     "too_few_images": "bench",
+    "no_class": "refused",
 }
 """The effect of a finding within loco-tools; that of all other codes is "other tools".
 
@@ -205,12 +206,16 @@ class Findings:
             if finding.severity == "error" and finding.effect != "unused"
         )
 
-    def brief(self) -> list[str]:
-        """One line per code about the findings that concern loading and metrics."""
+    @property
+    def refused(self) -> bool:
+        """Whether the class cannot be loaded."""
+        return any(finding.effect == "refused" for finding in self.findings)
+
+    def brief(self, findings: Sequence[Finding] | None = None) -> list[str]:
+        """One line per code about some findings, by default the notable ones."""
         by_code: defaultdict[str, list[Finding]] = defaultdict(list)
-        for finding in self.notable:
-            if finding.effect != "bench":
-                by_code[finding.code].append(finding)
+        for finding in self.notable if findings is None else findings:
+            by_code[finding.code].append(finding)
         return [_gathered(found) for found in by_code.values()]
 
     def describe(self, limit_per_code: int = 5) -> str:
@@ -291,6 +296,12 @@ class Report:
                 effect=effect or EFFECTS.get(code, "other tools"),
             )
         )
+
+    def refuse(self, file: str) -> None:
+        """Make the errors about a file refuse the class."""
+        for index, finding in enumerate(self._findings):
+            if finding.file == file and finding.severity == "error":
+                self._findings[index] = replace(finding, effect="refused")
 
     def names(self, path: str) -> bool:
         """Whether there is a finding about this very file or folder."""
