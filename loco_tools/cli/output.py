@@ -84,7 +84,7 @@ def warnings_on_terminal() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
             if issubclass(category, DatasetWarning):
-                click.echo(f"loco-tools: warning: {message}", err=True)
+                click.echo(visible(f"loco-tools: warning: {message}"), err=True)
                 LOGGER.warning("%s", message)
             else:
                 show_other(message, category, *rest, **named)

@@ -26,6 +26,7 @@ from loco_tools.datasets.sheet_drawing import (
 from loco_tools.definitions import names
 from loco_tools.plan import Plan, load_plan
 from loco_tools.twin.rendering import render
+from loco_tools.wording import visible
 
 _LARGEST_BYTES = 400_000
 _GAP, _HEADING, _CAPTION = 8, 44, 24
@@ -106,7 +107,7 @@ def _main(out: Path, chosen: tuple[str, ...], width_px: int) -> None:
     for name in chosen or names("capture"):
         sheet = contact_sheet(load_plan(name), width_px=width_px)
         files.write_bytes(out / f"{name}.jpg", jpeg(sheet))
-        click.echo(f"{out / name}.jpg: {sheet.shape[1]} x {sheet.shape[0]} px")
+        click.echo(visible(f"{out / name}.jpg: {sheet.shape[1]} x {sheet.shape[0]} px"))
 
 
 if __name__ == "__main__":

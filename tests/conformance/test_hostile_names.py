@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from annotation_builders import make_region, make_task, write_export
 
+import loco_tools
 from loco_tools import cli
 from loco_tools.benchmark.cell.record import read_scores
 
@@ -145,6 +146,14 @@ def test_image_names_that_no_result_could_hold_are_shown_and_refused(
     shows("validate", folder.with_name(name), codes=(2,))
     bench = ("bench", "--methods", "patchcore", "--backbone", "scattering", "--size", "64")
     shows(*bench, "--data", folder, "--out", tmp_path / "run", "--json", codes=(1,))
+
+
+def test_nothing_is_written_past_the_functions_that_make_names_inert() -> None:
+    past = re.compile(r"click\.echo\((?!visible\()|csv\.(writer|DictWriter)|ensure_ascii=False")
+    root = Path(loco_tools.__file__).parent
+    texts = {path.relative_to(root): path.read_text("utf-8") for path in root.rglob("*.py")}
+    found = {path.as_posix() for path, text in texts.items() if past.search(text)}
+    assert found == {"wording.py", "cli/printing.py"}, "use loco_tools.wording, cli.printing.echo"
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])

@@ -23,6 +23,7 @@ import click
 
 from loco_tools.errors import LabelStudioError, LocoToolsError
 from loco_tools.progress import SILENT, Progress, RichProgress
+from loco_tools.wording import visible
 
 FOLDER = Path(".label-studio")
 PACKAGE = "label-studio>=1.20"
@@ -186,16 +187,17 @@ def main(folder: Path, port: int, documents: Path) -> None:
     try:
         command = install(folder / "venv", progress)
         with running(command, folder, port=port, documents=documents, progress=progress) as server:
-            click.echo(
-                f"Label Studio: {server.url}\n"
-                f"  user:     {server.user}\n"
-                f"  password: in {server.password_file}\n"
-                f"  token:    in {server.token_file}, for --token-file\n"
-                f"  local files: {documents}, for --local-files\n"
+            lines = [
+                f"Label Studio: {server.url}",
+                f"  user:     {server.user}",
+                f"  password: in {server.password_file}",
+                f"  token:    in {server.token_file}, for --token-file",
+                f"  local files: {documents}, for --local-files",
                 f"Example: loco-tools label push captures/angle/session-001 --url {server.url} "
-                f"--project angle --token-file {server.token_file}\n"
-                "Stop it with ctrl-c."
-            )
+                f"--project angle --token-file {server.token_file}",
+                "Stop it with ctrl-c.",
+            ]
+            click.echo(visible("\n".join(lines)))
             while True:
                 time.sleep(3600)
     except KeyboardInterrupt:

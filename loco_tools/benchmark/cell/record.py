@@ -32,7 +32,7 @@ from loco_tools.datasets.sample import Kind, Sample
 from loco_tools.errors import BenchmarkError, DefinitionError
 from loco_tools.evaluation.metric_table import METRICS, metrics_by_cell_key
 from loco_tools.schema import Schema, loads_json, read_json
-from loco_tools.wording import csv_rows, csv_text
+from loco_tools.wording import csv_rows, csv_text, json_text
 
 MAPS_FILE = "maps.json"
 
@@ -229,7 +229,7 @@ def write_scores(path: Path, samples: Sequence[Sample], scores: Sequence[float])
     """Write `scores.csv`, one row per image in the order of the set."""
     rows = [["id", "kind", "kind_folder", "defects", "score", "part"]]
     for sample, score in zip(samples, scores, strict=True):
-        names = json.dumps(defect_types(sample), ensure_ascii=False)
+        names = json_text(defect_types(sample))
         columns = [sample.id, sample.kind, sample.kind_folder, names]
         rows.append([*columns, repr(float(score)), sample.part or ""])
     files.write_text(path, csv_text(rows))
