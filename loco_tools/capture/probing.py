@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from loco_tools.capture.cameras import connected_cameras, open_camera, public_name
 from loco_tools.capture.cameras.camera import Settings
 from loco_tools.capture.checks.quality import clipped_shares, find_part, sharpness, to_grey
@@ -15,6 +17,10 @@ TEST_SHOT = PlannedShot("look", "look", "top", "test", "good", None)
 """The shot that a camera gets for a frame outside any plan."""
 
 
+_BLACK_LEVEL = 16
+"""A frame is black if 99 % of its values are at most this; noise and hot pixels are above 0."""
+
+
 class CameraReport(Schema):
     """The result of a test frame from one camera.
 
@@ -23,7 +29,8 @@ class CameraReport(Schema):
         ok: whether it gave a frame; if not, `error` says why, and the following fields are None.
         asked: whether a person named the camera; False if it was found.
         statistics: see `statistics`.
-        note: the caution of the camera, if it has one.
+        note: what to know about the camera or the frame, if anything: the camera's `caution`, or
+            that the frame is black.
     """
 
     camera: str
@@ -86,11 +93,21 @@ def probe_camera(identity: str, *, asked: bool = True) -> CameraReport:
                 height=image.shape[0],
                 settings=camera.settings(),
                 statistics=statistics(image),
-                note=camera.caution,
+                note="; ".join(filter(None, [camera.caution, _black(image)])) or None,
             )
     except (LocoToolsError, OSError) as error:
         name = public_name(identity)
         return CameraReport(camera=name, ok=False, asked=asked, error=str(error))
+
+
+def _black(image: Pixels) -> str | None:
+    """A note if a frame shows nothing; None if it shows something."""
+    if np.percentile(image, 99) > _BLACK_LEVEL:
+        return None
+    return (
+        "the frame is black; take off the lens cap or add light, and run the command again, since "
+        "some cameras begin with black frames"
+    )
 
 
 def statistics(image: Pixels) -> dict[str, float]:

@@ -13,6 +13,7 @@ import platform
 import shlex
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; every fault becomes one message here."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    # Pillow warns about damaged files without their name; our errors name them
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     start_s = time.monotonic()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

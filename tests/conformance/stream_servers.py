@@ -10,7 +10,6 @@ import http.server
 import socket
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import cv2
@@ -63,12 +62,21 @@ class MjpegServer:
     """Motion JPEG over HTTP, as many network cameras give it."""
 
     def __init__(
-        self, *, port: int = 0, login: str | None = None, size: tuple[int, int] = SIZE
+        self,
+        *,
+        port: int = 0,
+        login: str | None = None,
+        size: tuple[int, int] = SIZE,
+        frames_per_s: float = FRAMES_PER_S,
+        black: bool = False,
+        still: bool = False,
     ) -> None:
         self.sent = 0
         self.size = size
         self.cut_off = 0
         """How many bytes of every JPEG are cut off at its end."""
+        self._pause_s = 1 / frames_per_s
+        self._light = 0 if black else 1
         self._stop = threading.Event()
         outer = self
 
@@ -81,6 +89,11 @@ class MjpegServer:
                     self.end_headers()
                     return
                 self.send_response(200)
+                if still:
+                    self.send_header("Content-Type", "image/jpeg")
+                    self.end_headers()
+                    self.wfile.write(cv2.imencode(".jpg", stamped(1, size))[1].tobytes())
+                    return
                 self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
                 self.end_headers()
                 outer._send_frames(self)
@@ -97,7 +110,8 @@ class MjpegServer:
 
     def _send_frames(self, handler: http.server.BaseHTTPRequestHandler) -> None:
         while not self._stop.is_set():
-            image = cv2.imencode(".jpg", stamped(self.sent + 1, self.size)[..., ::-1])[1].tobytes()
+            frame = stamped(self.sent + 1, self.size)[..., ::-1] * self._light
+            image = cv2.imencode(".jpg", frame.astype(np.uint8))[1].tobytes()
             image = image[: len(image) - self.cut_off]
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(image)}\r\n\r\n"
             try:
@@ -105,7 +119,7 @@ class MjpegServer:
             except OSError:
                 return
             self.sent += 1
-            time.sleep(1 / FRAMES_PER_S)
+            self._stop.wait(self._pause_s)
 
     def close(self) -> None:
         """Break off every connection; calling it again does nothing."""

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import cv2
 
+from loco_tools.capture.cameras.reconnecting import UnsuitableCameraError
 from loco_tools.errors import CaptureError
 
 Answer = TypeVar("Answer")
@@ -34,11 +35,17 @@ class FrameReader:
     Args:
         capture: open; from now on used by the reader only.
         name: of the camera, for messages.
+
+    Attributes:
+        frames: the number of frames that were grabbed.
     """
 
     def __init__(self, capture: cv2.VideoCapture, name: str) -> None:
         self._capture = capture
         self._name = name
+        self.frames = 0
+        self._grabbed_s = time.monotonic()
+        self._interval_s = 0.0
         self._lock = threading.Lock()
         self._requests: list[_Request] = []
         self._fault: CaptureError | None = None
@@ -66,6 +73,7 @@ class FrameReader:
             The result of `job`.
 
         Raises:
+            UnsuitableCameraError: frames came, but too slowly.
             CaptureError: no frame came in time, or the device is lost.
         """
         answer: Future[Answer] = Future()
@@ -77,6 +85,7 @@ class FrameReader:
         try:
             return answer.result(timeout_s)
         except TimeoutError:
+            self._refuse_slow(timeout_s, discard)
             raise CaptureError(
                 f"camera {self._name} gave no frame within {timeout_s:g} s; next step: check its "
                 "cable, its power, and whether another program uses it"
@@ -86,6 +95,17 @@ class FrameReader:
         """Stop, and wait at most `timeout_s` until the device is released."""
         self._stop.set()
         self._thread.join(timeout_s)
+
+    def _refuse_slow(self, timeout_s: float, discard: int) -> None:
+        """Raise an error if frames come regularly, but not as many as a request needs in time."""
+        silence_s = time.monotonic() - self._grabbed_s
+        needed_s = timeout_s / (discard + 1)
+        if self.frames > 1 and self._interval_s > needed_s / 2 and silence_s < 2 * self._interval_s:
+            raise UnsuitableCameraError(
+                f"camera {self._name}: one frame in {self._interval_s:.1f} s is too slow, expected "
+                f"{discard + 1} within {timeout_s:g} s, since the first may be old; next step: set "
+                "a higher frame rate at the camera, or a smaller picture"
+            )
 
     def _run(self) -> None:
         """Grab frames and serve requests until the reader is closed or the device is lost."""
@@ -97,6 +117,9 @@ class FrameReader:
                         f"camera {self._name} stopped giving frames; next step: check its cable or "
                         "its network, and its power"
                     )
+                now_s = time.monotonic()
+                self._interval_s, self._grabbed_s = now_s - self._grabbed_s, now_s
+                self.frames += 1
                 for request in self._take_due_requests():
                     try:
                         request.answer.set_result(request.job(self._capture))

@@ -66,21 +66,20 @@ def decode_jpeg(capture: cv2.VideoCapture, size: Settings) -> Pixels:
     _, packet = capture.retrieve()
     content = b"" if packet is None else packet.tobytes()
     try:
-        with Image.open(io.BytesIO(content), formats=["JPEG"]) as header:
-            width, height = header.size
+        # by Pillow, since OpenCV prints what is wrong with a JPEG on standard error
+        with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
+            if image.size != (size["width_px"], size["height_px"]):
+                raise CaptureError(
+                    f"expected frames of {size['width_px']} x {size['height_px']} pixels as "
+                    f"before, got one of {image.width} x {image.height}; next step: set the "
+                    "camera's stream to the size it had"
+                )
+            pixels = np.array(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise CaptureError(_DAMAGED) from error
-    if (width, height) != (size["width_px"], size["height_px"]):
-        raise CaptureError(
-            f"expected frames of {size['width_px']} x {size['height_px']} pixels as before, got "
-            f"one of {width} x {height}; next step: set the camera's stream to the size it had"
-        )
-    image = cv2.imdecode(
-        np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    )
-    if image is None or _JPEG_END not in content[-_JPEG_PADDING:]:
+    if _JPEG_END not in content[-_JPEG_PADDING:]:
         raise CaptureError(_DAMAGED)
-    return image.astype(np.uint8, copy=False)
+    return pixels
 
 
 def read_size_and_codec(capture: cv2.VideoCapture) -> Settings:

@@ -13,6 +13,10 @@ WAITS_S = (0.5, 1.0, 2.0)
 Result = TypeVar("Result")
 
 
+class UnsuitableCameraError(CaptureError):
+    """A fault that connecting again does not remedy: the camera is there, and cannot be used."""
+
+
 def with_reconnect(
     take: Callable[[], Result],
     reconnect: Callable[[], None],
@@ -35,10 +39,13 @@ def with_reconnect(
         The result of `take`.
 
     Raises:
+        UnsuitableCameraError: the first one that is raised.
         CaptureError: the last attempt failed too.
     """
     try:
         return take()
+    except UnsuitableCameraError:
+        raise
     except lost_by as error:
         lost: CaptureError = error
     for wait_s in waits_s:
@@ -46,6 +53,8 @@ def with_reconnect(
         try:
             reconnect()
             return take()
+        except UnsuitableCameraError:
+            raise
         except CaptureError as error:
             lost = error
     reason, _, advice = str(lost).partition("; next step: ")

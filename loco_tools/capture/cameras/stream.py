@@ -1,14 +1,19 @@
 """Network cameras: RTSP, or MJPEG over HTTP, read with FFmpeg through OpenCV."""
 
+import base64
+import http.client
 import re
 import socket
-from urllib.parse import urlsplit, urlunsplit
+from collections.abc import Callable
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import cv2
 
 from loco_tools.capture.cameras.camera import Settings
 from loco_tools.capture.cameras.live_camera import LiveCamera
 from loco_tools.capture.cameras.opencv_capture import decode_jpeg, open_capture, read_size_and_codec
+from loco_tools.capture.cameras.reconnecting import UnsuitableCameraError
 from loco_tools.datasets.images import Pixels
 from loco_tools.errors import CaptureError
 from loco_tools.plan import Plan
@@ -24,6 +29,8 @@ _SECRET = re.compile(
 Some recorders join parameters with "_", as in user=U_password=P_channel=1; the channel is kept,
 since it distinguishes their cameras.
 """
+
+Answer = TypeVar("Answer")
 
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 
@@ -77,6 +84,45 @@ class StreamCamera(LiveCamera):
 
     def _read_settings(self, capture: cv2.VideoCapture) -> Settings:
         return read_size_and_codec(capture)
+
+    def _ask(
+        self,
+        job: Callable[[cv2.VideoCapture], Answer],
+        *,
+        discard: int = 0,
+        settle_s: float = 0.0,
+    ) -> Answer:
+        try:
+            return super()._ask(job, discard=discard, settle_s=settle_s)
+        except CaptureError as error:
+            ended = self._reader is not None and self._reader.frames == 1
+            if ended and self._content_type().startswith("image/"):
+                raise UnsuitableCameraError(
+                    f"camera {self.identity}: this URL gives one still image, expected a video "
+                    "stream; next step: give the URL of the camera's MJPEG or RTSP stream (its "
+                    "manual or settings page names it)"
+                ) from error
+            raise
+
+    def _content_type(self) -> str:
+        """The type that an HTTP server states for the URL; "" if it states none."""
+        parts = urlsplit(self._url)
+        if parts.scheme not in {"http", "https"}:
+            return ""
+        secure = parts.scheme == "https"
+        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        headers = {}
+        if parts.username:
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+            headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
+        connection = kind(parts.hostname or "", parts.port, timeout=self.timeout_s)
+        try:
+            connection.request("GET", urlunsplit(("", "", *parts[2:4], "")) or "/", headers=headers)
+            return connection.getresponse().getheader("Content-Type", "").lower()
+        except (OSError, ValueError, http.client.HTTPException):
+            return ""
+        finally:
+            connection.close()
 
     def _why_closed(self) -> str:
         """Why the stream could not be opened; FFmpeg's reason is not available through OpenCV."""

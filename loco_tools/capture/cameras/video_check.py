@@ -55,6 +55,7 @@ def refuse_damaged(file: Path, times: Sequence[str]) -> None:
     child = subprocess.run(  # noqa: S603 - our own command
         [sys.executable, "-m", __name__, str(file), str(len(times))],
         env=environment | {"OPENCV_LOG_LEVEL": "OFF"},
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         check=False,
     )
