@@ -4,9 +4,11 @@
 
 FFmpeg leaves out frames that it cannot decode, and fills damaged ones with guesses. It reports both
 on standard error only. The process adds a line of its own there after each frame, so that the
-reports can be attributed to frames.
+reports can be attributed to frames. Frames of motion JPEG are decoded with Pillow too, which finds
+damage that FFmpeg accepts.
 """
 
+import io
 import os
 import subprocess
 import sys
@@ -14,8 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
+from PIL import Image
 
-from loco_tools.capture.cameras.opencv_capture import open_capture
+from loco_tools.capture.cameras.opencv_capture import open_capture, read_size_and_codec
 from loco_tools.errors import CaptureError
 from loco_tools.wording import plural, printable
 
@@ -66,6 +69,8 @@ def refuse_damaged(file: Path, times: Sequence[str]) -> None:
             decoded.append(line.removeprefix(_FRAME))
         else:
             reports.setdefault(len(decoded), line.rpartition("] ")[2])
+    for number in _broken_jpegs(file):
+        reports.setdefault(number, "damaged JPEG")
     sound = set(decoded)
     missing = [number for number, time in enumerate(times) if time not in sound]
     first = min([*reports, *missing[:1]], default=len(decoded))
@@ -77,6 +82,24 @@ def refuse_damaged(file: Path, times: Sequence[str]) -> None:
         f"{first + 1}{report}; next step: copy or record the video again, or save its frames as "
         "images, without the damaged ones, and give their folder as folder:DIR"
     )
+
+
+def _broken_jpegs(file: Path) -> list[int]:
+    """The numbers of the frames, from 0, of a motion-JPEG video that Pillow cannot decode."""
+    capture = open_capture(str(file), cv2.CAP_FFMPEG)
+    is_jpeg = read_size_and_codec(capture)["codec"] == "MJPG"
+    capture.set(cv2.CAP_PROP_FORMAT, -1)
+    broken = []
+    number = 0
+    while is_jpeg and capture.grab():
+        try:
+            with Image.open(io.BytesIO(capture.retrieve()[1].tobytes()), formats=["JPEG"]) as image:
+                image.load()
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            broken.append(number)
+        number += 1
+    capture.release()
+    return broken
 
 
 def _main(file: str, frames: int) -> None:
