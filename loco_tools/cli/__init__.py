@@ -9,6 +9,7 @@ it had an outcome.
 import contextlib
 import errno
 import io
+import os
 import platform
 import shlex
 import sys
@@ -65,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; every fault becomes one message here."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    # Pillow warns about damaged files without their name; our errors name them
+    # OpenCV and Pillow report damaged files without their name; our errors name them
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     start_s = time.monotonic()
     for stream in (sys.stdout, sys.stderr):
