@@ -160,7 +160,7 @@ def read_journal(folder: Path) -> dict[str, JournalEntry]:
     """
     journal = folder / JOURNAL
     entries: dict[str, JournalEntry] = {}
-    lines = journal.read_bytes().split(b"\n")[:-1] if journal.is_file() else []
+    lines = files.read_bytes(journal).split(b"\n")[:-1] if journal.exists() else []
     for number, line in enumerate(lines, start=1):
         # A quotation mark inside a text is escaped in JSON, so this finds the key alone.
         model: type[JournalEntry] = StatusChange if b'"mark":' in line else Shot
@@ -246,7 +246,7 @@ def _place_of(folder: Path) -> tuple[int, datetime.datetime, str]:
         content = loads_json(files.read_bytes(folder / RECORD))
         created = datetime.datetime.fromisoformat(content["created"])
         number = int(content.get("number", 0))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         pass
     if created.tzinfo is None:
         created = created.replace(tzinfo=datetime.UTC)

@@ -1,6 +1,7 @@
 """Damaged and hostile capture sessions, and videos to replay."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ IDENTITY = "folder:/data/parts#0123456789ab"
 SETTINGS: dict[str, float | str] = {"width_px": 320.0, "height_px": 240.0, "codec": "MJPG"}
 SESSION = Session(
     session="session-001",
+    number=1,
     created="2026-01-01T00:00:00+00:00",
     loco_tools="0.2.0",
     simulated=False,
@@ -130,6 +132,19 @@ def test_hostile_records_and_lines_are_one_clear_error(session: Path, hostile: b
         with pytest.raises(LocoToolsError, match=f"{name}.*; next step: restore") as caught:
             open_session(session, PLAN, FixedCamera(), 0, None)
         assert len(str(caught.value)) < 1_000
+
+
+def test_a_session_whose_number_is_infinite_and_a_journal_that_is_a_pipe(session: Path) -> None:
+    """The session counts as the first one; the pipe is not waited for."""
+    sound = SESSION.model_dump_json().encode()
+    (session / RECORD).write_bytes(sound.replace(b'"number":1', b'"number":1e999'))
+    assert list_sessions(session.parent) == [session]
+    (session / RECORD).write_bytes(sound)
+    (session / JOURNAL).unlink(missing_ok=True)
+    os.mkfifo(session / JOURNAL)
+    with pytest.raises(OSError, match="it is a named pipe, expected a file"):
+        progress_of(session)
+    (session / JOURNAL).unlink()
 
 
 def make_film(path: Path) -> bytes:
