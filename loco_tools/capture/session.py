@@ -129,8 +129,9 @@ def read_session(folder: Path) -> Session:
     try:
         return read_json(Session, folder / RECORD)
     except DefinitionError as error:
+        fault, _, _ = str(error).partition("; next step: ")
         raise DefinitionError(
-            f"{error}; next step: restore {RECORD} from a copy, or begin a new session with --new"
+            f"{fault}; next step: restore {RECORD} from a copy, or begin a new session with --new"
         ) from error
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from loco_tools import cli
 from loco_tools.capture import guide as guide_module
 from loco_tools.capture.cameras import Camera, Frame, TrueDefect
 from loco_tools.capture.session import (
@@ -211,3 +212,29 @@ def test_what_a_killed_session_left_half_written_is_cleared_away(
     half.write_bytes(b"half")
     capture(SessionRequest(plan, captures=tmp_path))
     assert not half.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a = " + b"9" * 5_000,
+        b"a = " + b"[" * 2_000 + b"]" * 2_000,
+        b"a = " + b"{b=" * 2_000 + b"1" + b"}" * 2_000,
+        b"a.X.@SUM(A1)=" + b"[" * 2_000,
+        b'name = "\xff\xfe"',
+        b"x.\xcd\xad \xcd\x00={",
+        b"",
+    ],
+)
+def test_a_hostile_plan_is_one_line_of_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_bytes(content)
+    assert cli.run(["-q", "capture", "--class", str(plan), "--out", str(tmp_path / "out")]) == 1
+    printed = capsys.readouterr()
+    (line,) = printed.err.splitlines()
+    assert line.startswith(f"loco-tools: {plan}: ")
+    assert len(line) < 1_000
+    assert line.isprintable()
+    assert not (tmp_path / "out").exists()

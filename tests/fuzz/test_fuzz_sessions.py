@@ -132,6 +132,7 @@ def test_hostile_records_and_lines_are_one_clear_error(session: Path, hostile: b
         with pytest.raises(LocoToolsError, match=f"{name}.*; next step: restore") as caught:
             open_session(session, PLAN, FixedCamera(), 0, None)
         assert len(str(caught.value)) < 1_000
+        assert str(caught.value).count("next step") == 1
 
 
 def test_a_session_whose_number_is_infinite_and_a_journal_that_is_a_pipe(session: Path) -> None:
