@@ -1,5 +1,6 @@
 """Group the regions of one image into defect instances."""
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Literal
 
@@ -36,7 +37,9 @@ def group_regions(
     if rule in {"auto", "number"}:
         links += _link_equal(regions, lambda r: None if r.group is None else (r.labels, r.group))
     if rule in {"auto", "relation"}:
-        index = {region.id: n for n, region in enumerate(regions) if region.id is not None}
+        count = Counter(region.id for region in regions)
+        # an id that two regions share does not tell which of them is meant
+        index = {region.id: n for n, region in enumerate(regions) if count[region.id] == 1}
         pairs = [*relations, *((r.parent, r.id) for r in regions if r.parent and r.id)]
         related = [(index[a], index[b]) for a, b in pairs if a in index and b in index]
         links += [(a, b) for a, b in related if regions[a].labels == regions[b].labels]

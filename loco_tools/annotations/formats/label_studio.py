@@ -3,9 +3,10 @@
 The file is a list of tasks, or one task without a list. It is read one task at a time, and what is
 kept of it is packed: a byte per value of a brush, sixteen bytes per point of a polygon. Cancelled
 annotations and drafts do not count, and predictions only count on request. Result items that share
-an id (a tool, its label, a number) are one region. Choices, ratings, texts and relations draw
-nothing and are not regions. An item that cannot be understood is skipped with the reason; only a
-file that is not an export at all is an error.
+an id (a tool, its label, a number) are one region, unless they draw different geometries, or on
+different pages or Image tags: ids of four digits, as some back ends write them, repeat. Choices,
+ratings, texts and relations draw nothing and are not regions. An item that cannot be understood is
+skipped with the reason; only a file that is not an export at all is an error.
 """
 
 from collections.abc import Iterable, Iterator
@@ -45,6 +46,10 @@ _SHAPE_BY_KEY = (
     ("radiusX", "ellipse"),
     ("height", "rectangle"),
     ("x", "keypoint"),
+)
+_GEOMETRY = (
+    *("x", "y", "width", "height", "rotation", "radiusX", "radiusY", "points", "vertices"),
+    *("rle", "imageDataURL"),
 )
 _VERDICTS = ("good", "anomalous", "unsure")
 
@@ -114,19 +119,20 @@ def _read_task(entry: dict[str, Any], number: int, predictions: bool) -> tuple[T
         annotations += [
             _read_annotation(item, task_id, images, predicted=True) for item in predicted
         ]
-    left_out: dict[tuple[str, str | int], Skipped] = {}
-    for items, reason in (
-        (cancelled, "its annotation was cancelled"),
-        (drafts, "a draft, not submitted"),
-        ([] if predictions else predicted, "a prediction, not drawn by a person"),
-    ):
-        for count, item in enumerate(_drawn_items(items)):
-            region = as_text(item.get("id"))
-            skip = Skipped(task_id, region, as_text(item.get("type")), reason)
-            left_out.setdefault((reason, count if region is None else region), skip)
+    left_out = [
+        Skipped(task_id, as_text(drawn[0].get("id")), as_text(drawn[0].get("type")), reason)
+        for items, reason in (
+            (cancelled, "its annotation was cancelled"),
+            (drafts, "a draft, not submitted"),
+            ([] if predictions else predicted, "a prediction, not drawn by a person"),
+        )
+        for item in items
+        for region in _items_by_region(_list_of(item.get("result")))
+        if (drawn := [i for i in region if isinstance(i, dict) and _draws(i)])
+    ]
     drawn_on = [r.image for a in annotations for r in a.regions if r.image is not None]
     shown = tuple(dict.fromkeys([*images.shown, *drawn_on]))
-    return Task(task_id, data, shown, tuple(annotations), tuple(left_out.values())), skipped
+    return Task(task_id, data, shown, tuple(annotations), tuple(left_out)), skipped
 
 
 def _objects_under(
@@ -150,10 +156,55 @@ def _objects_under(
 def _drawn_items(annotations: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The result items that draw something."""
     for annotation in annotations:
-        result = annotation.get("result")
-        for item in result if isinstance(result, list) else ():
+        for item in _list_of(annotation.get("result")):
             if isinstance(item, dict) and _draws(item):
                 yield item
+
+
+def _list_of(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _items_by_region(result: list[Any]) -> list[list[Any]]:
+    """The items of an annotation's result, those of one region together.
+
+    Items of one id are one region where what they draw agrees. Items that draw nothing (a number, a
+    choice) belong to every region of their id whose geometry they do not contradict.
+    """
+    regions: list[list[Any]] = []
+    by_id: dict[str, list[list[Any]]] = {}
+    attached = []
+    for item in result:
+        name = as_text(item.get("id")) if isinstance(item, dict) else None
+        if name is None:
+            regions.append([item])
+        elif not _draws(item):
+            attached.append(item)
+        else:
+            same = next((r for r in by_id.get(name, []) if all(_agree(item, i) for i in r)), None)
+            if same is None:
+                regions.append([item])
+                by_id.setdefault(name, []).append(regions[-1])
+            else:
+                same.append(item)
+    for item in attached:
+        owners = [r for r in by_id.get(str(as_text(item["id"])), []) if _agree(item, r[0])]
+        for owner in owners:
+            owner.append(item)
+        if not owners:
+            regions.append([item])
+    return regions
+
+
+def _agree(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Whether two items can belong to one region: nothing that both say about it differs."""
+    one, other = ({**item, **_object(item.get("value"))} for item in (first, second))
+    shared = one.keys() & other.keys() & {*_GEOMETRY, "item_index", "to_name"}
+    return all(one[key] == other[key] for key in shared)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _draws(item: dict[str, Any]) -> bool:
@@ -169,11 +220,7 @@ def _read_annotation(
         reason = f"expected the annotation's result as a list, got {describe(result)}"
         skipped.append(Skipped(task, None, None, reason))
         result = []
-    items_by_id: dict[object, list[Any]] = {}
-    for position, entry in enumerate(result):
-        name = as_text(entry.get("id")) if isinstance(entry, dict) else None
-        items_by_id.setdefault(position if name is None else name, []).append(entry)
-    regions = [_read_region(items, task, images) for items in items_by_id.values()]
+    regions = [_read_region(items, task, images) for items in _items_by_region(result)]
     skipped += [region for region in regions if isinstance(region, Skipped)]
     objects = [entry for entry in result if isinstance(entry, dict)]
     relations = [
@@ -235,7 +282,7 @@ def _read_region(items: list[Any], task: TaskId, images: TaskImages) -> Region |
         if tool.get("item_index") is not None:
             expected = "a whole number from 0"
             item_index = _whole_number(tool, "item_index", least=0, expected=expected)
-        image = images.of(as_text(tool.get("to_name")), item_index)
+        image, item_index = images.of(as_text(tool.get("to_name")), item_index)
     except AnnotationError as error:
         return Skipped(task, name, kind, str(error))
     labels, group = _labels_and_group(objects)

@@ -4,7 +4,8 @@ Lengths in a geometry are percentages of the image's width or height; angles are
 Geometries are converted to pixels first (x to the right, y down, the image spans [0, W] x [0, H])
 and rotated there, so that shapes on oblong images do not shear. A pixel belongs to a shape when
 its centre lies inside. Shapes are cropped to the image. Outlines that cross themselves are filled
-by the even-odd rule.
+as Label Studio shows them (its canvas fills by the non-zero rule): a part of the image that an
+outline goes round twice in one direction belongs to it, and is no hole.
 """
 
 import base64
@@ -113,22 +114,35 @@ def fill(outline: Points, *, height: int, width: int) -> Mask:
     rows = np.arange(total) - np.repeat(before - first, rows_crossed)
     run = lower - upper
     share = (rows + 0.5 - upper[edge, 1]) / run[edge, 1]
-    return _inside_crossings(rows, upper[edge, 0] + share * run[edge, 0], height, width)
+    turns = np.where(start[:, 1] <= end[:, 1], 1, -1)[edge]
+    return _inside_crossings(rows, upper[edge, 0] + share * run[edge, 0], turns, height, width)
 
 
 def _inside_crossings(
-    rows: npt.NDArray[np.int64], x: npt.NDArray[np.float64], height: int, width: int
+    rows: npt.NDArray[np.int64],
+    x: npt.NDArray[np.float64],
+    turns: npt.NDArray[np.int64],
+    height: int,
+    width: int,
 ) -> Mask:
-    """Even-odd filling: a pixel is inside when an odd number of crossings lies left of it."""
+    """Non-zero filling: a pixel is inside when the turns of the crossings left of it do not cancel.
+
+    Args:
+        rows: the pixel row of each crossing of the outline with the centres of a row.
+        x: where each of them lies.
+        turns: 1 where the outline leads down, -1 where it leads up.
+        height: of the image.
+        width: of the image.
+    """
     mask = np.zeros((height, width), dtype=bool)
     if rows.size == 0:
         return mask
     columns = _first_centre(x, width)
     top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max()
-    parity = np.zeros((bottom - top, right - left + 1), dtype=np.uint8)
-    np.add.at(parity, (rows - top, columns - left), 1)  # wraps at 256, which keeps the parity
-    np.cumsum(parity, axis=1, dtype=np.uint8, out=parity)
-    mask[top:bottom, left:right] = parity[:, :-1] & 1
+    winding = np.zeros((bottom - top, right - left + 1), dtype=np.int32)
+    np.add.at(winding, (rows - top, columns - left), turns)
+    np.cumsum(winding, axis=1, out=winding)
+    mask[top:bottom, left:right] = winding[:, :-1] != 0
     return mask
 
 
@@ -159,7 +173,11 @@ def _fill_ellipse(value: Geometry, height: int, width: int) -> Mask:
     root = np.sqrt(np.maximum(p - (y / (a * b)) ** 2, 0)) / p
     middle = centre_x - q * y / p
     return _inside_crossings(
-        np.tile(rows, 2), np.concatenate((middle - root, middle + root)), height, width
+        np.tile(rows, 2),
+        np.concatenate((middle - root, middle + root)),
+        np.repeat((1, -1), len(rows)),
+        height,
+        width,
     )
 
 

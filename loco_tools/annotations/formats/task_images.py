@@ -1,5 +1,6 @@
 """The images of a task, and the image on which a region lies."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,58 +15,103 @@ class TaskImages:
     """The images of one task.
 
     An Image tag of the labelling configuration shows the images under the key of its name in the
-    task's data. A tag of another name shows the task's main images: those under "image", "images"
-    or "img", or else those under the first key that holds any. Two tags of other names are
-    ambiguous when the task has images under several keys.
+    task's data. A tag whose name ends with a number (`page_1`) shows that page, counted from 0, of
+    a key that holds a list of pages, as a Repeater makes them. The only tag of a task shows the
+    task's only images, whatever its name is. Nothing else is guessed. A PDF document has pages,
+    which are not images of their own.
 
     Args:
         data: the task's data.
         tags: names of the Image tags that its regions lie on.
 
     Attributes:
-        shown: references of the images that the task shows.
+        shown: references of the images that the task shows: its main ones are those under "image",
+            "images" or "img", or else those under the first key that holds any.
     """
 
     def __init__(self, data: dict[str, Any], tags: Iterable[str | None]) -> None:
         self._by_key = {
-            key: tuple(
-                escape_surrogates(name) for name in ([value] if isinstance(value, str) else value)
-            )
+            key: tuple(escape_surrogates(name) for name in names)
             for key, value in data.items()
-            if looks_like_image(key, value)
+            if (names := _references(key, value))
         }
+        self._pages = {key for key in self._by_key if _is_list_of_objects(data[key])}
+        documents = [v for v in data.values() if isinstance(v, str) and _path(v).endswith(".pdf")]
+        self._document = escape_surrogates(documents[0]) if len(documents) == 1 else None
         first = [key for key in (*_IMAGE_KEYS, *self._by_key) if key in self._by_key]
         self._main = self._by_key[first[0]] if first else ()
-        unknown = {tag for tag in tags if tag is not None and tag not in self._by_key}
-        self._ambiguous = unknown if len(unknown) > 1 and len(self._by_key) > 1 else frozenset()
+        self._tags = set(tags)
         ids = data.get("loco_shot", data.get("loco_sha256"))
         keyed = [key for key in ids if key in self._by_key] if isinstance(ids, dict) else []
         shown = [self._by_key[key] for key in keyed] or [self._main]
         self.shown = tuple(reference for references in shown for reference in references)
 
-    def of(self, tag: str | None, item_index: int) -> str | None:
-        """The reference of the image that a region lies on; None where the task names no image.
+    def of(self, tag: str | None, item_index: int) -> tuple[str | None, int]:
+        """The reference of the image that a region lies on, and its index among those of its key.
+
+        The reference is None where the task names no image, and that of the document for a page of
+        a PDF document.
+
+        Args:
+            tag: name of the Image tag that the region lies on; None where the export has no names.
+            item_index: the index that the region gives, from 0.
 
         Raises:
-            AnnotationError: the tag could mean several images of the task.
+            AnnotationError: the tag could mean several images of the task, or the task has no image
+                of that index.
         """
-        if tag in self._ambiguous:
-            keys = ", ".join(self._by_key)
+        images = self._by_key.get(tag) if tag is not None else None
+        page = re.fullmatch(r".*?[_-]?(\d{1,6})", tag) if tag is not None else None
+        if images is None and page and len(self._pages) == 1:
+            images, item_index = self._by_key[next(iter(self._pages))], int(page[1])
+        if images is None:
+            if len(self._by_key) > 1 or (self._by_key and len(self._tags - {None}) > 1):
+                keys = ", ".join(self._by_key)
+                on = f'lies on "{tag}", which' if tag is not None else "lies on an image that"
+                raise AnnotationError(
+                    f"{on} is not among the images in the task's data ({keys}); next step: name "
+                    "each Image tag like its variable, and export again as JSON"
+                )
+            images = self._main
+        if images and item_index >= len(images):
             raise AnnotationError(
-                f'lies on "{tag}", which is not among the images in the task\'s data ({keys}); '
-                "next step: name each Image tag like its variable, and export again"
+                f"lies on image number {item_index + 1} of its task, which has {len(images)}; next "
+                "step: export again"
             )
-        images = self._by_key.get(tag, self._main) if tag is not None else self._main
-        return images[item_index] if item_index < len(images) else None
+        return (images[item_index] if images else self._document), item_index
+
+
+def _references(key: str, value: Any) -> list[str]:
+    """The references to images in a value of a task's data; empty if it is something else."""
+    if looks_like_image(key, value):
+        return [value] if isinstance(value, str) else value
+    if not _is_list_of_objects(value):
+        return []
+    pages = [
+        [inner for name, inner in page.items() if isinstance(inner, str) and _is_image(name, inner)]
+        for page in value
+    ]
+    return [page[0] for page in pages] if all(len(page) == 1 for page in pages) else []
+
+
+def _is_list_of_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(e, dict) for e in value)
 
 
 def looks_like_image(key: str, value: Any) -> bool:
     """Whether a value in a task's data refers to an image, or is a list of such references."""
     if isinstance(value, list):
         return bool(value) and all(isinstance(e, str) and looks_like_image(key, e) for e in value)
-    if not isinstance(value, str) or value == "":
-        return False
+    return isinstance(value, str) and value != "" and _is_image(key, value)
+
+
+def _is_image(key: str, value: str) -> bool:
     if value.startswith("data:"):
         return value.startswith("data:image/")
-    path = value.split("?d=")[-1].split("?")[0].split("#")[0].lower()
-    return key in _IMAGE_KEYS or path.endswith(_IMAGE_SUFFIXES)
+    path = _path(value)
+    return (key in _IMAGE_KEYS and not path.endswith(".pdf")) or path.endswith(_IMAGE_SUFFIXES)
+
+
+def _path(reference: str) -> str:
+    path = reference.rpartition("?d=")[2]
+    return path.partition("?")[0].partition("#")[0].lower()
