@@ -26,6 +26,7 @@ def audit_record(
     export: Path,
     hashes: Mapping[str, str],
     *,
+    drawn: int,
     masked: Sequence[Mapping[str, Any]],
     skipped: Sequence[Skipped],
     left_out: Sequence[Skipped],
@@ -36,6 +37,7 @@ def audit_record(
     Args:
         export: the export that was converted.
         hashes: SHA-256 of the files of the class folder, by path in it.
+        drawn: number of regions in the export; each of them is in one of the next three.
         masked: the regions that became a mask.
         skipped: the regions that could not become one.
         left_out: the regions that did not count.
@@ -44,6 +46,12 @@ def audit_record(
     return {
         "schema_version": 1,
         "export": {"file": export.name, "sha256": files.sha256_of(export)},
+        "counts": {
+            "drawn": drawn,
+            "masked": len(masked),
+            "skipped": len(skipped),
+            "left_out": len(left_out),
+        },
         "regions": list(masked),
         "skipped": [asdict(skip) for skip in skipped],
         "left_out": [asdict(skip) for skip in left_out],

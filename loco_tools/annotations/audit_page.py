@@ -122,6 +122,7 @@ class AuditPage:
             for region in instance.regions
         ]
         left_out = [Skipped(r.task, r.id, r.type, reason) for r, reason in outcome.left_out]
+        left_out += outcome.unread
         rows = _unmasked_rows(outcome.skipped, left_out)
         whole: Picture | None = None
         close_ups: list[Picture] = []

@@ -71,6 +71,8 @@ class ClassFolder:
     masked: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     left_out: list[Skipped] = field(default_factory=list)
+    _marked: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _anomalous: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def add(
         self,
@@ -82,6 +84,10 @@ class ClassFolder:
         shot, instances = image.shot, outcome.instances
         self.skipped += outcome.skipped
         self.left_out += [Skipped(r.task, r.id, r.type, why) for r, why in outcome.left_out]
+        self.left_out += outcome.unread
+        self._marked[image.record.session, shot.part] += len(instances)
+        if shot.kind != "good":
+            self._anomalous[image.record.session, shot.part] = str(shot.defect)
         kinds = {instance.defect.kind for instance in instances}
         kind = "logical" if "logical" in kinds else "structural" if kinds else "good"
         folder = f"{shot.split}/{_KIND_FOLDERS[kind]}"
@@ -115,7 +121,16 @@ class ClassFolder:
         self.lines.append(json_text(line))
 
     def finish(self, records: Sequence[Session]) -> None:
-        """Write the other files of the official layout; `records` are those of the sessions."""
+        """Write the other files of the official layout; `records` are those of the sessions.
+
+        Anomalous parts that are marked in none of their views come first among the notes.
+        """
+        self.notes[:0] = [
+            f"{session}/{part}: taken as {defect}, marked in none of its views; its images count "
+            "as good"
+            for (session, part), defect in self._anomalous.items()
+            if not self._marked[session, part]
+        ]
         config = json.dumps(self.config, indent=2) + "\n"
         self._write("defects_config.json", config.encode())
         origins = [

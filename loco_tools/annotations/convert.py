@@ -20,6 +20,7 @@ from loco_tools.annotations.formats import read_export
 from loco_tools.annotations.formats.image_references import Storages
 from loco_tools.annotations.formats.regions import Skipped
 from loco_tools.annotations.grouping import Group
+from loco_tools.annotations.masks_only import percent_notes
 from loco_tools.annotations.merging import Merge
 from loco_tools.annotations.output_guard import check_holds_no_input
 from loco_tools.annotations.session_images import SessionImages, find_sessions
@@ -187,14 +188,19 @@ def convert(
         built.finish([record for _, record in images.records])
         built.skipped += content.skipped
         built.left_out += content.left_out()
+        built.notes += percent_notes(content.regions())
         report = _report(folder, images, built)
         files.write_text(sidecar, "".join(f"{line}\n" for line in built.lines))
-        summary = [report.headline(), *(f"note: {note}" for note in report.notes)]
+        drawn = content.region_count()
+        sums = f"{plural(drawn, 'region')} in the export: {len(built.masked)} became masks, "
+        sums += f"{len(built.skipped)} skipped, {len(built.left_out)} left out"
+        summary = [report.headline(), sums, *(f"note: {note}" for note in report.notes)]
         html = built.page.html("\n".join(summary), built.skipped, built.left_out)
         files.write_text(page, html)
         record = audit_record(
             export,
             built.hashes,
+            drawn=drawn,
             masked=built.masked,
             skipped=built.skipped,
             left_out=built.left_out,

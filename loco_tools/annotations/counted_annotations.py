@@ -46,11 +46,13 @@ class ImageInstances:
         instances: the instances.
         skipped: regions that could not become a mask.
         left_out: regions that did not count, each with the reason.
+        unread: what could not be read in annotations that did not count.
     """
 
     instances: tuple[Instance, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     left_out: tuple[tuple[Region, str], ...] = ()
+    unread: tuple[Skipped, ...] = ()
 
 
 def annotations_by_image(
@@ -195,12 +197,16 @@ def make_instances(
         )
         by_annotator.append(instances)
         skipped += faults
-    if skipped and not any(by_annotator):
+    # what could not be read in a task of several images may have been drawn on any of them
+    unread = [s for a in annotations.counted for s in a.annotation.skipped]
+    lost = skipped or (unread if image.shot.kind != "good" else [])
+    if lost and not any(by_annotator):
         raise AnnotationError(
-            f"{image}: nothing that was drawn could become a mask ({skipped[0].type}: "
-            f"{skipped[0].reason}), so it would count as good; next step: annotate it again"
+            f"{image}: nothing that was drawn could become a mask ({lost[0].type}: "
+            f"{lost[0].reason}), so it would count as good; next step: annotate it again"
         )
     merged, left_out = merge_instances(by_annotator, merge)
+    not_read: list[Skipped] = []
     for annotation in annotations.not_counted:
         if annotation.annotation.predicted:
             reason = "belongs to a prediction, where a person's annotation counts"
@@ -209,7 +215,10 @@ def make_instances(
         else:
             reason = "belongs to an older annotation"
         left_out += [(region, reason) for region in annotation.regions]
-    return ImageInstances(tuple(merged), tuple(skipped), tuple(left_out))
+        not_read += [
+            Skipped(s.task, s.region, s.type, f"{reason} ({s.reason})") for s in annotation.skipped
+        ]
+    return ImageInstances(tuple(merged), tuple(skipped), tuple(left_out), tuple(not_read))
 
 
 def instances_of(

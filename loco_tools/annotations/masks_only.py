@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ import numpy as np
 
 from loco_tools import files
 from loco_tools.annotations.formats import read_export
-from loco_tools.annotations.formats.image_references import ImageFiles, Storages
+from loco_tools.annotations.formats.image_references import ImageFiles, Storages, shown
 from loco_tools.annotations.formats.regions import Region, Skipped
-from loco_tools.annotations.formats.shapes import Mask
+from loco_tools.annotations.formats.shapes import Mask, extent_percent
 from loco_tools.annotations.orientation import StoredImage, stored_image
 from loco_tools.annotations.output_guard import check_holds_no_input
 from loco_tools.datasets.images import write_png
@@ -20,16 +21,23 @@ from loco_tools.errors import AnnotationError, DatasetError
 from loco_tools.lock import held_beside
 from loco_tools.progress import SILENT, Progress
 from loco_tools.schema import loads_json
-from loco_tools.wording import plural
+from loco_tools.wording import listed, plural
 
 RECORD = "regions.json"
 
+MOST_CLAIMED_PIXELS = 10_000_000_000
+"""Pixels that all regions together may claim on images whose files are not there."""
+
 _LONGEST_NAME_BYTES = 100
+_FAR_PERCENT = 150
 
 
 @dataclass(frozen=True)
 class MaskedRegion:
-    """One region that became a mask; `file` is relative to the output folder."""
+    """One region that became a mask; `file` is relative to the output folder.
+
+    `item_index` is the index of its image among those of its task, or of its page, from 0.
+    """
 
     task: int | str
     image: str | None
@@ -38,15 +46,27 @@ class MaskedRegion:
     label: str | None
     area_px: int
     file: str
+    item_index: int
 
 
 @dataclass(frozen=True)
 class MasksReport:
-    """The masks that were written, and the regions that could not become one."""
+    """The masks that were written, and every region that became none.
+
+    Attributes:
+        out: the folder of the masks.
+        regions: the regions that became a mask.
+        skipped: the regions that could not become one.
+        left_out: the regions that did not count (cancelled, drafts, predictions).
+        notes: remarks for a person: images that were not found or do not fit, coordinates that are
+            not percent.
+    """
 
     out: Path
     regions: tuple[MaskedRegion, ...]
     skipped: tuple[Skipped, ...]
+    left_out: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """Numbers of masks made and regions skipped, by the region type of the export."""
@@ -55,13 +75,38 @@ class MasksReport:
         return {kind: (masked[kind], skipped[kind]) for kind in sorted({*masked, *skipped})}
 
     def describe(self) -> str:
-        """One line for a person, and one line for each reason to skip regions."""
+        """One line for a person, and one line for each reason to leave out regions."""
         types = ", ".join(f"{count} {kind}" for kind, (count, _) in self.counts().items() if count)
         masks = plural(len(self.regions), "mask")
         lines = [f"{masks} ({types or 'none'}) -> {self.out}"]
         reasons = Counter((skip.type or "entry", skip.reason) for skip in self.skipped)
         lines += [f"skipped {n} {kind}: {reason}" for (kind, reason), n in reasons.items()]
-        return "\n".join(lines)
+        not_counted = Counter(skip.reason for skip in self.left_out)
+        lines += [f"left out {plural(n, 'region')}: {why}" for why, n in not_counted.items()]
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def check_not_empty(self, export: Path) -> None:
+        """Raise an error that says why no region became a mask.
+
+        Raises:
+            AnnotationError: there is no mask.
+        """
+        if self.regions:
+            return
+        reasons = Counter(skip.reason for skip in (*self.skipped, *self.left_out))
+        found = "; ".join(f"{plural(n, 'region')}: {why}" for why, n in reasons.items())
+        raise AnnotationError(
+            f"{export}: expected regions of submitted annotations, got {found or 'none'}; next "
+            f"step: {self._next_step()}"
+        )
+
+    def _next_step(self) -> str:
+        if self.skipped:
+            return f"see {self.out / RECORD}"
+        reasons = " ".join(skip.reason for skip in self.left_out)
+        if "prediction" in reasons:
+            return "convert the predictions with --predictions, or submit annotations and export"
+        return "submit annotations in Label Studio, and export them as JSON"
 
     def as_record(self) -> dict[str, Any]:
         """The report as plain data for JSON."""
@@ -86,8 +131,10 @@ def export_masks(
     in the file, from 1.
 
     Images are optional. They are looked up by name in `images` and its subfolders, or in the folder
-    of the export. An image supplies the size where the export does not, and its EXIF orientation:
-    annotators draw on the upright image, and masks are rotated to fit the image as it is stored.
+    of the export. An image supplies the size where the export gives none or another one, and its
+    EXIF orientation: annotators draw on the upright image, and masks are rotated to fit the image
+    as it is stored. Regions whose image is not there get the size that the export gives, up to
+    `MOST_CLAIMED_PIXELS` in all.
 
     Args:
         export: the export, in any format of `annotations.formats.FORMATS`.
@@ -100,7 +147,7 @@ def export_masks(
         progress: where progress is reported.
 
     Returns:
-        The masks that were written, and the skipped regions with their reasons.
+        The masks that were written, the other regions with their reasons, and notes.
 
     Raises:
         AnnotationError: the export cannot be read, or `out` holds something else.
@@ -116,15 +163,16 @@ def export_masks(
     else:
         raise AnnotationError(f"{images}: expected a folder of images, found none")
     export_images = _ExportImages(image_files)
+    drawn = content.regions()
     masked: list[MaskedRegion] = []
     masks_by_folder: Counter[str] = Counter()
     skipped = content.all_skipped()
     with (
         held_beside(out, AnnotationError, "name another folder with --out"),
         files.folder_swapped_in(out) as fresh,
-        progress.task("masks", len(content.regions())) as advance,
+        progress.task("masks", len(drawn)) as advance,
     ):
-        for region in content.regions():
+        for region in drawn:
             try:
                 mask = export_images.mask_of(region, alpha_threshold)
             except (AnnotationError, DatasetError) as error:
@@ -132,12 +180,16 @@ def export_masks(
             else:
                 masked.append(_write_mask(fresh, region, mask, masks_by_folder))
             advance(1)
+        notes = [*export_images.notes(), *percent_notes(drawn)]
+        left_out = content.left_out()
         record = {
             "regions": [asdict(region) for region in masked],
             "skipped": [asdict(skip) for skip in skipped],
+            "left_out": [asdict(skip) for skip in left_out],
+            "notes": notes,
         }
         files.write_json(fresh / RECORD, record)
-    return MasksReport(out, tuple(masked), tuple(skipped))
+    return MasksReport(out, tuple(masked), tuple(skipped), tuple(left_out), tuple(notes))
 
 
 class _ExportImages:
@@ -146,28 +198,98 @@ class _ExportImages:
     def __init__(self, image_files: ImageFiles) -> None:
         self._files = image_files
         self._by_reference: dict[str, StoredImage | None] = {}
+        self._not_found: dict[str, list[Region]] = {}
+        self._other_size: list[str] = []
+        self._claimed_pixels = 0
 
     def mask_of(self, region: Region, alpha_threshold: int) -> Mask:
         """The mask on the stored image, or without its file at the size given by the export."""
-        image = None
-        if region.image is not None:
+        image = self._image_of(region)
+        if image is None:
+            return self._claimed_mask(region, alpha_threshold)
+        if not image.fits(region):
+            if extent_percent(region.shape, region.value) is None:
+                raise AnnotationError(image.misfit(region))
+            self._other_size.append(image.misfit(region).partition(";")[0])
+            region = replace(region, size=None)
+        return image.mask_of(region, alpha_threshold=alpha_threshold)
+
+    def notes(self) -> list[str]:
+        """What is said about images that were not found, or not as the export describes them."""
+        notes = []
+        for reason, regions in self._not_found.items():
+            images = list(dict.fromkeys(shown(r.image or "no image") for r in regions))
+            notes.append(
+                f"{plural(len(regions), 'region')} on {plural(len(images), 'image')}: {reason} "
+                f"({listed(images)}); their masks have the size that the export gives, and do not "
+                "follow an EXIF orientation"
+            )
+        if self._other_size:
+            notes.append(
+                f"{plural(len(self._other_size), 'region')} drawn on an image of another size than "
+                f"the file; the masks have the size of the file: {listed(self._other_size, 3)}"
+            )
+        respelt = [f"{shown(name)} -> {path.name}" for name, path in self._files.respelt.items()]
+        if respelt:
+            notes.append(
+                f"{plural(len(respelt), 'image')} found under another spelling of the name: "
+                f"{listed(respelt)}"
+            )
+        return notes
+
+    def _image_of(self, region: Region) -> StoredImage | None:
+        """The image file; None, and a note, if it is not there and the export gives a size."""
+        reference, reason = region.image, "the task names no image"
+        if reference is not None:
             try:
-                if region.image not in self._by_reference:
-                    path = self._files.find(region.image)
-                    self._by_reference[region.image] = stored_image(path) if path else None
-                image = self._by_reference[region.image]
-            except (AnnotationError, DatasetError):
+                if reference not in self._by_reference:
+                    path = self._files.find(reference)
+                    self._by_reference[reference] = stored_image(path) if path else None
+                if image := self._by_reference[reference]:
+                    return image
+                reason = "no file of that name was found"
+            except (AnnotationError, DatasetError) as error:
                 if region.size is None:
                     raise
-        if image is not None and image.fits(region):
-            return image.mask_of(region, alpha_threshold=alpha_threshold)
+                reason = str(error).partition("; next step")[0].rpartition("refused, ")[2]
         if region.size is None:
             raise AnnotationError(
                 "the export gives no original_width and original_height, and the image "
                 f"{region.image or '(no reference)'} was not found; next step: give the folder "
                 "of the images"
             )
-        return region.mask(region.size, alpha_threshold=alpha_threshold)
+        self._not_found.setdefault(reason, []).append(region)
+        return None
+
+    def _claimed_mask(self, region: Region, alpha_threshold: int) -> Mask:
+        """The mask at the size that the export gives, unless it has claimed too many pixels."""
+        height, width = region.size or (0, 0)
+        self._claimed_pixels += height * width
+        if self._claimed_pixels > MOST_CLAIMED_PIXELS:
+            raise AnnotationError(
+                f"refused, the export claims more than {MOST_CLAIMED_PIXELS:,} pixels in images "
+                "that are not there; next step: give the folder of the images"
+            )
+        return region.mask((height, width), alpha_threshold=alpha_threshold)
+
+
+def percent_notes(regions: Sequence[Region]) -> list[str]:
+    """Notes on coordinates that are hardly percentages of the image: pixels, or fractions."""
+    extents = [e for r in regions if (e := extent_percent(r.shape, r.value)) is not None]
+    far = [most for least, most in extents if most > _FAR_PERCENT or least < 100 - _FAR_PERCENT]
+    near = [most for least, most in extents if least >= 0 and most <= 1]
+    notes = []
+    if far:
+        notes.append(
+            f"{plural(len(far), 'region')} of {len(extents)} reach far beyond 100 % of the image "
+            f"(up to {max(far):.0f} %): are these pixels? expected percentages of the image"
+        )
+    if near:
+        notes.append(
+            f"{plural(len(near), 'region')} of {len(extents)} lie within the first 1 % of the "
+            "image: are these fractions? expected percentages of the image"
+        )
+    return notes
 
 
 def _check_output(export: Path, out: Path, *, overwrite: bool) -> None:
@@ -181,7 +303,7 @@ def _check_output(export: Path, out: Path, *, overwrite: bool) -> None:
         record = loads_json(files.read_bytes(out / RECORD))
     except (OSError, ValueError):
         record = None
-    if not isinstance(record, dict) or record.keys() != {"regions", "skipped"}:
+    if not isinstance(record, dict) or not record.keys() >= {"regions", "skipped"}:
         raise AnnotationError(
             f"{out}: is not empty and was not written by --masks-only; next step: another --out, "
             "or --overwrite"
@@ -205,6 +327,7 @@ def _write_mask(
         label=label,
         area_px=int(np.count_nonzero(mask)),
         file=file,
+        item_index=region.item_index,
     )
 
 

@@ -322,6 +322,7 @@ def convert(
             overwrite=overwrite,
             progress=progress,
         )
+        masks.check_not_empty(export)
         print_outcome(masks, as_json=as_json)
         return
     defects = load_taxonomy(taxonomy) if taxonomy else None

@@ -305,7 +305,10 @@ def test_anomalous_photographs_without_an_annotation_are_named(
             [make_region("brush", value={"rle": [1], "brushlabels": ["scratch"]})],
             "nothing that was drawn could become a mask .*breaks off in its header",
         ),
-        ([make_region(item_index=3)], "lies on image number 3 of the task, which shows 1"),
+        (
+            [make_region(item_index=3)],
+            "become a mask .*image number 4 of its task, which has 1",
+        ),
     ],
 )
 def test_an_unusable_region_is_an_error_and_nothing_is_written(

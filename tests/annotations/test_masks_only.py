@@ -49,6 +49,7 @@ def test_each_region_becomes_a_black_and_white_mask_of_the_image(tmp_path: Path)
                 "label": "scratch",
                 "area_px": HEIGHT * WIDTH // 4,
                 "file": "12/0_scratch.png",
+                "item_index": 0,
             },
             {
                 "task": 12,
@@ -58,6 +59,7 @@ def test_each_region_becomes_a_black_and_white_mask_of_the_image(tmp_path: Path)
                 "label": "dent",
                 "area_px": 400,
                 "file": "12/1_dent.png",
+                "item_index": 0,
             },
         ],
         "skipped": [
@@ -67,6 +69,12 @@ def test_each_region_becomes_a_black_and_white_mask_of_the_image(tmp_path: Path)
                 "type": "keypoint",
                 "reason": "a keypoint has no area that could become a mask",
             }
+        ],
+        "left_out": [],
+        "notes": [
+            "2 regions on 1 image: no file of that name was found "
+            "(/data/upload/1/0a1b2c3d-photo.png); their masks have the size that the export "
+            "gives, and do not follow an EXIF orientation"
         ],
     }
     assert set(files_in(tmp_path / "out")) == {"12/0_scratch.png", "12/1_dent.png", "regions.json"}

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -20,7 +21,8 @@ Storages = Mapping[str, Path]
 """Local folders by the prefix of the references that they stand for, as in
 `{"s3://parts/": Path("/mnt/parts")}`."""
 
-_UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-(?=.)")
+_UPLOAD_PREFIX = re.compile(r"^(?:[0-9a-f]{8}-)+(?=.)")
+_UPLOAD_SUFFIX = re.compile(r"_[A-Za-z0-9]{7}(?=\.\w+$)")
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _UPLOADS = "/data/upload/"
@@ -52,15 +54,36 @@ def parse_storages(given: Iterable[str]) -> dict[str, Path]:
 def names_of(reference: str) -> tuple[str, ...]:
     """The file names that an image reference may stand for, the most likely first.
 
+    Besides the name that the reference gives as an address, these are the name without the prefix
+    of an upload, and the characters of the reference as they stand, which need not be an address:
+    a file may be called "50%25.jpg" or "p#3.jpg", and in forms a plus stands for a space.
+
     >>> names_of("/data/upload/1/0a1b2c3d-p0003-top.png")
     ('0a1b2c3d-p0003-top.png', 'p0003-top.png')
     """
-    path = _path_of(reference)
-    name = path.rsplit("/", 1)[-1] if path is not None else ""
-    if name in {"", ".", ".."} or "\0" in name:
+    path = _path_of(_unsigned(reference))
+    if path is None:
         return ()
-    bare = _UPLOAD_PREFIX.sub("", name)
-    return (name,) if bare == name else (name, bare)
+    plain = _unsigned(reference).replace("\\", "/")
+    if "local-files/?d=" in plain:
+        plain = plain.rpartition("?d=")[2]
+    elif _SCHEME.match(plain) and not plain.startswith(("http:", "https:")):
+        pass  # an object in a store may have any name
+    else:
+        plain = plain.partition("?")[0]
+    names = [path, plain, unquote(plain), unquote(plain.replace("+", " "))]
+    ends = [name.rsplit("/", 1)[-1] for name in names]
+    both = [name for end in ends for name in (end, _UPLOAD_PREFIX.sub("", end))]
+    return tuple(dict.fromkeys(n for n in both if n not in {"", ".", ".."} and "\0" not in n))
+
+
+def _unsigned(reference: str) -> str:
+    """The reference inside an address of Label Studio's that signs it or looks it up."""
+    signed = re.search(r"/(?:presign|resolve)/\?fileuri=([\w+/=-]+)", reference)
+    try:
+        return base64.b64decode(signed[1], "-_").decode() if signed else reference
+    except ValueError:
+        return reference
 
 
 def refusal(reference: str, *, urls: bool = False) -> str | None:
@@ -68,13 +91,13 @@ def refusal(reference: str, *, urls: bool = False) -> str | None:
 
     Args:
         reference: the reference to an image.
-        urls: accept the name at the end of a URL, because the user has named the folder that holds
-            these images.
+        urls: accept the name at the end of every reference, because the user has named the folder
+            that holds these images, and nothing else of the reference is used.
     """
     path = _path_of(reference)
-    if path is None:
+    if path is None or urls:
         return None
-    if not urls and _SCHEME.match(reference) and not _DRIVE.fullmatch(reference[:2]):
+    if _SCHEME.match(reference) and not _DRIVE.fullmatch(reference[:2]):
         return "is a URL, and nothing is downloaded"
     if ".." in path.split("/"):
         return "leaves its folder"
@@ -93,7 +116,7 @@ def check_trusted(reference: str, *, urls: bool = False) -> None:
     reason = refusal(reference, urls=urls)
     if reason:
         raise AnnotationError(
-            f"image {_shown(reference)}: refused, it {reason}; next step: map its prefix to a "
+            f"image {shown(reference)}: refused, it {reason}; next step: map its prefix to a "
             "folder with --storage PREFIX=DIR"
         )
 
@@ -119,10 +142,10 @@ def stored_file(reference: str, storages: Storages) -> Path | None:
     except (OSError, ValueError):  # a name that is too long, or contains a zero byte
         path, exists = folder / "unreadable name", False
     if not path.is_relative_to(folder):
-        raise AnnotationError(f"image {_shown(reference)}: refused, it leaves {storages[prefix]}")
+        raise AnnotationError(f"image {shown(reference)}: refused, it leaves {storages[prefix]}")
     if not exists:
         raise AnnotationError(
-            f"image {_shown(reference)}: expected it in {storages[prefix]}, found no such file; "
+            f"image {shown(reference)}: expected it in {storages[prefix]}, found no such file; "
             "next step: correct --storage"
         )
     return path
@@ -145,7 +168,10 @@ class ImageFiles:
     Args:
         paths: the files that are searched by name.
         storages: local folders by the prefix of the references that they stand for.
-        urls: search for the file name at the end of a URL too.
+        urls: search for the file name at the end of every reference, also of a URL.
+
+    Attributes:
+        respelt: references that were found only under another spelling -> file.
     """
 
     def __init__(
@@ -153,9 +179,12 @@ class ImageFiles:
     ) -> None:
         self._storages, self._urls = storages or {}, urls
         self._by_name: dict[str, list[Path]] = {}
+        self._by_spelling: dict[str, list[Path]] = {}
+        self.respelt: dict[str, Path] = {}
         for path in sorted(paths):
             if path.is_file():
                 self._by_name.setdefault(path.name, []).append(path)
+                self._by_spelling.setdefault(_spelling(path.name), []).append(path)
 
     def find(self, reference: str) -> Path | None:
         """The file that a reference stands for; None when there is none.
@@ -168,13 +197,30 @@ class ImageFiles:
         if stored is not None:
             return stored
         check_trusted(reference, urls=self._urls)
-        paths = [path for name in names_of(reference) for path in self._by_name.get(name, [])]
+        names = names_of(reference)
+        paths = [path for name in names for path in self._by_name.get(name, [])]
+        for respell in (_spelling, lambda name: _spelling(_UPLOAD_SUFFIX.sub("", name))):
+            if not paths:
+                spellings = dict.fromkeys(map(respell, names))
+                paths = [path for name in spellings for path in self._by_spelling.get(name, [])]
+                if len(paths) == 1:
+                    self.respelt[reference] = paths[0]
         if len(paths) > 1:
             raise AnnotationError(
-                f'image "{_shown(reference)}" could be {paths[0]} or {paths[1]}; next step: '
+                f'image "{shown(reference)}" could be {paths[0]} or {paths[1]}; next step: '
                 "rename one, or point to a smaller folder"
             )
         return paths[0] if paths else None
+
+
+def _spelling(name: str) -> str:
+    """A file name as uploads change it: one Unicode form, no spaces or brackets, in lower case.
+
+    Django, on which Label Studio is built, replaces spaces and drops what is no letter, digit,
+    hyphen, underscore or dot.
+    """
+    whole = unicodedata.normalize("NFC", name).strip().replace(" ", "_")
+    return re.sub(r"(?u)[^-\w.]", "", whole).casefold()
 
 
 def _path_of(reference: str) -> str | None:
@@ -191,5 +237,6 @@ def _path_of(reference: str) -> str | None:
     return unquote(path).replace("\\", "/")
 
 
-def _shown(reference: str) -> str:
+def shown(reference: str) -> str:
+    """A reference in a message, shortened to 80 characters."""
     return reference if len(reference) <= _LONGEST_SHOWN else f"{reference[:_LONGEST_SHOWN]}..."

@@ -9,7 +9,7 @@ ratings, texts and relations draw nothing and are not regions. An item that cann
 skipped with the reason; only a file that is not an export at all is an error.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ _GEOMETRY = (
     *("x", "y", "width", "height", "rotation", "radiusX", "radiusY", "points", "vertices"),
     *("rle", "imageDataURL"),
 )
+_DRAWING = (*_GEOMETRY, "item_index", "to_name")
 _VERDICTS = ("good", "anomalous", "unsure")
 
 
@@ -109,7 +110,9 @@ def _read_task(entry: dict[str, Any], number: int, predictions: bool) -> tuple[T
     data = data if isinstance(data, dict) else {}
     submitted, skipped = _objects_under(entry, "annotations", task_id)
     predicted, faults = _objects_under(entry, "predictions", task_id)
-    skipped += faults if predictions else []
+    if predictions:
+        skipped += faults
+        faults = []
     drafts, _ = _objects_under(entry, "drafts", task_id)
     cancelled = [item for item in submitted if item.get("was_cancelled")]
     kept = [item for item in submitted if not item.get("was_cancelled")]
@@ -129,6 +132,10 @@ def _read_task(entry: dict[str, Any], number: int, predictions: bool) -> tuple[T
         for item in items
         for region in _items_by_region(_list_of(item.get("result")))
         if (drawn := [i for i in region if isinstance(i, dict) and _draws(i)])
+    ]
+    left_out += [
+        Skipped(task_id, None, None, "a prediction of which the export gives no regions")
+        for _ in faults
     ]
     drawn_on = [r.image for a in annotations for r in a.regions if r.image is not None]
     shown = tuple(dict.fromkeys([*images.shown, *drawn_on]))
@@ -168,43 +175,53 @@ def _list_of(value: Any) -> list[Any]:
 def _items_by_region(result: list[Any]) -> list[list[Any]]:
     """The items of an annotation's result, those of one region together.
 
-    Items of one id are one region where what they draw agrees. Items that draw nothing (a number, a
-    choice) belong to every region of their id whose geometry they do not contradict.
+    Items of one id are one region where they draw the same, or where the id has one region and
+    nothing that both say differs. Items that draw nothing (a number, a choice) belong to the region
+    whose geometry they repeat, or else to the only region of their id.
     """
     regions: list[list[Any]] = []
     by_id: dict[str, list[list[Any]]] = {}
-    attached = []
-    for item in result:
+    by_drawing: dict[Hashable, list[Any]] = {}
+    for item in sorted(result, key=lambda item: isinstance(item, dict) and not _draws(item)):
         name = as_text(item.get("id")) if isinstance(item, dict) else None
         if name is None:
             regions.append([item])
-        elif not _draws(item):
-            attached.append(item)
-        else:
-            same = next((r for r in by_id.get(name, []) if all(_agree(item, i) for i in r)), None)
-            if same is None:
-                regions.append([item])
-                by_id.setdefault(name, []).append(regions[-1])
-            else:
-                same.append(item)
-    for item in attached:
-        owners = [r for r in by_id.get(str(as_text(item["id"])), []) if _agree(item, r[0])]
-        for owner in owners:
-            owner.append(item)
-        if not owners:
-            regions.append([item])
+            continue
+        same_id, drawing = by_id.setdefault(name, []), (name, _drawing(item))
+        region = by_drawing.get(drawing)
+        if region is None and len(same_id) == 1 and _agree(item, same_id[0][0]):
+            region = same_id[0]
+        if region is not None:
+            region.append(item)
+            continue
+        regions.append([item])
+        if _draws(item):
+            same_id.append(regions[-1])
+            by_drawing[drawing] = regions[-1]
     return regions
 
 
+def _said(item: dict[str, Any]) -> dict[str, Any]:
+    """What an item says about the geometry of its region, its page and its Image tag."""
+    value = item.get("value")
+    everything = {**item, **(value if isinstance(value, dict) else {})}
+    return {key: everything[key] for key in _DRAWING if everything.get(key) is not None}
+
+
+def _drawing(item: dict[str, Any]) -> Hashable:
+    """The same as a value that can be looked up."""
+    return tuple((key, repr(said)) for key, said in _said(item).items())
+
+
 def _agree(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    """Whether two items can belong to one region: nothing that both say about it differs."""
-    one, other = ({**item, **_object(item.get("value"))} for item in (first, second))
-    shared = one.keys() & other.keys() & {*_GEOMETRY, "item_index", "to_name"}
-    return all(one[key] == other[key] for key in shared)
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+    """Whether two items can belong to one region: one tool, and nothing that both say differs."""
+    tools = {(as_text(i.get("type")) or "").removesuffix("labels") for i in (first, second)}
+    one, other = _said(first), _said(second)
+    if _draws(first) and _draws(second):
+        geometries = [said.keys() & set(_GEOMETRY) for said in (one, other)]
+        if len(tools - {""}) > 1 or (all(geometries) and not geometries[0] & geometries[1]):
+            return False
+    return all(one[key] == other[key] for key in one.keys() & other.keys())
 
 
 def _draws(item: dict[str, Any]) -> bool:

@@ -126,6 +126,10 @@ class Export:
         """Every region, in the order of the export."""
         return [r for task in self.tasks for a in task.annotations for r in a.regions]
 
+    def region_count(self) -> int:
+        """Number of regions in the file, readable or not, whether they count or not."""
+        return len(self.regions()) + len(self.all_skipped()) + len(self.left_out())
+
     def all_skipped(self) -> list[Skipped]:
         """Everything that could not be read, inside and outside of annotations."""
         inside = [s for task in self.tasks for a in task.annotations for s in a.skipped]

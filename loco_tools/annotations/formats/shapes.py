@@ -84,6 +84,22 @@ def rasterise(
     return fill(outline(value, height, width), height=height, width=width)
 
 
+def extent_percent(shape: str, value: Geometry) -> tuple[float, float] | None:
+    """The smallest and the largest coordinate of a geometry in percent of its image.
+
+    None for a geometry that is not given in percent (a brush, a bitmask), or is malformed.
+    """
+    try:
+        if shape == "ellipse":
+            x, y = _point(value, 100, 100)
+            a, b = _number(value, "radiusX"), _number(value, "radiusY")
+            return min(x - a, y - b), max(x + a, y + b)
+        outline = _OUTLINES[shape](value, 100, 100)
+    except (AnnotationError, KeyError):
+        return None
+    return float(outline.min()), float(outline.max())
+
+
 def fill(outline: Points, *, height: int, width: int) -> Mask:
     """Fill a closed outline: the pixels whose centres lie inside.
 

@@ -14,11 +14,11 @@ _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".
 class TaskImages:
     """The images of one task.
 
-    An Image tag of the labelling configuration shows the images under the key of its name in the
-    task's data. A tag whose name ends with a number (`page_1`) shows that page, counted from 0, of
-    a key that holds a list of pages, as a Repeater makes them. The only tag of a task shows the
-    task's only images, whatever its name is. Nothing else is guessed. A PDF document has pages,
-    which are not images of their own.
+    An Image tag of the labelling configuration shows the images under the key of its name, or of
+    its plural, in the task's data. A tag whose name ends with a number (`page_1`) shows that page,
+    counted from 0, of a key that holds a list of pages, as a Repeater makes them. The only tag of a
+    task shows the task's only images, whatever its name is. Nothing else is guessed. A PDF document
+    has pages, which are not images of their own.
 
     Args:
         data: the task's data.
@@ -60,7 +60,7 @@ class TaskImages:
             AnnotationError: the tag could mean several images of the task, or the task has no image
                 of that index.
         """
-        images = self._by_key.get(tag) if tag is not None else None
+        images = self._by_key.get(tag, self._by_key.get(f"{tag}s")) if tag is not None else None
         page = re.fullmatch(r".*?[_-]?(\d{1,6})", tag) if tag is not None else None
         if images is None and page and len(self._pages) == 1:
             images, item_index = self._by_key[next(iter(self._pages))], int(page[1])

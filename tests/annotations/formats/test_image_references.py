@@ -19,7 +19,12 @@ from loco_tools.errors import AnnotationError
     ("reference", "names"),
     [
         ("/data/upload/1/0a1b2c3d-p0003-top.png", ("0a1b2c3d-p0003-top.png", "p0003-top.png")),
-        ("/data/local-files/?d=some/folder/a%20b.png", ("a b.png",)),
+        ("/data/local-files/?d=some/folder/a%20b.png", ("a b.png", "a%20b.png")),
+        ("/data/local-files/?d=set/part+01.png", ("part+01.png", "part 01.png")),
+        ("/data/local-files/?d=set/p#3.png", ("p", "p#3.png")),
+        ("/data/local-files/?d=set/p&3.png", ("p", "p&3.png")),
+        ("s3://bucket/50%25.png", ("50%.png", "50%25.png")),
+        ("/tasks/1/presign/?fileuri=czM6Ly9iL3gvcDExLmpwZw==", ("p11.jpg",)),
         ("s3://bucket/folder/a.png", ("a.png",)),
         ("https://host/a.jpg?token=1#x", ("a.jpg",)),
         ("C:\\photos\\a.png", ("a.png",)),
