@@ -205,14 +205,17 @@ class _ExportImages:
     def mask_of(self, region: Region, alpha_threshold: int) -> Mask:
         """The mask on the stored image, or without its file at the size given by the export."""
         image = self._image_of(region)
-        if image is None:
-            return self._claimed_mask(region, alpha_threshold)
-        if not image.fits(region):
-            if extent_percent(region.shape, region.value) is None:
-                raise AnnotationError(image.misfit(region))
-            self._other_size.append(image.misfit(region).partition(";")[0])
-            region = replace(region, size=None)
-        return image.mask_of(region, alpha_threshold=alpha_threshold)
+        if isinstance(image, str):
+            mask = self._claimed_mask(region, alpha_threshold)
+            self._not_found.setdefault(image, []).append(region)
+            return mask
+        if image.fits(region):
+            return image.mask_of(region, alpha_threshold=alpha_threshold)
+        if extent_percent(region.shape, region.value) is None:
+            raise AnnotationError(image.misfit(region))
+        mask = image.mask_of(replace(region, size=None), alpha_threshold=alpha_threshold)
+        self._other_size.append(image.misfit(region).partition(";")[0])
+        return mask
 
     def notes(self) -> list[str]:
         """What is said about images that were not found, or not as the export describes them."""
@@ -237,8 +240,8 @@ class _ExportImages:
             )
         return notes
 
-    def _image_of(self, region: Region) -> StoredImage | None:
-        """The image file; None, and a note, if it is not there and the export gives a size."""
+    def _image_of(self, region: Region) -> StoredImage | str:
+        """The image file; if it is not there and the export gives a size, the reason."""
         reference, reason = region.image, "the task names no image"
         if reference is not None:
             try:
@@ -258,8 +261,7 @@ class _ExportImages:
                 f"{region.image or '(no reference)'} was not found; next step: give the folder "
                 "of the images"
             )
-        self._not_found.setdefault(reason, []).append(region)
-        return None
+        return reason
 
     def _claimed_mask(self, region: Region, alpha_threshold: int) -> Mask:
         """The mask at the size that the export gives, unless it has claimed too many pixels."""
