@@ -1,6 +1,7 @@
 """The hash of a class: names, sizes and contents of its files; and that of its sidecar."""
 
 import json
+import os
 import time
 from dataclasses import asdict
 from hashlib import sha256
@@ -41,10 +42,7 @@ def data_hash(
         except ValueError:
             content = None
         known = content if isinstance(content, dict) else {}
-    names = {path: path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
-    visible = sorted(
-        path for path, name in names.items() if not any(part[0] == "." for part in name.parts)
-    )
+    visible = _visible_files(folder)
     entries = dict(known)
     total = sha256()
     with progress.task(f"{folder.name}: hashing", len(visible)) as advance:
@@ -56,11 +54,26 @@ def data_hash(
                 entry = [*state, files.sha256_of(path)]
             if max(stat.st_mtime, stat.st_ctime) < began_s - SETTLED_S:
                 entries[absolute] = entry
-            total.update(json.dumps([names[path].as_posix(), stat.st_size, entry[-1]]).encode())
+            name = path.relative_to(folder).as_posix()
+            total.update(json.dumps([name, stat.st_size, entry[-1]]).encode())
             advance(1)
     if cache is not None and remember and entries != known:
         files.write_json(cache, entries)
     return total.hexdigest()
+
+
+def _visible_files(folder: Path) -> list[Path]:
+    """All files in a folder whose names and folders are not hidden, through links as well."""
+    found = []
+    for root, folders, names in os.walk(folder, followlinks=True):
+        here = Path(root)
+        folders[:] = [
+            name
+            for name in folders
+            if name[0] != "." and not here.resolve().is_relative_to((here / name).resolve())
+        ]  # a link to a folder above has no end
+        found += [here / name for name in names if name[0] != "."]
+    return sorted(path for path in found if path.is_file())
 
 
 def sidecar_hash(folder: Path) -> str:

@@ -119,13 +119,11 @@ def explain_full_disk(error: BaseException, job: "Job") -> str:
         full = isinstance(cause, OSError) and cause.errno in {errno.ENOSPC, errno.EDQUOT}
         if full or "No space left on device" in str(cause):
             named = cause.filename if isinstance(cause, OSError) else None
-            place = f"{named}: the disk is full"
-            if named is None:
-                temporary = tempfile.gettempdir()
-                place = f"the disk of {job.out}, or that of temporary files ({temporary}), is full"
+            other = "" if named else f"; or that of temporary files, {tempfile.gettempdir()}"
             return (
-                f"{place} ({job.cell}); finished cells are kept and no file of the run is "
-                "incomplete; next step: free some space and run the command again"
+                f"{named or job.out}: the disk is full ({job.cell}{other}); finished cells are "
+                "kept and no file of the run is incomplete; next step: free some space and run "
+                "the command again"
             )
         cause = cause.__cause__ or cause.__context__
     return ""

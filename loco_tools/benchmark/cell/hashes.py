@@ -70,7 +70,7 @@ def code_behind(method: str) -> str:
     ]
     within = [
         *(f"loco_tools.{room}" for room in ("methods", "synthesis", "metrics", "evaluation")),
-        "loco_tools.datasets.images",  # resizes images
+        "loco_tools.datasets",  # reads images, masks and splits, and resizes
         module if is_own else module.partition(".")[0],
     ]
     if is_ensemble:  # a single method is not fitted again when the code of ensembles changes

@@ -37,6 +37,19 @@ def test_contents_names_and_new_files_change_the_hash(tmp_path: Path) -> None:
     assert len(hashes) == 4
 
 
+def test_folders_that_are_links_count_with_their_files_and_a_circle_of_links_ends(
+    tmp_path: Path,
+) -> None:
+    path = folder(tmp_path)
+    before = data_hash(path)
+    (path / "test").rename(tmp_path / "elsewhere")
+    (path / "test").symlink_to(tmp_path / "elsewhere")
+    (path / "circle").symlink_to(path)
+    assert data_hash(path) == before
+    (tmp_path / "elsewhere" / "000.png").write_bytes(b"ONE")
+    assert data_hash(path) != before
+
+
 def test_hidden_files_do_not_count(tmp_path: Path) -> None:
     path = folder(tmp_path)
     before = data_hash(path)

@@ -83,6 +83,9 @@ def test_the_code_of_a_method_includes_all_that_makes_images_scores_and_metrics(
     assert hashed >= {
         "loco_tools.benchmark.cell.work",
         "loco_tools.datasets.images",
+        "loco_tools.datasets.masks",
+        "loco_tools.datasets.mvtec_loco",
+        "loco_tools.datasets.splits",
         "loco_tools.evaluation.evaluator",
         "loco_tools.methods.backbones.base",
         "loco_tools.methods.batch",
