@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from loco_tools import files
 from loco_tools.datasets.sidecar import read_provenance, sidecar_path
@@ -41,7 +42,8 @@ def data_hash(
             content = loads_json(files.read_text(cache))
         except ValueError:
             content = None
-        known = content if isinstance(content, dict) else {}
+        if isinstance(content, dict):
+            known = {path: entry for path, entry in content.items() if _is_entry(entry)}
     visible = _visible_files(folder)
     entries = dict(known)
     total = sha256()
@@ -50,7 +52,7 @@ def data_hash(
             began_s, stat, absolute = time.time(), path.stat(), str(path.resolve())
             state = [stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns]
             entry = entries.pop(absolute, None)
-            if not isinstance(entry, list) or entry[:-1] != state or not stat.st_ino:
+            if entry is None or entry[:-1] != state or not stat.st_ino:
                 entry = [*state, files.sha256_of(path)]
             if max(stat.st_mtime, stat.st_ctime) < began_s - SETTLED_S:
                 entries[absolute] = entry
@@ -60,6 +62,11 @@ def data_hash(
     if cache is not None and remember and entries != known:
         files.write_json(cache, entries)
     return total.hexdigest()
+
+
+def _is_entry(value: Any) -> bool:
+    """Whether a value of the cache is four integers and a hash."""
+    return isinstance(value, list) and [type(one) for one in value] == [int, int, int, int, str]
 
 
 def _visible_files(folder: Path) -> list[Path]:

@@ -69,7 +69,7 @@ def test_a_full_disk_in_a_process_ends_the_run_with_the_same_message(
     out = tmp_path / "out"
     overrides = faults(tmp_path, b="full")
     suite = make_suite("a", "b", overrides=overrides, executor=PROCESSES)
-    with pytest.raises(BenchmarkError, match=r"is full \(b on plate, seed 0\)"):
+    with pytest.raises(BenchmarkError, match=r"disk is full \(b on plate, seed 0"):
         run(suite, [make_loco_class()], out)
     assert [row["status"] for row in table(out)] == ["ok"]
     assert [path.name for path in out.rglob(".*")] == [".lock"]

@@ -1,8 +1,13 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from loco_tools.benchmark.cell.record import MAPS_FILE, Cell
 from loco_tools.benchmark.executor_settings import RaySettings
 from loco_tools.benchmark.run import estimates
 from loco_tools.benchmark.run.dry_run import DryRun, dry_run, duration
@@ -147,3 +152,79 @@ def test_durations_have_a_suitable_unit() -> None:
     assert [duration(s) for s in (0.4, 89, 90, 5400, 200_000)] == [
         *("0 s", "89 s", "2 min", "1.5 h", "2.3 days"),
     ]
+
+
+STEPS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "maps": st.booleans(),
+            "input_size_px": st.sampled_from([32, 48]),
+            "retry_failed": st.booleans(),
+            "fault": st.booleans(),
+            "damage": st.sampled_from(["", "", "result.json", "maps"]),
+        }
+    ),
+    min_size=2,
+    max_size=5,
+)
+
+
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(steps=STEPS)
+def test_a_run_does_with_each_cell_what_the_dry_run_before_it_says(
+    steps: list[dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+    make_loco_class: Make,
+    make_suite: MakeSuite,
+) -> None:
+    folder = tmp_path_factory.mktemp("steps")
+    data, out, fault = make_loco_class(root=folder), folder / "out", folder / "fault"
+
+    def written(cell: Cell) -> tuple[tuple[str, int] | None, ...]:
+        """What the files that end a cell and its maps hold, and their inodes; None if absent."""
+        paths = (cell.folder(out) / "result.json", cell.maps_folder(out) / MAPS_FILE)
+        return tuple(
+            (path.read_text(), path.stat().st_ino) if path.is_file() else None for path in paths
+        )
+
+    for step in steps:
+        chosen = {name: step[name] for name in ("maps", "input_size_px")}
+        suite = make_suite("a", "b", overrides={"a": {"fault": str(fault)}}, **chosen)
+        if step["fault"]:
+            fault.write_text("crash")
+        else:
+            fault.unlink(missing_ok=True)
+        if step["damage"] == "maps":
+            shutil.rmtree(Cell("b", "plate", 0).maps_folder(out), ignore_errors=True)
+        elif step["damage"] and Cell("b", "plate", 0).folder(out).is_dir():
+            (Cell("b", "plate", 0).folder(out) / step["damage"]).write_text("[" * 5000)
+        planned = dry_run(suite, [data], out, retry_failed=step["retry_failed"])
+        before = {one.cell: written(one.cell) for one in planned.forecasts}
+        report = run(suite, [data], out, retry_failed=step["retry_failed"])
+        records = {record.cell: record for record in report.records}
+        for one in planned.forecasts:
+            (result, maps), (result_now, maps_now) = before[one.cell], written(one.cell)
+            if result_now != result:
+                done = "run"
+            elif records[one.cell].status == "failed":
+                done = "failed"
+            else:
+                done = "maps" if maps_now != maps else "reuse"
+            assert one.plan.action == done, (steps, one.cell)
+
+
+@pytest.mark.parametrize("content", ["[" * 5000, "9" * 5000, "[]", '{"key": 1e999}', ""])
+def test_files_of_a_run_that_cannot_be_read_count_as_absent(
+    tmp_path: Path, make_loco_class: Make, make_suite: MakeSuite, content: str
+) -> None:
+    data, out = make_loco_class(), tmp_path / "runs" / "out"
+    run(make_suite(), [data], out)
+    cell = Cell("bright", "plate", 0).folder(out)
+    for path in (out / "run.json", out / "data_hashes.json", cell / "result.json"):
+        path.write_text(content)
+    (planned,) = dry_run(make_suite(), [data], out).forecasts
+    assert planned.plan.action == "run"
+    assert run(make_suite(), [data], out).exit_code == 0
+    assert run(make_suite(), [data], out).reused == 1

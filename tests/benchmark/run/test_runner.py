@@ -228,7 +228,7 @@ def test_a_full_disk_ends_the_run_with_a_clear_message_and_nothing_half_written(
     suite = make_suite("a", "b", overrides={"b": {"fault": str(fault)}})
     fault.write_text("full")
     with pytest.raises(
-        BenchmarkError, match=r"is full \(b on plate, seed 0\); finished cells are kept"
+        BenchmarkError, match=r"disk is full \(b on plate, seed 0.*finished cells are kept"
     ):
         run(suite, [data], out)
     assert [row["status"] for row in rows(out)] == ["ok"]
@@ -416,6 +416,29 @@ def test_the_threads_of_a_cell_are_those_of_its_stamp_whatever_the_process_has(
     assert planning.cell_threads(make_suite(), {}) == 2
     assert planning.cell_threads(make_suite(), {"OMP_NUM_THREADS": "5,2"}) == 5
     assert planning.cell_threads(make_suite(threads=4), {"OMP_NUM_THREADS": "5"}) == 4
+
+
+def test_scores_of_a_trained_network_do_not_depend_on_the_threads_of_the_process(
+    tmp_path: Path, make_loco_class: Make
+) -> None:
+    data, before, found = make_loco_class(size=(64, 96)), torch.get_num_threads(), []
+    entry = {"name": "simplenet", "overrides": {"size_px": 64, "steps": 6}}
+    suite = Suite.model_validate(
+        {
+            "methods": [entry],
+            "backbone": "scattering",
+            "preset": "fast",
+            "threads": 1,
+            "executor": {"workers": 0},
+        }
+    )
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        out = tmp_path / f"from {threads}"
+        assert run(suite, [data], out).exit_code == 0
+        found.append((Cell("simplenet", "plate", 0).folder(out) / "scores.csv").read_bytes())
+    torch.set_num_threads(before)
+    assert found[0] == found[1]
 
 
 def test_methods_with_and_without_a_backbone_share_a_run(
