@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from loco_tools import files
+from loco_tools.datasets.image_file import read_content
 from loco_tools.datasets.images import encode_png, write_png
 from loco_tools.datasets.mvtec_loco import CONFIG, read_config
 from loco_tools.datasets.reading import in_order
@@ -134,9 +134,9 @@ def _with_png(
 
     def png_of(sample: Sample) -> tuple[Sample, bytes]:
         pixels = sample.image()
-        with Image.open(sample.image_path) as image:
-            fits = image.format == "PNG" and (image.mode == "RGB" or not in_rgb)
-        return sample, sample.image_path.read_bytes() if fits else encode_png(pixels)
+        header, content = read_content(sample.image_path)
+        fits = header.format == "PNG" and (header.mode == "8-bit RGB" or not in_rgb)
+        return sample, content if fits else encode_png(pixels)
 
     with progress.task(f"export {dataset.name}", len(dataset)) as advance:
         for sample, content in in_order(png_of, dataset):

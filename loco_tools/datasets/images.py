@@ -1,30 +1,33 @@
-"""Reading and writing images and masks.
-
-Files are not trusted: the size that a header claims is checked before anything is decoded.
-"""
+"""Reading and writing images and masks; `image_file` decides what may be decoded at all."""
 
 import base64
 import io
-import zlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image
 
 from loco_tools import files
+from loco_tools.datasets.image_file import (
+    MAX_PIXELS,
+    Header,
+    Size,
+    check_same_size,
+    damaged,
+    exif_orientation,
+    read_content,
+    read_header,
+)
 from loco_tools.errors import DatasetError, MethodError
 
-MAX_PIXELS = 200_000_000
-"""Images that claim more pixels than this are refused before decoding."""
+__all__ = ["MAX_PIXELS", "Size", "exif_orientation"]
 
 Pixels = npt.NDArray[np.uint8]
-
-Size = tuple[int, int]
-"""Height and width in pixels."""
 
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations whose upright image has height and width exchanged."""
@@ -41,45 +44,42 @@ _TO_UPRIGHT: Mapping[int, Callable[[Pixels], Pixels]] = {
     8: np.rot90,
 }
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+if "OPENCV_LOG_LEVEL" not in os.environ:
+    cv2.setLogLevel(0)  # OpenCV prints why it cannot decode a file; our errors name the file
 
 
-def image_size(path: Path) -> tuple[int, int]:
+class MaskModeError(DatasetError):
+    """A mask is a sound image, but not one of 8 bits and one channel."""
+
+
+def image_size(path: Path) -> Size:
     """Height and width of an image from its header, without decoding it.
 
     Raises:
         DatasetError: the file is missing, is not an image, or claims too many pixels.
     """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path}: no such image") from error
-    except Image.DecompressionBombError as error:
-        raise DatasetError(f"{path}: refused, claims too many pixels ({error})") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise DatasetError(
-            f"{path}: expected an image, got {str(error).strip() or type(error).__name__}"
-        ) from error
-    if width * height > MAX_PIXELS:
-        raise DatasetError(
-            f"{path}: refused, claims {width} x {height} pixels; expected at most {MAX_PIXELS}"
-        )
-    return height, width
+    return read_header(path).size
 
 
 def read_image(path: Path) -> Pixels:
     """Decode an image as RGB.
 
     Returns:
-        (H, W, 3) uint8; grayscale is repeated over the channels, alpha is dropped. The pixels are
-        as stored: EXIF orientation is not applied.
+        (H, W, 3) uint8; grayscale is repeated over the channels, alpha is dropped, and of 16 bits
+        the upper eight are kept. The pixels are as stored: EXIF orientation is not applied.
 
     Raises:
-        DatasetError: the file is missing, damaged, not an image, or claims too many pixels.
+        DatasetError: the file is missing, damaged, not an image, claims too many pixels, or has
+            values that are not unsigned integers of at most 16 bits.
     """
-    decoded = _decode(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    return decoded.astype(np.uint8, copy=False)
+    header, content = read_content(path)
+    if not header.is_decodable:
+        raise DatasetError(
+            f"{path}: expected an image of 8 or 16 bits, got {header.mode}; next step: scale its "
+            "values to 0 to 255 and store it as 8-bit PNG"
+        )
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    return _decode(path, header, content, flags).astype(np.uint8, copy=False)
 
 
 def read_upright(path: Path) -> Pixels:
@@ -104,46 +104,46 @@ def upright_size(path: Path) -> Size:
     return (width, height) if exif_orientation(path) in SIDEWAYS else (height, width)
 
 
-def exif_orientation(path: Path) -> int:
-    """The EXIF orientation of an image that `read_image` does not apply, 1 (upright) to 8.
+def largest_value(path: Path) -> int:
+    """The largest value of any channel of an image, as it is stored.
 
-    A missing or meaningless orientation counts as 1. So does that of a TIFF, because image readers
-    apply it themselves.
+    Raises:
+        DatasetError: as for `read_image`.
     """
-    try:
-        with Image.open(path) as image:
-            # Pillow decodes a PNG's pixels to look for an EXIF block behind them
-            known = "exif" in image.info if image.format == "PNG" else image.format != "TIFF"
-            value = image.getexif().get(ExifTags.Base.Orientation, 1) if known else 1
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        return 1
-    return value if isinstance(value, int) and value in _TO_UPRIGHT else 1
+    header, content = read_content(path)
+    return int(_decode(path, header, content, cv2.IMREAD_UNCHANGED).max())
 
 
-def read_mask(path: Path, *, in_colour: bool = False) -> Pixels:
+def read_mask(path: Path, *, in_colour: bool = False, like: Path | None = None) -> Pixels:
     """Decode a mask with the pixel values of the file.
+
+    A mask stored as RGB is read if its three channels are equal (and alpha, if any, is opaque).
 
     Args:
         path: the file.
-        in_colour: whether masks may be stored as RGB or RGBA, as in AutoVI; the value of a pixel is
-            then the largest of its three colours, and alpha is ignored. Otherwise RGB is only read
-            if its three channels are equal.
+        in_colour: whether channels may differ, as in AutoVI; the value of a pixel is then the
+            largest of its three colours, and alpha is ignored.
+        like: the image that the mask belongs to; their sizes are compared before decoding.
 
     Returns:
         (H, W) uint8.
 
     Raises:
-        DatasetError: the file is missing, damaged, or not an 8-bit single-channel image.
+        MaskModeError: it is not an 8-bit single-channel image.
+        DatasetError: the file is missing, damaged, or differs from `like` in size.
     """
-    mask = _decode(path, cv2.IMREAD_UNCHANGED)
-    if mask.ndim == 3 and (in_colour or (mask.shape[2] == 3 and (mask == mask[..., :1]).all())):
-        mask = mask[..., :3].max(axis=2)
+    header, content = read_content(path)
+    if like is not None:
+        check_same_size(path, header.size, like, "a mask")
+    mask = _decode(path, header, content, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if mask.ndim == 3 and (in_colour or _has_equal_channels(header, mask)):
+        mask = mask[..., :3].max(axis=2) if in_colour else mask[..., 0]
     if mask.ndim != 2 or mask.dtype != np.uint8:
-        channels = 1 if mask.ndim == 2 else mask.shape[2]
-        raise DatasetError(
-            f"{path}: expected an 8-bit mask with 1 channel, got {mask.dtype} with {channels}"
+        raise MaskModeError(
+            f"{path}: expected an 8-bit mask with 1 channel, got {header.mode}; next step: write "
+            "the pixel values in one 8-bit channel, without a palette"
         )
-    return mask.astype(np.uint8, copy=False)
+    return np.ascontiguousarray(mask, dtype=np.uint8)
 
 
 def write_png(path: Path, pixels: Pixels) -> None:
@@ -190,38 +190,24 @@ def _encode(pixels: Pixels, kind: str, quality: int | None = None) -> bytes:
     return encoded.tobytes()
 
 
-def _decode(path: Path, flags: int) -> npt.NDArray[np.generic]:
-    image_size(path)
-    content = path.read_bytes()
-    if content.startswith(_PNG_SIGNATURE) and (fault := _png_fault(content)):
-        raise DatasetError(f"{path}: damaged ({fault}); next step: copy it again from its source")
-    decoded = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), flags)
+def _decode(path: Path, header: Header, content: bytes, flags: int) -> npt.NDArray[Any]:
+    try:
+        decoded = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), flags)
+    # A hostile file can make a decoder raise any exception; each means that it is damaged.
+    except Exception as error:
+        raise damaged(path, "it cannot be decoded") from error
     if decoded is None:
-        raise DatasetError(
-            f"{path}: damaged, it cannot be decoded; next step: copy it again from its source"
-        )
+        raise damaged(path, "it cannot be decoded")
+    if decoded.shape[:2] != header.size:
+        raise damaged(path, "its pixels do not have the size that its header states")
     return decoded
 
 
-def _png_fault(content: bytes) -> str | None:
-    """The fault of a truncated or corrupted PNG file, which OpenCV decodes without an error.
-
-    A PNG file is a signature and chunks of length (4 bytes), name (4), data and CRC-32 (4, over
-    name and data). The last chunk is IEND; bytes after it do not belong to the image.
-    """
-    view = memoryview(content)
-    start = len(_PNG_SIGNATURE)
-    while start + 12 <= len(view):
-        end = start + 8 + int.from_bytes(view[start : start + 4], "big")  # of the data
-        name = bytes(view[start + 4 : start + 8])
-        if end + 4 > len(view):
-            return f"truncated in its chunk {name.decode('ascii', 'replace')}"
-        if zlib.crc32(view[start + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
-            return f"wrong checksum of its chunk {name.decode('ascii', 'replace')}"
-        if name == b"IEND":
-            return None
-        start = end + 4
-    return "truncated, its end is missing"
+def _has_equal_channels(header: Header, mask: npt.NDArray[np.generic]) -> bool:
+    """Whether the colours of an 8-bit RGB image are equal, and its alpha, if any, opaque."""
+    is_rgb = header.mode.startswith("8-bit RGB")
+    is_opaque = mask.shape[2] < 4 or bool((mask[..., 3] == 255).all())
+    return is_rgb and is_opaque and all((mask[..., 0] == mask[..., i]).all() for i in (1, 2))
 
 
 def resize_image(image: Pixels, size: Size) -> Pixels:

@@ -5,19 +5,38 @@ the image. Maps from other programs may also be `.tif` (in any case) or `.npy`.
 """
 
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from loco_tools import files
+from loco_tools.datasets import tiff
+from loco_tools.datasets.image_file import (
+    check_same_size,
+    check_size,
+    damaged,
+    describe,
+    opened,
+)
 from loco_tools.datasets.sample import Sample
 from loco_tools.errors import DatasetError
 from loco_tools.wording import plural
 
 SUFFIXES = (".tiff", ".tif", ".npy")
+
+_LONGEST_NPY_HEADER = 10_000
+_NPY_FIELDS = (
+    r"'descr': *'([<>|=]?[a-zA-Z][0-9]{0,3})'",
+    r"'fortran_order': *(True|False)",
+    r"'shape': *\(((?: *[0-9]{1,19}L? *,?)*)\)",
+)
+_NPY_ORDERS: Mapping[str, Literal["C", "F"]] = {"False": "C", "True": "F"}
 
 
 def map_path(folder: Path, sample: Sample) -> Path:
@@ -79,26 +98,31 @@ def good_validation_maps(folder: Path, samples: Sequence[Sample]) -> dict[str, P
     return _maps_in(folder / "validation" / "good")
 
 
-def read_map(path: Path) -> npt.NDArray[np.float32]:
+def read_map(path: Path, *, like: Path | None = None) -> npt.NDArray[np.floating[Any]]:
     """Read an anomaly map of any real type.
 
-    Deviation: scores are compared as float32, so scores of a float64 map that differ by less are
-    ties; the official evaluators compare the stored values.
+    Args:
+        path: the file.
+        like: the image that the map belongs to; their sizes are compared before decoding.
 
     Returns:
-        (H, W) float32.
+        (H, W) float32; float64 if the file has integers or float64 that float32 would change.
 
     Raises:
-        DatasetError: the file is missing or damaged, is not one 2-D real-valued map, or has NaN,
-            infinity or numbers beyond the range of float32.
+        DatasetError: the file is missing or damaged, is not one 2-D real-valued map, differs from
+            `like` in size, claims too many pixels, or has NaN, infinity or numbers beyond the range
+            of float32.
     """
-    stored = _read_npy(path) if path.suffix.lower() == ".npy" else _read_tiff(path)
-    if stored.ndim != 2 or stored.dtype.kind not in "fiub" or not stored.size:
-        raise DatasetError(
-            f"{path}: expected one real-valued anomaly map of shape (height, width), got "
-            f"{stored.dtype} of shape {stored.shape}"
-        )
-    with np.errstate(over="ignore"):
+    read = _read_npy if path.suffix.lower() == ".npy" else _read_tiff
+    with opened(path, "anomaly map") as stream:
+        try:
+            stored = read(path, stream, like)
+        except DatasetError:
+            raise
+        # A hostile file can make a decoder raise any exception; each means that it is damaged.
+        except Exception as error:
+            raise damaged(path, describe(error)) from error
+    with np.errstate(over="ignore", invalid="ignore"):
         scores = np.ascontiguousarray(stored, dtype=np.float32)
     if not np.isfinite(scores).all():
         count = np.count_nonzero(~np.isfinite(scores))
@@ -106,7 +130,10 @@ def read_map(path: Path) -> npt.NDArray[np.float32]:
             f"{path}: expected finite scores, got {count} of {scores.size} that are NaN or "
             "infinite (as float32); next step: correct the method that wrote them"
         )
-    return scores
+    is_exact = stored.dtype.kind == "b" or stored.dtype.itemsize <= 2
+    if is_exact or stored.dtype.kind + str(stored.dtype.itemsize) == "f4":
+        return scores
+    return scores if np.array_equal(scores, stored) else stored.astype(np.float64)
 
 
 def write_map(
@@ -134,31 +161,71 @@ def write_map(
     files.write_bytes(path, stream.getvalue())
 
 
-def _read_npy(path: Path) -> npt.NDArray[Any]:
-    try:
-        stored = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DatasetError(f"{path}: expected a NumPy array, got: {error}") from error
-    if not isinstance(stored, np.ndarray):
+def _read_npy(path: Path, stream: BufferedReader, like: Path | None) -> npt.NDArray[Any]:
+    """Read an array of the NPY format (NumPy Enhancement Proposal 1), versions 1 to 3."""
+    head = stream.read(12)
+    if head.startswith(b"PK"):
         raise DatasetError(f"{path}: expected one NumPy array, got an archive of several")
+    if head[:6] != b"\x93NUMPY" or head[6] not in (1, 2, 3):
+        raise DatasetError(f"{path}: expected a NumPy array, got another file")
+    start, width = (10, 2) if head[6] == 1 else (12, 4)
+    stream.seek(start)
+    length = int.from_bytes(head[8 : 8 + width], "little")
+    text = stream.read(length).decode("latin-1") if length <= _LONGEST_NPY_HEADER else ""
+    # NumPy parses this dictionary as Python, which a hostile one can make run out of memory.
+    fields = [re.search(pattern, text) for pattern in _NPY_FIELDS]
+    if None in fields:
+        raise damaged(path, "its header does not describe an array of numbers")
+    descr, order, sizes = (found.group(1) for found in fields if found is not None)
+    shape, dtype = tuple(int(size) for size in re.findall(r"\d+", sizes)), np.dtype(descr)
+    _check(path, shape, dtype, like)
+    count = shape[0] * shape[1]
+    if start + length + count * dtype.itemsize > stream.seek(0, io.SEEK_END):
+        raise damaged(path, "truncated")
+    stream.seek(start + length)
+    stored = np.empty(count, dtype)
+    stream.readinto(stored.view(np.uint8).data)
+    return stored.reshape(shape, order=_NPY_ORDERS[order])
+
+
+def _read_tiff(path: Path, stream: BufferedReader, like: Path | None) -> npt.NDArray[Any]:
+    page = tiff.read_page(stream)
+    if page.pages != 1:
+        raise DatasetError(f"{path}: expected a TIFF of one page, got {page.pages} pages")
+    shape = page.size if page.samples == 1 else (*page.size, page.samples)
+    _check(path, shape, page.dtype or page.type_name, like)
+    if page.least_bytes > stream.seek(0, io.SEEK_END):
+        raise damaged(path, "truncated: it is too short for the size that it claims")
+    if page.is_plain:
+        return tiff.read_samples(stream, page)
+    if not page.is_exact_in_opencv:
+        raise DatasetError(
+            f"{path}: expected a TIFF without compression, or with Deflate, LZW or PackBits of "
+            f"integers, float32 or float64, got {page.dtype} with {page.compression_name}; next "
+            "step: write it without compression"
+        )
+    stream.seek(0)
+    stored = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    dtype = None if page.dtype is None else page.dtype.newbyteorder("=")
+    if stored is None or stored.shape != page.size or stored.dtype != dtype:
+        raise damaged(path, f"its pixels ({page.compression_name}) cannot be decoded")
     return stored
 
 
-def _read_tiff(path: Path) -> npt.NDArray[Any]:
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            if len(tiff.pages) != 1:
-                raise DatasetError(
-                    f"{path}: expected a TIFF of one page, got {len(tiff.pages)} pages"
-                )
-            page: npt.NDArray[Any] = tiff.pages[0].asarray()
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path}: no such anomaly map") from error
-    except (tifffile.TiffFileError, OSError, ValueError, KeyError, IndexError) as error:
-        raise DatasetError(f"{path}: expected a readable TIFF, got: {error}") from error
-    return page
+def _check(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any] | str, like: Path | None
+) -> None:
+    """Check what the header of a map states, before memory is taken for its pixels."""
+    is_real = isinstance(dtype, np.dtype) and dtype.kind in "fiub" and dtype.itemsize <= 8
+    if len(shape) != 2 or not is_real or not all(type(n) is int and n > 0 for n in shape):
+        raise DatasetError(
+            f"{path}: expected one real-valued anomaly map of shape (height, width), got "
+            f"{dtype} of shape {shape}"
+        )
+    size = shape[0], shape[1]
+    check_size(path, size, "anomaly map")
+    if like is not None:
+        check_same_size(path, size, like, "a map")
 
 
 def _maps_in(folder: Path) -> dict[str, Path]:

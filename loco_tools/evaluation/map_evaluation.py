@@ -156,16 +156,10 @@ def _count(
     """Read and count some of the maps; with several processes each of them runs this."""
     evaluator = Evaluator(settings)
     for item in items:
-        anomaly_map = read_map(item.path)
         if item.sample is None:
-            evaluator.add_validation(item.name, anomaly_map)
+            evaluator.add_validation(item.name, read_map(item.path))
         else:
-            if anomaly_map.shape != item.sample.size:
-                raise DatasetError(
-                    f"{item.path}: expected a map of shape {item.sample.size} (height, width) like "
-                    f"{item.sample.image_path}, got {anomaly_map.shape}"
-                )
-            evaluator.add(item.sample, anomaly_map)
+            evaluator.add(item.sample, read_map(item.path, like=item.sample.image_path))
         if advance is not None:
             advance(1)
     return evaluator

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from loco_tools import files
+from loco_tools.datasets.images import largest_value
 from loco_tools.datasets.mvtec_loco import CONFIG, KIND_FOLDERS, is_readable
 from loco_tools.datasets.reading import every_nth, in_order
 from loco_tools.datasets.sample import Layout
@@ -23,7 +24,7 @@ from loco_tools.datasets.validation.class_tree import (
     read_tree,
 )
 from loco_tools.datasets.validation.defects_config import check_config, check_use
-from loco_tools.datasets.validation.file_inspection import Inspection, inspect_file, read_peak
+from loco_tools.datasets.validation.file_inspection import Inspection, inspect_file
 from loco_tools.datasets.validation.findings import Findings, Report
 from loco_tools.datasets.validation.layout_ad import check_ad
 from loco_tools.datasets.validation.layout_loco import check_autovi, check_loco
@@ -141,15 +142,17 @@ def _inspect_files(
     """Inspect every mask, and images as far as asked, on several threads."""
     with_masks = {mask.image for mask in contents.masks}
     images = [i.path for i in contents.images if depth != "masks" or i.path in with_masks]
-    tasks = [(path, False) for path in images] + [(mask.path, True) for mask in contents.masks]
+    tasks: list[tuple[str, str | None]] = [(path, None) for path in images]
+    tasks += [(mask.path, mask.image) for mask in contents.masks]
 
-    def inspect(task: tuple[str, bool]) -> Inspection:
-        path, is_mask = task
+    def inspect(task: tuple[str, str | None]) -> Inspection:
+        path, image_of_mask = task
         return inspect_file(
             tree.root / path,
-            is_mask=is_mask,
+            is_mask=image_of_mask is not None,
             in_colour=layout == "autovi",
             decode=depth == "pixels",
+            like=None if image_of_mask is None else tree.root / image_of_mask,
         )
 
     inspections: dict[str, Inspection] = {}
@@ -205,7 +208,7 @@ def _add_peaks(root: Path, images: Sequence[str], inspections: dict[str, Inspect
     def add(paths: Iterable[str]) -> None:
         for path in paths:
             try:
-                peak = read_peak(root / path)
+                peak = largest_value(root / path)
             except DatasetError:
                 continue  # its damage is found where it is decoded
             inspections[path] = replace(inspections[path], peak=peak)
