@@ -134,5 +134,5 @@ def _with_mask(path: Path, inspection: Inspection, *, in_colour: bool) -> Inspec
 def _shorten(path: Path, error: Exception) -> str:
     """A message without the path and the next step, which are fields of a finding."""
     text = str(error).removeprefix(f"{path}: ").split("; next step")[0].replace(str(path), "it")
-    text = text.removeprefix("refused, ").removeprefix("expected an image, got ")
+    text = text.removeprefix("refused, ")
     return text or type(error).__name__
