@@ -18,9 +18,8 @@ from loco_tools.annotations.counted_annotations import (
 )
 from loco_tools.annotations.formats import read_export
 from loco_tools.annotations.formats.image_references import Storages
-from loco_tools.annotations.formats.regions import Skipped
+from loco_tools.annotations.formats.regions import Skipped, percent_notes
 from loco_tools.annotations.grouping import Group
-from loco_tools.annotations.masks_only import percent_notes
 from loco_tools.annotations.merging import Merge
 from loco_tools.annotations.output_guard import check_holds_no_input
 from loco_tools.annotations.session_images import SessionImages, find_sessions

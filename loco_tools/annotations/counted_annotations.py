@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loco_tools.annotations.formats.regions import Export, Region, Skipped
+from loco_tools.annotations.formats.regions import Export, Region, Skipped, percent_notes
 from loco_tools.annotations.formats.shapes import SHAPES_WITH_AREA, Mask
 from loco_tools.annotations.grouping import Group, group_regions
 from loco_tools.annotations.merging import (
@@ -127,9 +127,11 @@ def check_annotations(
     """
     missing = [str(i) for i in images.all if i.shot.kind != "good" and i not in counted]
     if missing:
+        not_counted = export.not_counted()
         raise AnnotationError(
             f"{export.path}: expected a submitted annotation of every photograph of an anomalous "
-            f"part, got none of {plural(len(missing), 'photograph')}: {listed(missing, _LISTED)}; "
+            f"part, got none of {plural(len(missing), 'photograph')}: {listed(missing, _LISTED)}"
+            f"{f' (not counted: {not_counted})' if not_counted else ''}; "
             "next step: annotate them (submit an empty annotation where the defect cannot be "
             "seen), and export again"
         )
@@ -201,9 +203,11 @@ def make_instances(
     unread = [s for a in annotations.counted for s in a.annotation.skipped]
     lost = skipped or (unread if image.shot.kind != "good" else [])
     if lost and not any(by_annotator):
+        hints = percent_notes([r for a in annotations.counted for r in a.regions])
+        reasons = "; ".join([f"{lost[0].type}: {lost[0].reason}", *hints])
         raise AnnotationError(
-            f"{image}: nothing that was drawn could become a mask ({lost[0].type}: "
-            f"{lost[0].reason}), so it would count as good; next step: annotate it again"
+            f"{image}: nothing that was drawn could become a mask ({reasons}), so it would count "
+            "as good; next step: annotate it again"
         )
     merged, left_out = merge_instances(by_annotator, merge)
     not_read: list[Skipped] = []

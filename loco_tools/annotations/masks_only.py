@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from loco_tools import files
 from loco_tools.annotations.formats import read_export
 from loco_tools.annotations.formats.image_references import ImageFiles, Storages, shown
-from loco_tools.annotations.formats.regions import Region, Skipped
+from loco_tools.annotations.formats.regions import Region, Skipped, percent_notes
 from loco_tools.annotations.formats.shapes import Mask, extent_percent
 from loco_tools.annotations.orientation import StoredImage, stored_image
 from loco_tools.annotations.output_guard import check_holds_no_input
@@ -29,7 +28,6 @@ MOST_CLAIMED_PIXELS = 10_000_000_000
 """Pixels that all regions together may claim on images whose files are not there."""
 
 _LONGEST_NAME_BYTES = 100
-_FAR_PERCENT = 150
 
 
 @dataclass(frozen=True)
@@ -273,25 +271,6 @@ class _ExportImages:
                 "that are not there; next step: give the folder of the images"
             )
         return region.mask((height, width), alpha_threshold=alpha_threshold)
-
-
-def percent_notes(regions: Sequence[Region]) -> list[str]:
-    """Notes on coordinates that are hardly percentages of the image: pixels, or fractions."""
-    extents = [e for r in regions if (e := extent_percent(r.shape, r.value)) is not None]
-    far = [most for least, most in extents if most > _FAR_PERCENT or least < 100 - _FAR_PERCENT]
-    near = [most for least, most in extents if least >= 0 and most <= 1]
-    notes = []
-    if far:
-        notes.append(
-            f"{plural(len(far), 'region')} of {len(extents)} reach far beyond 100 % of the image "
-            f"(up to {max(far):.0f} %): are these pixels? expected percentages of the image"
-        )
-    if near:
-        notes.append(
-            f"{plural(len(near), 'region')} of {len(extents)} lie within the first 1 % of the "
-            "image: are these fractions? expected percentages of the image"
-        )
-    return notes
 
 
 def _check_output(export: Path, out: Path, *, overwrite: bool) -> None:

@@ -3,15 +3,19 @@
 Every annotation format is read to the classes of this module.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loco_tools.annotations.formats.shapes import Mask, rasterise
+from loco_tools.annotations.formats.shapes import Mask, extent_percent, rasterise
 from loco_tools.errors import AnnotationError
+from loco_tools.wording import plural
 
 TaskId = int | str
+
+_FAR_PERCENT = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,30 @@ class Export:
         inside = [s for task in self.tasks for a in task.annotations for s in a.skipped]
         return [*self.skipped, *inside]
 
+    def not_counted(self) -> str:
+        """What could not be read or did not count, by reason; "" if there is nothing."""
+        reasons = Counter(s.reason for s in (*self.all_skipped(), *self.left_out()))
+        return "; ".join(f"{plural(n, 'region')}: {why}" for why, n in reasons.most_common(3))
+
     def left_out(self) -> list[Skipped]:
         """Every region of a cancelled annotation, a draft, or a prediction not asked for."""
         return [skip for task in self.tasks for skip in task.left_out]
+
+
+def percent_notes(regions: Sequence[Region]) -> list[str]:
+    """Notes on coordinates that are hardly percentages of the image: pixels, or fractions."""
+    extents = [e for r in regions if (e := extent_percent(r.shape, r.value)) is not None]
+    far = [most for least, most in extents if most > _FAR_PERCENT or least < 100 - _FAR_PERCENT]
+    near = [most for least, most in extents if least >= 0 and most <= 1]
+    notes = []
+    if far:
+        notes.append(
+            f"{plural(len(far), 'region')} of {len(extents)} reach far beyond 100 % of the image "
+            f"(up to {max(far):.0f} %): are these pixels? expected percentages of the image"
+        )
+    if near:
+        notes.append(
+            f"{plural(len(near), 'region')} of {len(extents)} lie within the first 1 % of the "
+            "image: are these fractions? expected percentages of the image"
+        )
+    return notes
