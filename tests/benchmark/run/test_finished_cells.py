@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from executor_runs import table
+from finished_runs import make_run
 
 from loco_tools.benchmark.analysis.run_data import gather
 from loco_tools.benchmark.cell.record import MAPS_FILE, Cell
@@ -177,3 +178,22 @@ def test_maps_are_those_of_their_cell_whatever_was_run_before(
         assert run(make_suite(input_size_px=64, maps=True), [data], out).reused == 0
         assert is_of_the_cell()
     assert fits() == 2
+
+
+def test_the_report_of_a_run_of_an_earlier_version_is_still_written(tmp_path: Path) -> None:
+    scores = [n / 16 for n in range(16)]
+    make_run(tmp_path, [{"method": "patchcore", "scores": scores}])
+    record = Cell("patchcore", "plate", 0).folder(tmp_path) / "result.json"
+    for path, steps in (
+        (record, [("stamp", "threads"), ("stamp", "sidecar_hash")]),
+        (tmp_path / "run.json", [("cells", 0, "maps_error"), ("suite", "threads")]),
+    ):
+        content = json.loads(path.read_text())
+        for *parents, key in steps:
+            holder = content
+            for step in parents:
+                holder = holder[step]
+            del holder[key]
+        path.write_text(json.dumps(content))
+    assert "patchcore" in write_report(tmp_path).read_text()
+    assert [record.status for record in gather(tmp_path).records] == ["ok"]
