@@ -2,7 +2,8 @@
 
 All randomness of a step comes from the seed and the step's number, so the state consists of the
 parameters, the optimisers' moments and the number of steps done. It is saved as safetensors and
-JSON; reading it executes no code.
+JSON; reading it executes no code. A CPU rounds sums over another number of threads differently:
+a state is resumed only with the number that it was saved with, otherwise the training begins anew.
 """
 
 import math
@@ -29,7 +30,7 @@ Loss = Tensor | Mapping[str, Tensor]
 _STATE = "training.safetensors"
 _LOG = "training.json"
 _SAVE_EVERY_S = 30.0
-_LAYOUT = 2
+_LAYOUT = 3
 """Version of the saved state; one of another layout is not resumed."""
 _STREAM = 1_000_003
 """Multiplier that gives different steps and seeds different random streams."""
@@ -196,6 +197,7 @@ class Training:
             "steps_per_epoch": self.steps_per_epoch,
             "parameters": parameters,
             "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
         }
 
     def _load_state(self, folder: Path | None) -> tuple[list[LogEntry], list[LogEntry]]:

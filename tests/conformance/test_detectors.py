@@ -1,6 +1,5 @@
 """What every detector must do. A new method adds its row to `CASES`."""
 
-import contextlib
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -16,17 +15,15 @@ from torch import Tensor, nn
 from loco_tools.ensembles import ENSEMBLES, create_ensemble, load_ensemble
 from loco_tools.ensembles.feature_level.heads import Head
 from loco_tools.ensembles.feature_level.scorers import Scorers
-from loco_tools.methods import METHODS, create, load_detector, training
+from loco_tools.methods import METHODS, create, load_detector
 from loco_tools.methods.backbones import WEIGHT_FREE, named_backbone
 from loco_tools.methods.detector import Category, Detector
-from loco_tools.progress import Advance, Silent
 from loco_tools.testing.detectors import (
     CHECKS,
     GOOD,
     TRAIN,
     VALIDATION,
     Subject,
-    assert_equal_predictions,
     peak,
     with_defect,
 )
@@ -180,49 +177,6 @@ def test_training_moves_every_parameter(name: str) -> None:
     short, long = trainable(fit(name, steps=1)), trainable(subject(name).fitted)
     assert len(short) >= 5
     assert [key for key in short if torch.equal(short[key], long[key])] == []
-
-
-class Interruption(Silent):
-    """Somebody presses Ctrl-C after so many steps of training."""
-
-    def __init__(self, after: int | None = None) -> None:
-        self.after = after
-        self.taken_up = 0
-        self.steps = 0
-
-    @contextlib.contextmanager
-    def task(self, description: str, total: int | None = None) -> Iterator[Advance]:
-        calls = 0
-
-        def advance(steps: int) -> None:
-            nonlocal calls
-            if calls == 0:
-                self.taken_up += steps
-            elif self.steps == self.after:
-                raise KeyboardInterrupt
-            else:
-                self.steps += steps
-            calls += 1
-
-        yield advance if description.endswith(": training") else lambda _steps: None
-
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(training, "_SAVE_EVERY_S", -1.0)
-    kept = tmp_path / "training"
-    settings = {"seed": 0, "keep": kept}
-    with pytest.raises(KeyboardInterrupt):
-        make(name, steps=FEW).fit(TRAIN, VALIDATION, **settings, progress=Interruption(FEW // 2))
-    resumed, watched = make(name, steps=FEW), Interruption()
-    resumed.fit(TRAIN, VALIDATION, **settings, progress=watched)
-    whole = fit_briefly(name)
-    assert watched.taken_up == FEW // 2 + 1
-    assert resumed.training_log == whole.training_log
-    assert_equal_predictions(resumed, whole)
-    assert not kept.exists()
 
 
 @pytest.mark.parametrize("backbone", WEIGHT_FREE)
