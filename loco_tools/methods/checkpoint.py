@@ -3,6 +3,8 @@
 Neither format can carry code, so reading one executes nothing.
 """
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +14,7 @@ from torch import Tensor
 from loco_tools import files
 from loco_tools.errors import DefinitionError, MethodError
 from loco_tools.schema import Schema, read_json
+from loco_tools.wording import printable
 
 RECORD = "detector.json"
 TENSORS = "detector.safetensors"
@@ -29,6 +32,8 @@ class Record(Schema):
     training_log: list[dict[str, float]]
     members: tuple[str, ...] = ()
     """Names of an ensemble's members, which are saved under `members/<number>`."""
+    sha256: str | None = None
+    """See `digest_with`; None in the records of versions that did not note it."""
 
 
 def write(folder: Path, record: Record, tensors: Mapping[str, Tensor]) -> None:
@@ -41,9 +46,19 @@ def write_into(folder: Path, record: Record, tensors: Mapping[str, Tensor]) -> N
     """Write the two files of a detector into an existing folder."""
     from safetensors.torch import save
 
-    content = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    files.write_bytes(folder / TENSORS, save(content))
-    files.write_json(folder / RECORD, record.model_dump(mode="json"))
+    content = save({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
+    plain = record.model_dump(mode="json")
+    files.write_bytes(folder / TENSORS, content)
+    files.write_json(folder / RECORD, {**plain, "sha256": digest_with(plain, content)})
+
+
+def digest_with(record: Mapping[str, Any], content: bytes) -> str:
+    """The SHA-256 of a record, without its entry "sha256", and of the arrays saved with it.
+
+    Arrays have no checksum of their own: a changed bit in them would be a wrong figure.
+    """
+    kept = {key: value for key, value in record.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode() + content).hexdigest()
 
 
 def read(folder: Path, *, expected: Collection[str] = ()) -> tuple[Record, dict[str, Tensor]]:
@@ -65,11 +80,15 @@ def read(folder: Path, *, expected: Collection[str] = ()) -> tuple[Record, dict[
             f"{folder}: expected a fitted {min(expected)}, got a fitted {record.method}"
         )
     try:
-        return record, load((folder / TENSORS).read_bytes())
-    except (OSError, SafetensorError) as error:
+        content = (folder / TENSORS).read_bytes()
+        noted = record.sha256
+        if noted is not None and noted != digest_with(record.model_dump(mode="json"), content):
+            raise ValueError("it or its record differs from what was saved")
+        return record, load(content)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise MethodError(
             f"{folder / TENSORS}: expected a detector's arrays, got a damaged or missing file "
-            f"({error}); next step: fit the detector again"
+            f"({printable(str(error))}); next step: fit the detector again"
         ) from error
 
 

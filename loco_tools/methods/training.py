@@ -19,8 +19,10 @@ from torch.optim import Optimizer
 
 from loco_tools import files
 from loco_tools.errors import MethodError
+from loco_tools.methods.checkpoint import digest_with
 from loco_tools.progress import Progress
 from loco_tools.schema import loads_json
+from loco_tools.wording import printable
 
 LogEntry = dict[str, float]
 
@@ -180,10 +182,11 @@ class Training:
             for number, state in optimiser.state_dict()["state"].items():
                 for key, value in state.items():
                     tensors[f"optimiser.{name}.{number}.{key}"] = torch.as_tensor(value)
-        content = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+        content = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
         record = {"made_of": self._identity(), "log": log, "losses": losses}
+        record["sha256"] = digest_with(record, content)
         with files.folder_swapped_in(folder) as fresh:
-            files.write_bytes(fresh / _STATE, save(content))
+            files.write_bytes(fresh / _STATE, content)
             files.write_json(fresh / _LOG, record)
 
     def _identity(self) -> dict[str, Any]:
@@ -213,7 +216,10 @@ class Training:
             record = loads_json(files.read_text(folder / _LOG))
             if record["made_of"] != self._identity():
                 return [], []
-            tensors = load((folder / _STATE).read_bytes())
+            content = (folder / _STATE).read_bytes()
+            if record["sha256"] != digest_with(record, content):
+                raise ValueError("it differs from what was saved")
+            tensors = load(content)
             for name, module in self.modules.items():
                 module.load_state_dict(_under(tensors, f"module.{name}."))
             for name, optimiser in self.optimisers.items():
@@ -226,7 +232,8 @@ class Training:
             return list(record["log"]), list(record["losses"])
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise MethodError(
-                f"{folder}: expected an interrupted training, got a damaged one ({error}); "
+                f"{folder}: expected an interrupted training, got a damaged one "
+                f"({printable(str(error))}); "
                 "next step: remove that folder to train from the start"
             ) from error
 

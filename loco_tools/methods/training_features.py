@@ -32,7 +32,7 @@ class TrainingFeatures:
         batch_size: int,
         cache_mb: int,
     ) -> None:
-        """`compute` turns a batch of one into (1, C, h, w); at most `cache_mb` megabytes are kept."""
+        """`compute`: batch of one -> (1, C, h, w); at most `cache_mb` megabytes are kept."""
         self.batch_size = batch_size
         self._compute, self._images, self._device = compute, images, device
         self._budget = cache_mb * 1_000_000
@@ -51,7 +51,7 @@ class TrainingFeatures:
         """The features (C, h, w) of one image, which are kept as long as there is room."""
         if index in self._kept:
             return self._kept[index]
-        (features,) = self._compute(Batch([self._images[index]], self._device))
+        features: Tensor = self._compute(Batch([self._images[index]], self._device))[0]
         if features.nbytes <= self._budget:
             self._kept[index] = features
             self._budget -= features.nbytes

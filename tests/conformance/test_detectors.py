@@ -219,6 +219,6 @@ def test_detectors_that_earlier_versions_saved_still_open(name: str, tmp_path: P
     fit_briefly(name).save(tmp_path / "saved")
     record = json.loads((tmp_path / "saved" / "detector.json").read_text())
     arrays = load_file(tmp_path / "saved" / "detector.safetensors")
-    assert sorted(record) == SAVED_FORMATS[name]["record"]
+    assert sorted({*record} - {"sha256"}) == SAVED_FORMATS[name]["record"]
     assert sorted(record["config"]) == SAVED_FORMATS[name]["config"]
     assert sorted(arrays) == SAVED_FORMATS[name]["arrays"]
