@@ -115,6 +115,28 @@ def test_every_fault_becomes_one_message_and_an_exit_code(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [(OSError(errno.ENOSPC, "No space left on device", "x.png"), 1), (KeyboardInterrupt(), 130)],
+)
+def test_a_stopped_command_says_what_it_keeps_and_whether_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    make_ad_class: Callable[..., Path],
+    fault: BaseException,
+    code: int,
+) -> None:
+    def fail(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr("loco_tools.datasets.load", fail)
+    monkeypatch.setattr("loco_tools.plan.load_plan", fail)
+    assert cli.run(["-q", "show", str(make_ad_class())]) == code
+    assert "earlier output is unchanged, run the command again to start" in capsys.readouterr().err
+    assert cli.run(["-q", "capture", "--class", "angle"]) == code
+    assert "finished is kept, run the command again to go on" in capsys.readouterr().err
+
+
 def test_a_dry_run_lists_the_shots_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["capture", "--class", "angle", "--demo", "--dry-run", "--json"]) == 0
     shots = json.loads(capsys.readouterr().out)

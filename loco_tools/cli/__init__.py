@@ -28,6 +28,9 @@ from loco_tools.errors import LocoToolsError
 INTERRUPTED = 130
 """The exit code after Ctrl-C: 128 and the number of the signal, as in a shell."""
 
+CONTINUING = ("bench", "capture", "demo")
+"""The commands that go on where they stopped; every other one writes everything or nothing."""
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="loco-tools", prog_name="loco-tools")
@@ -84,11 +87,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
             echo(shown.getvalue().rstrip("\n"), err=True)
             code = _explain(error, error.format_message(), words, output, code=error.exit_code)
         except (click.Abort, KeyboardInterrupt) as error:
-            message = "interrupted; what was finished is kept, run the command again to go on"
+            message = f"interrupted; {_what_is_kept(words)}"
             echo(f"loco-tools: {message}", err=True)
             code = _explain(error, message, words, output, code=INTERRUPTED)
         except (LocoToolsError, OSError) as error:
-            message = _describe(error) if isinstance(error, OSError) else str(error)
+            message = _describe(error, words) if isinstance(error, OSError) else str(error)
             echo(f"loco-tools: {message}", err=True)
             code = _explain(error, message, words, output, code=1)
         took_s = time.monotonic() - start_s
@@ -110,11 +113,16 @@ def _explain(
     return code
 
 
-def _describe(error: OSError) -> str:
+def _describe(error: OSError, words: list[str]) -> str:
     place = f"{error.filename}: " if error.filename else ""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return (
-            f"{place}the disk is full; nothing is half-written; next step: make room and run the "
-            "command again, it goes on where it stopped"
-        )
+        return f"{place}the disk is full; next step: make room; {_what_is_kept(words)}"
     return f"{place}{error.strerror or error}"
+
+
+def _what_is_kept(words: list[str]) -> str:
+    """What a command that was stopped leaves, and what running it again does."""
+    command = next((word for word in words if word in cli.commands), "")
+    if command in CONTINUING:
+        return "what was finished is kept, run the command again to go on"
+    return "an earlier output is unchanged, run the command again to start anew"

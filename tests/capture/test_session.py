@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from loco_tools.capture.session import (
     StatusChange,
     append_to_journal,
     list_sessions,
+    next_number,
     read_journal,
     read_shots,
     repair_journal,
@@ -112,6 +114,20 @@ def test_sessions_are_listed_in_the_order_they_were_begun(tmp_path: Path) -> Non
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "session.json").write_text("{")
     assert [folder.name for folder in list_sessions(tmp_path)] == ["torn", "session-001", "evening"]
+
+
+def test_the_newest_session_is_that_of_the_highest_number_whatever_the_clock_says(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "session.json").write_text('{"number": [], "created": 3}')
+    for name, year in (("first", 2027), ("second", 2026), ("third", 2025)):
+        number = next_number(tmp_path)
+        (tmp_path / name).mkdir()
+        record = {"number": number, "created": f"{year}-01-01T08:00:00+00:00"}
+        (tmp_path / name / "session.json").write_text(json.dumps(record))
+    order = [folder.name for folder in list_sessions(tmp_path)]
+    assert order == ["damaged", "first", "second", "third"]
 
 
 def test_the_reference_of_a_view_is_its_first_good_photograph_that_passed() -> None:
