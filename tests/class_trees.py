@@ -131,7 +131,7 @@ def trees(
 
     A sound layout is the base of most; keys with ".." lie next to the class.
     """
-    file = contents or st.sampled_from(CONTENTS)
+    file = st.sampled_from(CONTENTS) if contents is None else contents
     special = st.none() | st.sampled_from(["000.png", "../good", "nowhere", "../..", "/etc"])
     sound = {path: CONTENTS[(0, 1, 2, 2, 3)[number]] for number, path in enumerate(LAYOUT)}
     extra = st.dictionaries(paths(), file, max_size=6)
@@ -151,12 +151,11 @@ def trees(
             tree["../part.jsonl"] = of_sidecar
         return tree
 
-    rare = st.none()
     return st.tuples(
         extra,
         odd | st.just({}),
-        rare | config,
-        rare | sidecar,
+        config,
+        sidecar,
         lost,
         st.sampled_from([True] * 3 + [False]),
     ).map(combined)

@@ -24,7 +24,7 @@ def read_sidecar(class_dir: Path, report: Report) -> Records:
         return {}
     try:
         lines = files.read_text(path).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         _report_invalid(path, f"a file that cannot be read as UTF-8 ({error})", report)
         return {}
     records: dict[str, dict[str, Any]] = {}
