@@ -253,29 +253,28 @@ class Detector(ABC):
                 f"{type(given).__name__}; next step: return them"
             )
         checked = {}
-        for name, form in (("image", (count,)), ("patches", (count, "h", "w"))):
-            value = getattr(given, name)
-            expected = (
-                f"{name} scores of shape ({', '.join(map(str, form))}{',' * (name == 'image')})"
-            )
+        for name, scores, form in (
+            ("image", "image scores", f"({count},)"),
+            ("patches", "patch scores", f"({count}, h, w)"),
+        ):
+            value, expected = getattr(given, name), f"{scores} of shape {form}"
             if not isinstance(value, Tensor) or value.is_complex():
                 got = value.dtype if isinstance(value, Tensor) else type(value).__name__
                 raise MethodError(f"{origin}: expected {expected} as a real tensor, got {got}")
-            if value.ndim != len(form) or len(value) != count or 0 in value.shape:
+            dimensions = 1 + form.count(", ")
+            if value.ndim != dimensions or len(value) != count or 0 in value.shape:
                 raise MethodError(
                     f"{origin}: expected {expected} for a batch of {plural(count, 'image')}, got "
                     f"shape {tuple(value.shape)}; next step: give each image one score and one map"
                 )
-            checked[name] = (
-                value if value.dtype in (torch.float32, torch.float64) else value.float()
-            )
-            if not bool(torch.isfinite(checked[name]).all()):
-                wrong = int((~torch.isfinite(checked[name])).sum())
+            real = value if value.dtype in (torch.float32, torch.float64) else value.float()
+            if wrong := int((~torch.isfinite(real)).sum()):
                 raise MethodError(
-                    f"{origin}: expected finite {name} scores, got {wrong} of {value.numel()} that "
-                    "are NaN or infinite; next step: look for a division by 0, a logarithm of 0 or "
-                    "an overflow"
+                    f"{origin}: expected finite {scores}, got {wrong} of {value.numel()} that are "
+                    "NaN or infinite; next step: look for a division by 0, a logarithm of 0 or an "
+                    "overflow"
                 )
+            checked[name] = real
         return PatchScores(**checked)
 
     @torch.inference_mode()
