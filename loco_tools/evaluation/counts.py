@@ -9,9 +9,8 @@ import numpy.typing as npt
 from loco_tools.errors import DatasetError
 from loco_tools.evaluation.parts import ImageOrigin
 from loco_tools.metrics import bootstrap
-from loco_tools.metrics.score_histogram import ScoreHistogram
+from loco_tools.metrics.score_histogram import ScoreHistogram, Scores
 
-Scores = npt.NDArray[np.float32]
 Weights = npt.NDArray[np.float64]
 
 TYPE_EXACT_SCORES, TYPE_COARSE_BITS = 1 << 18, 12
@@ -77,6 +76,33 @@ def _thin(given: WeightedScores) -> WeightedScores:
     return WeightedScores(scores, weights)
 
 
+class Narrowing(NamedTuple):
+    """Maps whose float64 scores the ranking of pixels narrows to float32.
+
+    `distinct` is the number of distinct scores, map by map, and `merged` the number of those that
+    equal another one of their map as float32.
+    """
+
+    maps: int = 0
+    distinct: int = 0
+    merged: int = 0
+
+    @staticmethod
+    def of_map(scores: Scores) -> "Narrowing":
+        """The narrowing of one map; nothing for a map of float32."""
+        if scores.dtype == np.float32:
+            return Narrowing()
+        ordered = np.sort(scores, axis=None)
+        distinct, left = (
+            1 + int(np.count_nonzero(np.diff(values))) for values in (ordered, np.float32(ordered))
+        )
+        return Narrowing(1, distinct, distinct - left)
+
+    def plus(self, other: "Narrowing") -> "Narrowing":
+        """The narrowing of both."""
+        return Narrowing(*(a + b for a, b in zip(self, other, strict=True)))
+
+
 class FolderCounts:
     """The counts of the test images in one kind folder."""
 
@@ -112,6 +138,7 @@ class Counts:
         self.folders: dict[str, FolderCounts] = {}
         self.positives = ScoreHistogram()  # scores of defect pixels of all folders
         self.origins: dict[str, ImageOrigin] = {}  # by key of the image
+        self.narrowing = Narrowing()
         self._remarks: dict[str, set[str]] = {}  # images or masks by remark
 
     def add_remark(self, remark: str, key: str) -> None:
@@ -123,6 +150,7 @@ class Counts:
         for name, folder in other.folders.items():
             self.folders.setdefault(name, FolderCounts(folder.kind)).merge(folder)
         self.positives.merge(other.positives)
+        self.narrowing = self.narrowing.plus(other.narrowing)
         self.origins.update(other.origins)
         for remark, keys in other._remarks.items():
             self._remarks.setdefault(remark, set()).update(keys)

@@ -19,6 +19,7 @@ from loco_tools.evaluation.thresholds import ValidationCounts
 from loco_tools.metrics import roc, spro
 from loco_tools.metrics.roc import Curve
 from loco_tools.metrics.score_histogram import merge_histograms
+from loco_tools.wording import plural
 
 Metrics = dict[str, Any]
 DefectType = tuple[str, str]  # kind folder and name of the defect
@@ -39,6 +40,8 @@ class Evaluation:
 
     Attributes:
         metrics: plain data for JSON, with the keys of the official evaluators and additional ones.
+            `localization` says how much the narrowing and rounding of scores can have changed an
+            area (`rounding_bound`), and how many distinct scores float32 merged (`merged_scores`).
             `classification` and `localization` hold metrics of images and pixels, each with
             `at_threshold`: the metrics at one threshold from good validation images (metrics with
             "max" in their name use the best threshold on the test images instead). `parts` is None
@@ -112,7 +115,16 @@ def evaluation_of(
             f"with {validation_images} good validation images, fewer than 1 / {fpr:g}, the image "
             "threshold is their highest score"
         )
-    if (bound := pixels.metrics["rounding_bound"]) > COARSE_BOUND:
+    bound = pixels.metrics["rounding_bound"]
+    if counts.narrowing.maps:
+        maps, distinct, merged = counts.narrowing
+        notes.append(
+            f"{plural(maps, 'map')} of float64 or integers were narrowed to float32 for the "
+            f"metrics of pixels: of {distinct} distinct scores, counted map by map, {merged} were "
+            f"merged with others, which may change an area by up to {bound:.2g}; image scores "
+            "are exact; subtract a constant from all maps to keep more digits"
+        )
+    elif bound > COARSE_BOUND:
         notes.append(
             "so many scores lie so close together that rounding them to 15 of 23 bits may change "
             f"an area by up to {bound:.2g}; spread the scores out, for instance by their logarithm"
@@ -187,6 +199,7 @@ def _evaluate_pixels(counts: Counts, validation: ValidationCounts, fpr: float) -
     }
     metrics["at_threshold"] = thresholds.pixel_level(validation, negatives, counts.positives, fpr)
     metrics["rounding_bound"] = bound
+    metrics["merged_scores"] = counts.narrowing.merged
     types = by_folder.types
     if not types:  # in the layout of MVTec AD each kind folder is a defect type
         for name, folder in anomalous.items():

@@ -12,7 +12,7 @@ from loco_tools.evaluation.counts import (
     NO_SCORES,
     Counts,
     FolderCounts,
-    Scores,
+    Narrowing,
     WeightedScores,
     sample_scores,
     type_histogram,
@@ -21,6 +21,7 @@ from loco_tools.evaluation.evaluation import Evaluation, evaluation_of
 from loco_tools.evaluation.parts import ImageOrigin
 from loco_tools.evaluation.thresholds import DEFAULT_FPR, ValidationCounts
 from loco_tools.metrics import spro
+from loco_tools.metrics.score_histogram import Scores
 
 AnomalyMap = npt.NDArray[np.floating[Any]]
 
@@ -94,6 +95,7 @@ class Evaluator:
             self._add_anomalous(folder, sample, scores)
         if scores.min() == scores.max():
             self._counts.add_remark("constant maps, of which all pixels tie", key)
+        self._counts.narrowing = self._counts.narrowing.plus(Narrowing.of_map(scores))
         folder.scores[key] = image_score
         self._counts.folders[sample.kind_folder] = folder
         self._counts.origins[key] = ImageOrigin(
@@ -183,8 +185,10 @@ class Evaluator:
 
 
 def _finite(anomaly_map: AnomalyMap, key: str) -> Scores:
+    """The map as float32, or as float64 if float32 changes a score."""
+    given = np.ascontiguousarray(anomaly_map)
     with np.errstate(over="ignore"):
-        scores = np.ascontiguousarray(anomaly_map, dtype=np.float32)
+        scores = given.astype(np.float32, copy=False)
     if scores.ndim != 2 or not scores.size:
         raise DatasetError(
             f"anomaly map of {key}: expected shape (height, width), got {scores.shape}"
@@ -194,7 +198,8 @@ def _finite(anomaly_map: AnomalyMap, key: str) -> Scores:
             f"anomaly map of {key}: expected finite scores, got "
             f"{np.count_nonzero(~np.isfinite(scores))} that are NaN or infinite as float32"
         )
-    return scores
+    is_exact = given.dtype == np.float32 or np.array_equal(scores, given)
+    return scores if is_exact else given.astype(np.float64)
 
 
 def _image_score(scores: Scores, score: float | None, key: str) -> float:

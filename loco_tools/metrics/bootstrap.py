@@ -9,6 +9,8 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from loco_tools.metrics.score_histogram import Scores
+
 Array = npt.NDArray[np.float64]
 
 SAMPLED_PIXELS = 4096
@@ -97,9 +99,7 @@ def spread_indices(size: int, count: int = SAMPLED_PIXELS) -> npt.NDArray[np.int
     return indices
 
 
-def threshold_grid(
-    negatives: Sequence[npt.NDArray[np.float32]], limit: float
-) -> npt.NDArray[np.float32]:
+def threshold_grid(negatives: Sequence[Scores], limit: float) -> Scores:
     """Thresholds, highest first, at which curves up to an FPR of `limit` are evaluated.
 
     Args:
@@ -115,9 +115,7 @@ def threshold_grid(
     return np.concatenate([thresholds, below])
 
 
-def weight_above(
-    scores: npt.NDArray[np.float32], weights: Array, thresholds: npt.NDArray[np.float32]
-) -> Array:
+def weight_above(scores: Scores, weights: Array, thresholds: Scores) -> Array:
     """The total weight of the scores above each threshold.
 
     Args:

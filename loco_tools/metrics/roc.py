@@ -84,7 +84,8 @@ def rank_histograms(negatives: ScoreHistogram, positives: ScoreHistogram) -> Ran
     below[::2] = np.bincount(places[~ties], low.totals[~ties], minlength=count + 1)
     above[1::2] = high.totals
     filled = (below > 0) | (above > 0)
-    return Ranking(below[filled][::-1], above[filled][::-1], is_exact=lost_bits == 0)
+    is_exact = negatives.is_exact and positives.is_exact
+    return Ranking(below[filled][::-1], above[filled][::-1], is_exact)
 
 
 def roc_curve(ranking: Ranking) -> Curve:

@@ -13,14 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from loco_tools.metrics.roc import Array, Curve, Ranking
+from loco_tools.metrics.score_histogram import Scores
 
 LIMITS = (0.01, 0.05, 0.1, 0.3, 1.0)
 """The FPR limits of the official MVTec LOCO AD evaluation; 0.05 is the headline limit."""
 
 
-def saturating_scores(
-    scores: npt.NDArray[np.float32], saturation_px: int
-) -> npt.NDArray[np.float32]:
+def saturating_scores(scores: Scores, saturation_px: int) -> Scores:
     """Pick the scores of a defect at which its sPRO rises: its `saturation_px` highest.
 
     Args:

@@ -281,3 +281,39 @@ def test_scores_that_are_rounded_too_much_are_mentioned(make_loco_class, noisy_m
     monkeypatch.setattr(evaluation, "COARSE_BOUND", -1.0)
     (note,) = evaluate_maps(test, noisy_map).metrics["notes"]
     assert "rounding them to 15 of 23 bits may change an area by up to 0; spread" in note
+
+
+def test_maps_narrowed_to_float32_are_said_to_be_and_bounded(make_loco_class, tmp_path):
+    dataset = loco_tools.load(make_loco_class())
+    rng = np.random.default_rng(0)
+    maps = {s: 1e7 + s.ground_truth() * 0.3 + rng.random(s.size) for s in dataset.test}
+    exact = evaluate_maps(dataset.test, lambda s: (maps[s] - 1e7).astype(np.float32))
+    for name in ("000.npy", "array"):
+        for sample, scores in maps.items():
+            path = tmp_path / "test" / sample.kind_folder / f"{sample.id}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, scores)
+        evaluation_ = (
+            evaluate_maps(dataset.test, maps.__getitem__)
+            if name == "array"
+            else evaluate_folder(tmp_path, dataset, bootstrap=0)
+        )
+        localization = evaluation_.metrics["localization"]
+        change = abs(localization["au_pro"]["0.3"] - exact.metrics["localization"]["au_pro"]["0.3"])
+        assert 0.01 < change <= localization["rounding_bound"]
+        assert localization["merged_scores"] > 1000
+        note = next(line for line in evaluation_.metrics["notes"] if "narrowed" in line)
+        assert f"{len(maps)} maps of float64 or integers were narrowed" in note
+        assert f"{localization['merged_scores']} were merged" in note
+        for key, score in evaluation_.scores.items():  # not narrowed, so ranked without loss
+            assert score - 1e7 == pytest.approx(exact.scores[key], abs=1e-6)
+
+
+def test_float64_maps_that_float32_holds_are_not_narrowed(make_loco_class):
+    dataset = loco_tools.load(make_loco_class())
+    maps = {s: np.random.default_rng(1).random(s.size, np.float32) for s in dataset.test}
+    narrow = evaluate_maps(dataset.test, maps.__getitem__)
+    wide = evaluate_maps(dataset.test, lambda s: maps[s].astype(np.float64))
+    assert wide.metrics == narrow.metrics
+    assert wide.metrics["localization"]["rounding_bound"] == 0
+    assert wide.metrics["localization"]["merged_scores"] == 0
