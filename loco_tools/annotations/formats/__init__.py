@@ -13,6 +13,8 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+from loco_tools.errors import AnnotationError
+
 if TYPE_CHECKING:
     from loco_tools.annotations.formats.regions import Export
 
@@ -21,6 +23,8 @@ FORMATS = {
     "Label Studio JSON-MIN": "loco_tools.annotations.formats.json_min",
 }
 """Format name -> the module that reads it. The first format that recognises a file reads it."""
+
+_LABEL_STUDIO = tuple(FORMATS.values())
 
 
 class FormatModule(Protocol):
@@ -38,8 +42,8 @@ class FormatModule(Protocol):
 def read_export(path: Path, *, predictions: bool = False) -> "Export":
     """Read an annotation export in any of the known `FORMATS`.
 
-    A file that no format recognises is read as the first one, whose error message explains
-    what is wrong with it.
+    A file that is of another kind (COCO, a table, an archive) is named in the error. A damaged file
+    is read as the first format, whose error message explains what is wrong with it.
 
     Args:
         path: the export.
@@ -52,6 +56,16 @@ def read_export(path: Path, *, predictions: bool = False) -> "Export":
     Raises:
         AnnotationError: the file cannot be read, or is not an annotation export.
     """
-    modules = [cast(FormatModule, importlib.import_module(name)) for name in FORMATS.values()]
-    chosen = next((module for module in modules if module.recognises(path)), modules[0])
-    return chosen.read(path, predictions=predictions)
+    from loco_tools.annotations.formats import foreign
+
+    # many foreign files look like tasks or rows at first sight, so that Label Studio's own formats
+    # are tried only on files that are not known to be something else
+    described = foreign.description(path)
+    names = [name for name in FORMATS.values() if not (described and name in _LABEL_STUDIO)]
+    modules = [cast(FormatModule, importlib.import_module(name)) for name in names]
+    chosen = next((module for module in modules if module.recognises(path)), None)
+    if chosen is None and described:
+        raise AnnotationError(
+            f"{path}: expected a Label Studio export as JSON or JSON-MIN, got {described}"
+        )
+    return (chosen or modules[0]).read(path, predictions=predictions)

@@ -16,6 +16,7 @@ from loco_tools.annotations.formats.label_studio import is_task, read_tasks
 from loco_tools.annotations.formats.regions import Export
 from loco_tools.annotations.formats.task_file import entries, first_object
 from loco_tools.annotations.formats.task_images import looks_like_image
+from loco_tools.schema import loads_json
 
 _OUTSIDE = ("original_width", "original_height", "image_rotation", "item_index")
 _GEOMETRY = (
@@ -54,9 +55,9 @@ def read(path: Path, *, predictions: bool = False) -> Export:
 def _task_of_row(row: dict[str, Any]) -> dict[str, Any]:
     """A row as a task of the full export with one annotation."""
     result = []
-    for control, items in row.items():
+    for control, content in row.items():
         repeats: Counter[str] = Counter()
-        for item in items if isinstance(items, list) else ():
+        for item in items_of(content):
             if isinstance(item, dict):
                 result.append({**_result_item(item, repeats), "from_name": control})
     annotation = {
@@ -69,6 +70,22 @@ def _task_of_row(row: dict[str, Any]) -> dict[str, Any]:
     data = {key: value for key, value in row.items() if looks_like_image(key, value)}
     loco_ids = {key: value for key, value in row.items() if key.startswith("loco_")}
     return {"id": row.get("id"), "data": {**data, **loco_ids}, "annotations": [annotation]}
+
+
+def items_of(content: Any) -> list[Any]:
+    """The items under a control; converters to tables write a list of regions as its text."""
+    if isinstance(content, str) and content.startswith("["):
+        try:
+            parsed = loads_json(content)
+        except ValueError:
+            return []
+        return parsed if isinstance(parsed, list) and any(map(is_drawn, parsed)) else []
+    return content if isinstance(content, list) else []
+
+
+def is_drawn(item: Any) -> bool:
+    """Whether an item under a control has a geometry."""
+    return isinstance(item, dict) and not item.keys().isdisjoint(_GEOMETRY)
 
 
 def _result_item(item: dict[str, Any], repeats: Counter[str]) -> dict[str, Any]:

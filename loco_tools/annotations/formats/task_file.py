@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+from loco_tools import files
 from loco_tools.annotations.formats.json_checks import describe
 from loco_tools.errors import AnnotationError
 from loco_tools.schema import loads_json
@@ -51,11 +52,18 @@ def entries(path: Path) -> Generator[Any, None, None]:
             `MAX_ENTRY_BYTES` or `MAX_ENTRY_TOKENS`, or more than `MAX_ENTRIES` entries.
         AnnotationError: the file cannot be read, is not JSON, or holds no tasks.
     """
-    try:
-        with path.open("rb") as stream, _mapped(path, stream.fileno()) as content:
-            yield from _Scan(path, content).entries()
-    except OSError as error:
-        raise AnnotationError(f"{path}: cannot be read ({error.strerror})") from error
+    with _scan(path) as scan:
+        yield from scan.entries()
+
+
+def values(path: Path) -> Generator[Any, None, None]:
+    """Whatever a JSON file holds: the entries of a list, or one value after another.
+
+    Raises:
+        AnnotationError: as for `entries`, but the values may be anything.
+    """
+    with _scan(path) as scan:
+        yield from scan.values()
 
 
 def first_object(path: Path) -> dict[str, Any] | None:
@@ -76,7 +84,7 @@ def is_whole_list(path: Path) -> bool:
         OSError: the file cannot be read.
     """
     try:
-        with path.open("rb") as stream, _mapped(path, stream.fileno()) as content:
+        with files.open_regular(path) as stream, _mapped(path, stream.fileno()) as content:
             scan = _Scan(path, content)
             listed = scan.is_list()
             for _ in scan.entries():
@@ -86,6 +94,15 @@ def is_whole_list(path: Path) -> bool:
     except AnnotationError:
         return False
     return listed
+
+
+@contextlib.contextmanager
+def _scan(path: Path) -> "Iterator[_Scan]":
+    try:
+        with files.open_regular(path) as stream, _mapped(path, stream.fileno()) as content:
+            yield _Scan(path, content)
+    except OSError as error:
+        raise AnnotationError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 @contextlib.contextmanager
@@ -139,6 +156,13 @@ class _Scan:
         if self._next():
             raise self._fault(f"something after the end, at byte {self._at}")
 
+    def values(self) -> Iterator[Any]:
+        """Every entry of a list, or every value up to the end of the file."""
+        if self.is_list():
+            yield from self.entries()
+        while self._next():
+            yield self._entry(depth=0)
+
     def _listed_entries(self) -> Iterator[Any]:
         """The entries of a list that is not empty, up to its closing bracket."""
         for _ in range(MAX_ENTRIES):
@@ -172,7 +196,18 @@ class _Scan:
         try:
             return loads_json(self._content[start : self._at])
         except ValueError as error:
-            raise self._fault(f"{error}, in the entry at byte {start}") from error
+            reason = str(error)
+            if isinstance(error, json.JSONDecodeError):
+                reason = self._syntax_error(start, error)
+            where = f", in the entry at byte {start}" if depth else ""
+            raise self._fault(reason + where) from error
+
+    def _syntax_error(self, start: int, error: json.JSONDecodeError) -> str:
+        """What is wrong with the entry that begins at the byte `start`."""
+        begin = self._content[start : start + 40].decode("utf-8", "replace")
+        if begin[:1] in {"{", "[", '"'}:
+            return f"a syntax error at byte {start + len(error.doc[: error.pos].encode())}"
+        return f"text that begins with {describe(begin)}" if begin else "the file's end"
 
     def _end_of_value(self, depth: int) -> int:
         """Position behind the value that begins here."""
@@ -190,7 +225,7 @@ class _Scan:
                     raise self._too_deep()
             if open_brackets <= 0:
                 return token.end()
-        return len(self._content)
+        raise self._fault(f"the file's end in the entry at byte {self._at}")
 
     def _too_deep(self) -> TooLargeError:
         return self._refusal(f"its JSON is nested too deeply; expected at most {MAX_DEPTH} levels")

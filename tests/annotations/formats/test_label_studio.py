@@ -181,7 +181,7 @@ def test_a_task_of_the_wrong_form_is_skipped(tmp_path: Path, task: Any, reason: 
         (b"{", "expected a JSON export"),
         (b"\xff\xfe\xff", "expected a JSON export"),
         (b"7", "expected a Label Studio export .* got 7"),
-        (b'{"a": 1}', "got an object; next step: export from Label Studio as JSON"),
+        (b'{"a": 1}', "unknown kind with the keys a; next step: export the project"),
         (b"[" * 100_000, "nested too deeply"),
         (b'[{"annotations": ' + b'{"a":' * 100_000, "nested too deeply"),
         (b"1" * 5000, "expected a JSON export"),
