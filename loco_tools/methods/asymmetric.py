@@ -75,6 +75,11 @@ class AST(SingleDetector):
     Deviation: maps are upsampled bilinearly, where the original's are bicubic: no overshoot at
     steep places. A factor that the original's student has and never uses is left out. Which
     permutations follow from a block's index is ours.
+
+    Deviation: the teacher's latents are not clamped to -1e6..1e6 after each block, which changes
+    nothing unless a training diverges; it then ends with a loss that is not finite. Images are
+    resized by averaging areas, where the original interpolates bilinearly, and convolutions of
+    EfficientNet-B5 are padded as in torchvision, see `CSFlow`.
     """
 
     name = "ast"

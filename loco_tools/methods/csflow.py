@@ -70,6 +70,11 @@ class CSFlow(SingleDetector):
 
     Deviation: the lower scales are taken from the resized input as in the original, but images are
     resized to the input by averaging areas. Which permutations follow from a block's index is ours.
+
+    Deviation: torchvision pads the convolutions of EfficientNet-B5 alike on both sides, where the
+    original's weights were trained and are used with TensorFlow's "same" padding, which has one
+    pixel more below and on the right where the stride is 2: maps are shifted by up to a pixel of
+    each such layer's input, and torchvision's weights are others. The effect was not measured.
     """
 
     name = "csflow"

@@ -67,9 +67,14 @@ class DRAEMConfig(SingleConfig):
 class DRAEM(SingleDetector):
     """DRAEM: segmentation of differences between an image and its repair.
 
-    Deviation: without a folder of textures they are generated; the effect was not measured.
-    Channels are in the order RGB, where the original has BGR: without pretrained weights this only
-    changes the initial weights.
+    Deviation: without a folder of textures they are generated. The operations on textures are
+    written anew: ranges for which the original gives no value are the defaults of its library
+    imgaug, and brightness changes in HSV alone, where imgaug draws a colour space. Images are
+    resized by averaging areas, where the original interpolates bilinearly. The effects were not
+    measured.
+
+    Deviation: channels are in the order RGB, where the original has BGR: without pretrained
+    weights this only changes the initial weights.
     """
 
     name = "draem"

@@ -68,8 +68,12 @@ class RD4AD(SingleDetector):
     one draw) image AUROC rises from .44 to .65; lifted by 2 it is .53.
 
     Deviation: the 1x1 convolution that the original's bottleneck builds and never uses is left
-    out. Maps are upsampled with pixel areas aligned, where the original aligns corners: no more
-    than half a cell of the finest scale apart.
+    out. Maps are upsampled with pixel areas aligned, where the original aligns corners. At
+    the border of the image the two lie 1.5, 3.5 and 7.5 px of the input apart for the scales of
+    stride 4, 8 and 16, in its centre nothing.
+
+    Deviation: images are resized by averaging areas, where the original interpolates bilinearly;
+    the effect was not measured.
     """
 
     name = "rd4ad"

@@ -100,6 +100,9 @@ class SimpleNet(SingleDetector):
 
     Deviation: the last epoch is kept, where the original keeps the epoch that is best on the test
     set; published figures contain that choice.
+
+    Deviation: images are resized by averaging areas, where the original interpolates bilinearly
+    with antialiasing; the effect was not measured.
     """
 
     name = "simplenet"

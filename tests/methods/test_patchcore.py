@@ -56,6 +56,11 @@ def test_patches_above_the_budget_are_thinned_and_it_is_said() -> None:
     assert "308 patches are above the budget of 100; going on with 25 random ones" in line
 
 
+def test_the_paper_preset_thins_no_class() -> None:
+    assert PatchCore.configure("paper").max_patches is None  # type: ignore[attr-defined]
+    assert PatchCore.configure("fast").max_patches == 100_000  # type: ignore[attr-defined]
+
+
 def test_the_image_score_is_the_largest_patch_score() -> None:
     detector = fit()
     scores = detector.score_batch(Batch(make_images(3)))

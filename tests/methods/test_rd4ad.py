@@ -116,3 +116,21 @@ class _Says(nn.Module):
     def forward(self, code: Tensor) -> list[Tensor]:
         del code
         return self.maps
+
+
+@pytest.mark.parametrize(("stride", "expected"), [(4, 1.5), (8, 3.5), (16, 7.5)])
+def test_maps_lie_as_far_from_the_originals_as_the_docstring_says(
+    stride: int, expected: float
+) -> None:
+    size, cells = 512, 512 // stride
+    rows = torch.arange(float(cells)).view(1, 1, 1, cells).expand(1, 1, 2, cells)
+    ours, original = (
+        nn.functional.interpolate(rows, (2, size), mode="bilinear", align_corners=aligned)[0, 0, 0]
+        for aligned in (False, True)
+    )
+    inside = (ours > 0) & (ours < cells - 1)
+    px_per_cell = (size - 1) / (cells - 1)
+    apart = ((ours - original) * px_per_cell).abs()[inside]
+    assert float(apart.max()) == pytest.approx(expected, abs=0.03)
+    assert f"{expected:g}" in str(RD4AD.__doc__)
+    assert float(apart[len(apart) // 2]) < 0.03
