@@ -22,6 +22,7 @@ from PIL import Image
 
 from loco_tools.annotations.formats import brush_rle
 from loco_tools.annotations.formats.json_checks import is_number
+from loco_tools.datasets.image_file import describe
 from loco_tools.datasets.images import MAX_PIXELS
 from loco_tools.errors import AnnotationError
 
@@ -281,8 +282,9 @@ def _bitmask_alpha(value: Geometry, height: int, width: int) -> brush_rle.Alpha:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             transparent = "A" in image.mode or "transparency" in image.info
             alpha = np.asarray(image.convert("RGBA").getchannel("A"))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise AnnotationError(f"the bitmask's PNG is damaged ({error})") from error
+    # A hostile file can make Pillow raise any exception; each means that it is damaged.
+    except Exception as error:
+        raise AnnotationError(f"the bitmask's PNG is damaged ({describe(error)})") from error
     if not transparent:
         raise AnnotationError("expected a bitmask whose unpainted pixels are transparent")
     return alpha

@@ -1,9 +1,11 @@
 """Thumbnails of anomaly maps, kept with a cell so that a report needs no maps and no detector."""
 
+import contextlib
 import io
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,6 +23,7 @@ LOW_PERCENTILE, HIGH_PERCENTILE = 50.0, 99.9
 """Percentiles over all pixels of all thumbnails of a cell, stored as 0 and as 255."""
 
 _SCALE = "scale"
+_LARGEST = 2 * SIDE_PX * SIDE_PX  # bytes, with room for the header of an array
 
 
 def thumbnail_size(size: tuple[int, int], side_px: int = SIDE_PX) -> tuple[int, int]:
@@ -60,14 +63,11 @@ def read_maps(path: Path, indices: Sequence[int]) -> dict[int, Pixels]:
     Raises:
         BenchmarkError: the file is missing or damaged.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            maps = {index: archive[f"map{index}"] for index in indices}
+    with _opened(path) as archive:
+        maps = {index: archive[f"map{index}"] for index in indices}
         for stored in maps.values():
             if stored.dtype != np.uint8 or stored.ndim != 2 or not stored.size:
                 raise ValueError(f"{stored.dtype} of shape {stored.shape}")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise _damaged(path, error) from error
     return maps
 
 
@@ -77,13 +77,30 @@ def read_scale(path: Path) -> tuple[float, float] | None:
     Raises:
         BenchmarkError: the file is missing or damaged.
     """
+    with _opened(path) as archive:
+        if _SCALE not in archive:
+            return None
+        low, high = (float(end) for end in archive[_SCALE])
+        return low, high
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """An archive of arrays, none of which is larger than a thumbnail.
+
+    Raises:
+        BenchmarkError: the file is missing or damaged, or what is done with it fails.
+    """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if _SCALE not in archive:
-                return None
-            low, high = (float(end) for end in archive[_SCALE])
-            return low, high
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        with files.open_regular(path) as stream:
+            with zipfile.ZipFile(stream) as archive:
+                if max((entry.file_size for entry in archive.infolist()), default=0) > _LARGEST:
+                    raise ValueError("an array that is larger than a thumbnail")
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as arrays:
+                yield arrays
+    # A hostile archive can make NumPy raise any exception; each means that it is damaged.
+    except Exception as error:
         raise _damaged(path, error) from error
 
 

@@ -1,3 +1,4 @@
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,16 @@ def test_equal_maps_everywhere_are_no_fault(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_named_with_the_next_step(tmp_path: Path) -> None:
     (tmp_path / "t.npz").write_bytes(b"x")
+    with pytest.raises(BenchmarkError, match=r"t\.npz.*next step: remove the cell's folder"):
+        read_maps(tmp_path / "t.npz", [0])
+
+
+def test_a_hostile_archive_is_refused_before_its_arrays_are_read(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "t.npz", map0=np.zeros((20_000, 20_000), np.uint8))
+    with pytest.raises(BenchmarkError, match="larger than a thumbnail"):
+        read_maps(tmp_path / "t.npz", [0])
+    with zipfile.ZipFile(tmp_path / "t.npz", "w") as archive:
+        archive.writestr("map0.npy", b"\x93NUMPY\x01\0\x88\x13" + b"(" * 5000)
     with pytest.raises(BenchmarkError, match=r"t\.npz.*next step: remove the cell's folder"):
         read_maps(tmp_path / "t.npz", [0])
 
