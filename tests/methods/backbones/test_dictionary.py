@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from loco_tools.errors import MethodError
-from loco_tools.methods import create, load_detector
+from loco_tools.methods import checkpoint, create, load_detector
 from loco_tools.methods.backbones import backbone_for, named_backbone
 from loco_tools.methods.backbones.dictionary import Dictionary
 from loco_tools.methods.batch import Batch
@@ -135,12 +135,10 @@ def test_a_saved_detector_brings_its_dictionary(tmp_path: Path) -> None:
 
 
 def test_a_saved_detector_without_its_dictionary_is_an_error(tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     make_detector().save(tmp_path / "kept")
-    arrays = tmp_path / "kept" / "detector.safetensors"
-    kept = {k: v for k, v in load_file(arrays).items() if not k.startswith("backbone.kernel")}
-    save_file(kept, arrays)
+    record, arrays = checkpoint.read(tmp_path / "kept")
+    kept = {k: v for k, v in arrays.items() if not k.startswith("backbone.kernel")}
+    checkpoint.write(tmp_path / "kept", record, kept)
     with pytest.raises(MethodError, match=r"does not hold a complete patchcore .*kernel.*again"):
         load_detector(tmp_path / "kept", device="cpu")
 
