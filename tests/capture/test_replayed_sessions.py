@@ -203,6 +203,24 @@ def test_files_that_are_not_used_are_said(
     assert notes[-1] == f"not used in {folder}: 1.CR2, notes.txt, older/"
 
 
+@pytest.mark.parametrize(
+    ("name", "factor", "words"),
+    [
+        ("2.png", np.uint16(16), "16-bit RGB, values up to 1920; next step: convert all images"),
+        ("2.tif", np.uint16(4), "16-bit RGB, values up to 480; next step"),
+        ("2.tif", np.float32(1), "32-bit float RGB; next step"),
+    ],
+)
+def test_images_of_more_than_8_bits_are_refused_before_the_first_shot(
+    tmp_path: Path, replay: Replay, name: str, factor: np.generic, words: str
+) -> None:
+    folder = write_pictures(tmp_path / "images", ["1.png", "3.png"])
+    cv2.imwrite(str(folder / name), picture(1).astype(factor.dtype) * factor)
+    fault = str(replay.run(f"folder:{folder}", make_plan(good=2)))
+    assert f"{folder / name}: expected 8 bits per value, got {words}" in fault
+    assert replay.numbers() == []
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
 def test_photographs_are_saved_upright(

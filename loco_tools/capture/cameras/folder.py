@@ -19,7 +19,8 @@ from loco_tools.capture.cameras.replay import (
     natural_order,
     refuse_swapped,
 )
-from loco_tools.datasets.images import read_upright, upright_size
+from loco_tools.datasets.image_file import read_header
+from loco_tools.datasets.images import largest_value, read_upright, upright_size
 from loco_tools.errors import CaptureError, DatasetError
 from loco_tools.files import sha256_of
 from loco_tools.plan import Plan, PlannedShot
@@ -65,6 +66,8 @@ class FolderCamera(Camera):
         digest = hashlib.sha256(b"".join(digests)).hexdigest()[:DIGITS]
         refuse_swapped(folder, digest, expected)
         try:
+            for image in images:
+                _refuse_depth(image)
             sizes = [upright_size(image) for image in images]
         except DatasetError as error:
             raise CaptureError(str(error)) from error
@@ -199,6 +202,19 @@ def list_images(folder: Path) -> tuple[tuple[Path, ...], str | None]:
         )
     names = listed([printable(path.name) + "/" * path.is_dir() for path in unused])
     return images, f"not used in {folder}: {names}" if unused else None
+
+
+def _refuse_depth(image: Path) -> None:
+    """Check that an image has at most 8 bits per value, from its header."""
+    header = read_header(image)
+    if header.is_decodable and header.bits <= 8:
+        return
+    largest = f", values up to {largest_value(image)}" if header.is_decodable else ""
+    raise CaptureError(
+        f"{printable(str(image))}: expected 8 bits per value, got {header.mode}{largest}; next "
+        "step: convert all images to 8 bits with one factor (divide values of 12 bits by 16, of 16 "
+        "bits by 256), or let the camera write 8 bits"
+    )
 
 
 def _kind_of(path: Path) -> str:
