@@ -215,7 +215,8 @@ def test_images_of_more_than_8_bits_are_refused_before_the_first_shot(
     tmp_path: Path, replay: Replay, name: str, factor: np.generic, words: str
 ) -> None:
     folder = write_pictures(tmp_path / "images", ["1.png", "3.png"])
-    cv2.imwrite(str(folder / name), picture(1).astype(factor.dtype) * factor)
+    plain = [cv2.IMWRITE_TIFF_COMPRESSION, 1]
+    cv2.imwrite(str(folder / name), picture(1).astype(factor.dtype) * factor, plain)
     fault = str(replay.run(f"folder:{folder}", make_plan(good=2)))
     assert f"{folder / name}: expected 8 bits per value, got {words}" in fault
     assert replay.numbers() == []
