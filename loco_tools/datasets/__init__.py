@@ -20,7 +20,7 @@ __all__ = ["check", "find_classes", "load", "load_any"]
 def load(path: Path | str, *, warn: bool = True) -> DatasetClass:
     """Read a class folder in any layout; `validation.examination` describes how it is recognised.
 
-    Masks are decoded once. Of images only the headers are read.
+    Masks are decoded once. Of images only the headers are read; JPEG files are searched for damage.
 
     Args:
         path: the folder.
@@ -49,7 +49,9 @@ def _load(path: Path | str, *, warn: bool) -> DatasetClass:
 
 
 def check(path: Path | str, progress: Progress = SILENT) -> Findings:
-    """The findings of `validation.validate` that need no image to be decoded, except 16-bit ones.
+    """The findings of `validation.validate` that need no image to be decoded.
+
+    Exceptions are 16-bit images, and JPEG files, in which damage is searched for.
 
     Raises:
         DatasetError: `path` is not a folder.

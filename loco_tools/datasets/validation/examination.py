@@ -48,7 +48,8 @@ from loco_tools.wording import listed, plural
 _CHECKS = {"mvtec_loco": check_loco, "autovi": check_autovi, "mvtec_ad": check_ad}
 
 Depth = Literal["masks", "headers", "pixels"]
-"""What is read besides the masks: the headers of anomalous images, all headers, or all pixels."""
+"""What is read besides the masks: the headers of anomalous images; the headers of all images, and
+damage of JPEG files; or all pixels."""
 
 _PEAKS = 32
 """Number of 16-bit images that are decoded where only headers are read otherwise."""
@@ -84,7 +85,7 @@ def examine(folder: Path, depth: Depth, progress: Progress = SILENT) -> Examinat
     Args:
         folder: the folder; its path is absolute.
         depth: how far images are read. Masks are always decoded. Images that occur twice are found
-            by their pixels at "pixels" and by their files at "headers".
+            by their pixels at "pixels" and otherwise by their files.
         progress: advances by one per file.
     """
     report = Report()
@@ -152,6 +153,7 @@ def _inspect_files(
             is_mask=image_of_mask is not None,
             in_colour=layout == "autovi",
             decode=depth == "pixels",
+            find_damage=depth != "masks",
             like=None if image_of_mask is None else tree.root / image_of_mask,
         )
 

@@ -68,6 +68,7 @@ def inspect_file(
     is_mask: bool,
     in_colour: bool = False,
     decode: bool = True,
+    find_damage: bool = True,
     like: Path | None = None,
 ) -> Inspection:
     """Inspect an image or a mask. Never raises, whatever is in the file.
@@ -77,15 +78,17 @@ def inspect_file(
         is_mask: whether it is a mask.
         in_colour: whether masks in colour are read by the largest of their channels, as in AutoVI;
             otherwise their channels must be equal.
-        decode: whether an image is decoded; otherwise only its header is read, and a JPEG as far as
-            its damage is found.
+        decode: whether an image is decoded; otherwise only its header is read.
+        find_damage: whether a JPEG is also searched for damage in its middle, which takes about as
+            long as decoding it.
         like: the image of a mask; a mask of another size is not decoded.
     """
     try:
         header = read_header(path)
         if not header.is_decodable:
             return Inspection(fault=("image_depth", header.mode))
-        if header.format == "JPEG" and (fault := jpeg_fault(read_content(path)[1])):
+        searched = header.format == "JPEG" and (find_damage or is_mask)
+        if searched and (fault := jpeg_fault(read_content(path)[1])):
             raise damaged(path, fault)
         inspection = Inspection(
             size=header.size,
