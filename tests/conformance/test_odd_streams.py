@@ -94,7 +94,7 @@ def test_a_command_prints_our_lines_alone(name: str, tmp_path: Path) -> None:
 
 
 def printed_by(folder: Path, *words: str) -> list[str]:
-    """The lines that a failing command prints; in its own process, as libraries bypass Python."""
+    """The lines that a command prints; in its own process, as libraries bypass Python."""
     done = subprocess.run(
         [sys.executable, "-c", "from loco_tools.cli import main; main()", *words],
         cwd=folder,
@@ -103,5 +103,4 @@ def printed_by(folder: Path, *words: str) -> list[str]:
         text=True,
         check=False,
     )
-    assert done.returncode == 1
     return done.stdout.splitlines()
