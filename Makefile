@@ -2,6 +2,7 @@
 #   make demo            installs everything and walks the whole path
 #   make test            runs the tests in the same environment
 #   make check           checks format, lint and types
+#   make chaos           kills every command at every file operation (minutes)
 #   make results         computes our tables of the three classes again (hours; see benchmark/README.md)
 #   make label-studio    starts a Label Studio server on this machine, in an environment of its own
 #   make fuzz            gives every reader 100,000 damaged and hostile files (hours; INPUTS=N: fewer)
@@ -25,6 +26,11 @@ test: $(VENV)/.ready-dev
 INPUTS ?= 100000
 fuzz: $(VENV)/.ready-dev
 	OMP_NUM_THREADS=1 LOCO_TOOLS_FUZZ_INPUTS=$(INPUTS) $(BIN)/python -m pytest -n auto --durations=0 tests/fuzz
+
+# Kills each command at every file operation, fills the disk at each, and prints what is left.
+CHAOS := tests tests/annotations tests/benchmark tests/capture tests/faults
+chaos: $(VENV)/.ready-dev
+	OMP_NUM_THREADS=1 PYTHONPATH=$(subst $() ,:,$(CHAOS)) $(BIN)/python tests/faults/test_faults.py
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .
