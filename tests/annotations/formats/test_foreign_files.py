@@ -84,7 +84,7 @@ BYTES = [
     ("YOLO", b"\n2 .1 .1 .5 .1 1e-3 .7\n"),
     ("CSV or TSV", b'annotation_id,image,label\n1,a.png,"[]"\n'),
     ("CSV or TSV", b'\xef\xbb\xbf"image"\t"annotator"\t"label"\n'),
-    ("gzip archive", gzip.compress(b"[]")),
+    ("gzip archive", gzip.compress(b"[]", mtime=0)),
     ("Git LFS", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
     ("error message", b'{"detail": "Invalid token.", "status_code": 401}'),
     ("NDJSON", (json.dumps(make_task(make_region())) + "\n").encode() * 2),
