@@ -22,6 +22,7 @@ from loco_tools.datasets.validation.findings import Findings
 from loco_tools.ensembles import ENSEMBLES, create_ensemble
 from loco_tools.errors import BenchmarkError, LocoToolsError, MethodError, did_you_mean
 from loco_tools.progress import SILENT, Progress
+from loco_tools.wording import plural
 
 if TYPE_CHECKING:
     from loco_tools.benchmark.cell.work import Job
@@ -268,6 +269,24 @@ def cell_threads(suite: Suite, environment: Mapping[str, str] = os.environ) -> i
     """
     limit = environment.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return suite.threads or (int(limit) if limit.isdecimal() and int(limit) else DEFAULT_THREADS)
+
+
+def crowding(suite: Suite, cores: int) -> str:
+    """A remark that the local workers have more CPU threads than the machine has cores, or "".
+
+    >>> suite = Suite(methods=["patchcore"], threads=2, executor={"kind": "local", "workers": 4})
+    >>> crowding(suite, cores=4)
+    '4 workers with 2 CPU threads each on 4 cores slow each other down; use fewer, or threads = 1'
+    """
+    executor, threads = suite.executor, cell_threads(suite)
+    workers = (isinstance(executor, LocalSettings) and executor.workers) or 1
+    if workers == 1 or workers * threads <= cores:
+        return ""
+    each = plural(threads, "CPU thread")
+    return (
+        f"{workers} workers with {each} each on {plural(cores, 'core')} slow each other "
+        "down; use fewer, or threads = 1"
+    )
 
 
 def _check_settings(

@@ -18,6 +18,7 @@ from loco_tools.benchmark.executors import check_extras, open_executor
 from loco_tools.benchmark.run import planning, results_csv
 from loco_tools.benchmark.run.planning import CellPlan, PreparedSuite
 from loco_tools.benchmark.suite import Suite
+from loco_tools.datasets.reading import available_cores
 from loco_tools.datasets.sidecar import sidecar_path
 from loco_tools.errors import BenchmarkError
 from loco_tools.evaluation.metric_table import HEADLINES
@@ -181,6 +182,8 @@ def run(
         for info in state.classes:
             for line in info.findings:
                 progress.note(f"{printable(info.name)}: {line}")
+        if crowded := planning.crowding(suite, available_cores()):
+            progress.note(crowded)
         plans = [planning.plan_cell(job, retry_failed=retry_failed) for job in jobs]
         kept = {p.job.cell: p.record for p in plans if p.record and p.action in ("reuse", "failed")}
         schedule = Schedule([plan.job for plan in plans if plan.job.cell not in kept], kept)
