@@ -105,14 +105,12 @@ def line_chart(
 def series_chart(lines: Sequence[Line], *, name: str, x_label: str) -> Markup:
     """Curves of any range over steps, the vertical axis linear from their lowest to highest."""
     x_max = max(float(line.x.max()) for line in lines) or 1.0
-    low = min(float(line.y.min()) for line in lines)
-    high = max(float(line.y.max()) for line in lines)
-    span = high - low if high > low else 1.0
+    low, high = _range(np.concatenate([line.y for line in lines]))
     across = [_tick_x(share, f"{share * x_max:.4g}") for share in (0.0, 0.5, 1.0)]
-    up = [_tick_y(share, f"{low + share * span:.2g}") for share in np.linspace(0, 1, 5)]
+    up = [_tick_y(share, f"{_between(low, high, share):.2g}") for share in (0, 0.25, 0.5, 0.75, 1)]
     drawn = [
         _path(
-            list(zip(line.x.tolist(), ((line.y - low) / span).tolist(), strict=True)),
+            list(zip(line.x.tolist(), _shares(line.y, low, high).tolist(), strict=True)),
             x_max,
             class_=f"line s{line.style % STYLES}",
             title=line.label,
@@ -165,14 +163,14 @@ def score_lanes(lanes: Sequence[Lane], *, name: str) -> Markup:
 
     Heights are shares of the images of the kind; the tallest bar of each lane fills it.
     """
-    scores = np.concatenate([lane.scores for lane in lanes])
-    low, high = float(scores.min()), float(scores.max())
-    high = high if high > low else low + 1.0
+    low, high = _range(np.concatenate([lane.scores for lane in lanes]))
+    edges = [_between(low, high, n / _BINS) for n in range(_BINS + 1)]
     lane_height = 46
     height = _TOP + lane_height * len(lanes) + 30
     parts = []
     for row, lane in enumerate(lanes):
-        counts, edges = np.histogram(lane.scores, bins=_BINS, range=(low, high))
+        bins = (_shares(lane.scores, low, high) * _BINS).astype(np.int64)
+        counts = np.bincount(bins.clip(max=_BINS - 1), minlength=_BINS)
         base = _TOP + lane_height * (row + 1) - 4
         parts.append(_bars(counts, edges, base=base, room=lane_height - 18, lane=lane))
     bottom = _TOP + lane_height * len(lanes)
@@ -216,6 +214,29 @@ def _stretched(values: Sequence[float], *, at_least: float) -> tuple[float, floa
     return low - room, high + room
 
 
+def _range(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """The lowest and highest of some finite values, made to differ."""
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        high = low + max(1.0, math.ulp(low))
+    return (low, high) if math.isfinite(high) else (math.nextafter(low, 0.0), low)
+
+
+def _shares(values: npt.NDArray[np.float64], low: float, high: float) -> npt.NDArray[np.float64]:
+    """Where finite values lie between low (0) and high (1), at any magnitude.
+
+    A power of two scales all to at most 1, without rounding, so that no difference overflows.
+    """
+    power = -math.frexp(max(abs(low), abs(high)))[1]
+    bottom, top = math.ldexp(low, power), math.ldexp(high, power)
+    return (np.ldexp(values, power) - bottom) / (top - bottom)
+
+
+def _between(low: float, high: float, share: float) -> float:
+    """The value at a share of the way from low to high; the difference of the two may overflow."""
+    return min(max(low * (1 - share) + high * share, low), high)
+
+
 def line_sample(style: int) -> Markup:
     """A short stroke for a legend."""
     stroke = element("path", d="M1 6H33", class_=f"line s{style % STYLES}")
@@ -224,7 +245,7 @@ def line_sample(style: int) -> Markup:
 
 def _bars(
     counts: npt.NDArray[np.int64],
-    edges: npt.NDArray[np.float64],
+    edges: Sequence[float],
     *,
     base: int,
     room: int,
@@ -317,7 +338,7 @@ def _dots(line: Line, x_max: float) -> list[Markup]:
 
 
 def _x(value: float, x_max: float) -> float:
-    return _LEFT + (_WIDTH - _LEFT - _RIGHT) * value / x_max
+    return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (value / x_max)
 
 
 def _y(share: float) -> float:
