@@ -92,7 +92,10 @@ class MasksReport:
         if self.regions:
             return
         reasons = Counter(skip.reason for skip in (*self.skipped, *self.left_out))
-        found = "; ".join(f"{plural(n, 'region')}: {why}" for why, n in reasons.items())
+        found = "; ".join(
+            f"{plural(n, 'region')}: {why.partition('; next step')[0]}"
+            for why, n in reasons.most_common(3)
+        )
         raise AnnotationError(
             f"{export}: expected regions of submitted annotations, got {found or 'none'}; next "
             f"step: {self._next_step()}"

@@ -48,15 +48,23 @@ def _load(path: Path | str, *, warn: bool) -> DatasetClass:
     return dataset
 
 
-def check(path: Path | str, progress: Progress = SILENT) -> Findings:
+def check(
+    path: Path | str, progress: Progress = SILENT, *, compare_pixels: bool = False
+) -> Findings:
     """The findings of `validation.validate` that need no image to be decoded.
 
     Exceptions are 16-bit images, and JPEG files, in which damage is searched for.
 
+    Args:
+        path: the class folder.
+        progress: advances by one per file.
+        compare_pixels: whether images are decoded to find those that occur twice in different
+            files; otherwise only equal files are found.
+
     Raises:
         DatasetError: `path` is not a folder.
     """
-    return examine(resolve(path), "headers", progress).findings
+    return examine(resolve(path), "headers", progress, compare_pixels=compare_pixels).findings
 
 
 def load_any(path: Path | str) -> DatasetClass | dict[str, DatasetClass]:

@@ -104,12 +104,14 @@ class Header(NamedTuple):
         size: (H, W).
         mode: depth and channels, for example "8-bit RGB", "16-bit grayscale" or "32-bit float".
         least_bytes: the fewest bytes that a file of this size can have; 0 if unknown.
+        is_single: whether the file holds one image, rather than pages or an animation.
     """
 
     format: str
     size: Size
     mode: str
     least_bytes: int = 0
+    is_single: bool = True
 
     @property
     def bits(self) -> int:
@@ -269,6 +271,11 @@ def _header_of(path: Path, stream: BinaryIO) -> Header:
     except Exception as error:
         raise damaged(path, describe(error)) from error
     check_size(path, header.size)
+    if not header.is_single:
+        raise DatasetError(
+            f"{path}: expected one image, got a {header.format} file of several (pages, or an "
+            "animation); next step: store each as a file of its own"
+        )
     return header
 
 
@@ -300,7 +307,7 @@ def _recognise(path: Path, stream: BinaryIO) -> str:
 
 
 def _read_png(stream: BinaryIO) -> Header:
-    head = stream.read(33)
+    head = stream.read(4096)
     if len(head) < 33 or head[8:16] != b"\0\0\0\rIHDR":
         raise ValueError("truncated in its header, or another chunk is first")
     width, height, bits, colour = struct.unpack(">IIBB", head[16:26])
@@ -309,7 +316,15 @@ def _read_png(stream: BinaryIO) -> Header:
     row = 1 + (width * bits * _PNG_SAMPLES[colour] + 7) // 8
     is_interlaced = head[28]
     least = 0 if is_interlaced else row * height // tiff.DEFLATE_RATIO
-    return Header("PNG", (height, width), f"{bits}-bit {_PNG_COLOURS[colour]}", least)
+    before_pixels = head[33:].partition(b"IDAT")[0]
+    frames = before_pixels.partition(b"acTL")[2][:4]  # only animations have this chunk
+    return Header(
+        "PNG",
+        (height, width),
+        f"{bits}-bit {_PNG_COLOURS[colour]}",
+        least,
+        is_single=int.from_bytes(frames, "big") < 2,
+    )
 
 
 def _read_jpeg(stream: BinaryIO) -> Header:
@@ -329,7 +344,8 @@ def _read_tiff(stream: BinaryIO) -> Header:
     if page.kind != "u":
         mode = page.type_name if page.samples == 1 else f"{page.type_name} {colours}"
     turned = page.orientation in (5, 6, 7, 8)  # decoders turn a TIFF upright
-    return Header("TIFF", page.size[::-1] if turned else page.size, mode, page.least_bytes)
+    size = page.size[::-1] if turned else page.size
+    return Header("TIFF", size, mode, page.least_bytes, is_single=page.pages == 1)
 
 
 def _read_webp(stream: BinaryIO) -> Header:
@@ -348,7 +364,9 @@ def _read_webp(stream: BinaryIO) -> Header:
         has_alpha = False
     else:
         raise ValueError("its header states no size")
-    return Header("WEBP", (height, width), f"8-bit {_COLOURS[4 if has_alpha else 3]}")
+    is_animated = chunk == b"VP8X" and bool(head[20] & 0x02)
+    mode = f"8-bit {_COLOURS[4 if has_alpha else 3]}"
+    return Header("WEBP", (height, width), mode, is_single=not is_animated)
 
 
 def _read_bmp(stream: BinaryIO) -> Header:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+_SUBFILE = 254
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP = 273, 274, 277, 278
 _BYTE_COUNTS, _PREDICTOR, _TILE_WIDTH, _SAMPLE_FORMAT = 279, 317, 322, 339
@@ -51,7 +52,7 @@ class Page(NamedTuple):
         photometric: how samples become colours: 1 for brightness, 3 for indices of a palette.
         compression: the number of its compression.
         orientation: how the image is turned, as in EXIF; 1 is upright.
-        pages: number of pages in the file.
+        pages: number of pages in the file, without thumbnails and transparency masks.
         is_plain: whether `read_samples` can read it.
         order: byte order, "<" or ">".
         tags: the fields of the header by tag; those that are not integers are left out.
@@ -134,12 +135,14 @@ def read_page(stream: BinaryIO) -> Page:
             return default
         return _values(stream, order, tags[tag], limit=_MOST_SAMPLES)[0]
 
-    seen = {first}
+    seen, pages = {first}, 1
     while following and following not in seen:
         seen.add(following)
         if len(seen) > _MOST_PAGES:
             raise ValueError(f"more than {_MOST_PAGES} pages")
-        _, following = _read_directory(stream, order, following, is_big=is_big)
+        others, following = _read_directory(stream, order, following, is_big=is_big)
+        role = _values(stream, order, others[_SUBFILE], limit=1)[0] if _SUBFILE in others else 0
+        pages += not role & 0b101  # of lower resolution, or a transparency mask
     for tag in (_BITS, _SAMPLE_FORMAT):
         if tag in tags and len(set(_values(stream, order, tags[tag], limit=_MOST_SAMPLES))) > 1:
             raise ValueError("its samples have different types")
@@ -156,7 +159,7 @@ def read_page(stream: BinaryIO) -> Page:
         photometric=value(_PHOTOMETRIC, 1),
         compression=compression,
         orientation=value(_ORIENTATION, 1),
-        pages=len(seen),
+        pages=pages,
         is_plain=compression in (UNCOMPRESSED, *_DEFLATE)
         and samples == 1
         and value(_FILL_ORDER, 1) == 1

@@ -116,13 +116,13 @@ def evaluation_of(
             "threshold is their highest score"
         )
     bound = pixels.metrics["rounding_bound"]
-    if counts.narrowing.maps:
+    if counts.narrowing.maps and bound > 0:
         maps, distinct, merged = counts.narrowing
         notes.append(
             f"{plural(maps, 'map')} of float64 or integers were narrowed to float32 for the "
             f"metrics of pixels: of {distinct} distinct scores, counted map by map, {merged} were "
             f"merged with others, which may change an area by up to {bound:.2g}; image scores "
-            "are exact; subtract a constant from all maps to keep more digits"
+            "are exact up to 15 digits; subtract a constant from all maps to keep more digits"
         )
     elif bound > COARSE_BOUND:
         notes.append(

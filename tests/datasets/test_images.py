@@ -243,3 +243,21 @@ def test_a_meaningless_orientation_counts_as_upright(tmp_path, value):
     exif[0x0112] = value
     Image.fromarray(PIXELS).save(tmp_path / "image.jpg", exif=exif)
     assert exif_orientation(tmp_path / "image.jpg") == 1
+
+
+@pytest.mark.parametrize("name", ["pages.tiff", "animation.png", "animation.webp"])
+def test_a_file_of_several_images_is_refused(tmp_path, name):
+    first, second = (Image.new("L", (8, 6), value) for value in (10, 200))
+    first.save(tmp_path / name, save_all=True, append_images=[second])
+    with pytest.raises(DatasetError, match=f"{name}: expected one image, got a .* of several"):
+        read_image(tmp_path / name)
+    first.save(tmp_path / name)
+    assert read_image(tmp_path / name).shape == (6, 8, 3)
+
+
+def test_the_thumbnail_of_a_tiff_is_no_second_image(tmp_path):
+    path = tmp_path / "with_thumbnail.tiff"
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(np.full((6, 8), 10, np.uint8))
+        writer.write(np.full((3, 4), 10, np.uint8), subfiletype=1)
+    assert read_image(path).shape == (6, 8, 3)

@@ -142,7 +142,10 @@ class Export:
     def not_counted(self) -> str:
         """What could not be read or did not count, by reason; "" if there is nothing."""
         reasons = Counter(s.reason for s in (*self.all_skipped(), *self.left_out()))
-        return "; ".join(f"{plural(n, 'region')}: {why}" for why, n in reasons.most_common(3))
+        return "; ".join(
+            f"{plural(n, 'region')}: {why.partition('; next step')[0]}"
+            for why, n in reasons.most_common(3)
+        )
 
     def left_out(self) -> list[Skipped]:
         """Every region of a cancelled annotation, a draft, or a prediction not asked for."""

@@ -15,9 +15,10 @@ def examine_classes(
 ) -> dict[str, Findings]:
     """The findings about each class, by the rules of `loco-tools validate`.
 
-    Masks are decoded, and of images the headers are read.
+    Masks are decoded, and images too: an image of the training set may be in the test set as
+    another file.
     """
-    return {name: check(path, progress) for name, path in classes.items()}
+    return {name: check(path, progress, compare_pixels=True) for name, path in classes.items()}
 
 
 def describe_faults(findings: Mapping[str, Findings]) -> str:

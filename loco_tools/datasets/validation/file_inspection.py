@@ -103,12 +103,9 @@ def inspect_file(
             return _with_mask(path, inspection, in_colour=in_colour)
         if not decode:
             return inspection
-        pixels = read_image(path)
-        hashed = hashlib.sha256(repr(pixels.shape).encode())
-        hashed.update(np.ascontiguousarray(pixels).data)
         return replace(
             inspection,
-            digest=hashed.hexdigest(),
+            digest=hash_of_pixels(path),
             sha256=files.sha256_of(path),
             peak=largest_value(path) if header.bits == 16 else None,
         )
@@ -116,6 +113,18 @@ def inspect_file(
     except Exception as error:
         code = "image_bomb" if isinstance(error, TooLargeError) else "damaged"
         return Inspection(fault=(code, _shorten(path, error)))
+
+
+def hash_of_pixels(path: Path) -> str:
+    """The SHA-256 of the decoded pixels of an image and of their shape.
+
+    Raises:
+        DatasetError: it cannot be decoded.
+    """
+    pixels = read_image(path)
+    hashed = hashlib.sha256(repr(pixels.shape).encode())
+    hashed.update(np.ascontiguousarray(pixels).data)
+    return hashed.hexdigest()
 
 
 def _size_of(image: Path) -> Size | None:

@@ -184,3 +184,17 @@ def test_seeds_that_no_generator_takes_are_refused(
         loco_tools.bench(
             make_ad_class(), ["patchcore"], backbone="scattering", seeds=seeds, out=tmp_path / "run"
         )
+
+
+def test_bench_finds_an_image_of_another_split_by_its_pixels(
+    make_ad_class: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_ad_class()
+    source = next((folder / "train/good").iterdir())
+    with Image.open(source) as image:
+        image.save(folder / "test/good" / "leak.png", compress_level=1)
+    assert (folder / "test/good" / "leak.png").read_bytes() != source.read_bytes()
+    data = ["--data", str(folder), "--out", str(tmp_path / "run")]
+    assert cli.run(["bench", *FAST, *data]) == 1
+    assert "image_in_two_splits" in capsys.readouterr().err
+    assert check(folder, compare_pixels=True).stopping
