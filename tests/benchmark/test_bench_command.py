@@ -3,8 +3,10 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import stub_detectors
 
 from loco_tools import cli, extras
 
@@ -49,6 +51,22 @@ def test_a_failed_cell_is_listed_with_1_and_how_to_repeat_it(
     assert "1 of them failed in an earlier run and were not repeated" in said.err
     assert "--retry-failed" in said.err
     assert cli.run([*failing, "--retry-failed"]) == 0
+
+
+def test_what_a_method_prints_goes_to_standard_error_and_the_json_stays_json(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = stub_detectors.Brightness._fit
+
+    def fit_with_words(*args: Any, **settings: Any) -> None:
+        print("half way")
+        fit(*args, **settings)
+
+    monkeypatch.setattr(stub_detectors.Brightness, "_fit", fit_with_words)
+    assert cli.run([*command, "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["failed"] == 0
+    assert "half way" in said.err
 
 
 def test_a_report_that_cannot_be_written_is_one_message_and_the_cells_stay(

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import sys
 import sysconfig
 import tempfile
 import traceback
@@ -85,7 +86,8 @@ def _place(error: BaseException) -> str:
 def controlled_state(threads: int | None) -> Iterator[None]:
     """Fix the CPU threads of a cell, and undo afterwards what a method did to the process.
 
-    The current folder and torch's default type and threads are restored.
+    The current folder and torch's default type and threads are restored. What the method prints
+    goes to standard error, because standard output may be the JSON of the command.
 
     Args:
         threads: of torch and of the numerical libraries; sums over several threads are rounded
@@ -97,7 +99,7 @@ def controlled_state(threads: int | None) -> Iterator[None]:
     folder, environment = Path.cwd(), {name: os.environ.get(name) for name in THREADS}
     before = torch.get_default_dtype(), torch.get_num_threads()
     try:
-        with threadpool_limits(threads):
+        with threadpool_limits(threads), contextlib.redirect_stdout(sys.stderr):
             torch.set_num_threads(threads or before[1])
             if threads is not None:  # for libraries that are loaded later
                 os.environ.update(dict.fromkeys(THREADS, str(threads)))
