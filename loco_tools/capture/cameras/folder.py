@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from loco_tools.capture.cameras.camera import (
@@ -17,6 +18,7 @@ from loco_tools.capture.cameras.replay import (
     ShotOrder,
     find_source,
     natural_order,
+    order_hazards,
     refuse_swapped,
 )
 from loco_tools.datasets.image_file import read_header
@@ -28,12 +30,12 @@ from loco_tools.wording import listed, plural, printable
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff"})
 
-_UNSUPPORTED = frozenset(
-    {".arw", ".avif", ".cr2", ".cr3", ".dng", ".exr", ".gif", ".heic", ".heif", ".jp2", ".jxl"}
-    | {".nef", ".orf", ".pef", ".pgm", ".pnm", ".ppm", ".raf", ".raw", ".rw2", ".webp"}
+_COMPANIONS = frozenset(
+    {".csv", ".db", ".html", ".ini", ".json", ".jsonl", ".log", ".md", ".toml", ".txt", ".xml"}
+    | {".zip"}
 )
-"""Suffixes of images that are not read. Beside a readable image of the same name they do no harm,
-as with a camera that writes raw and JPEG files."""
+"""Suffixes of files that lie beside images and are none. Any other file may be a photograph that is
+not read, and without it every later shot would get a wrong image."""
 
 
 class FolderCamera(Camera):
@@ -43,7 +45,9 @@ class FolderCamera(Camera):
     name, so the folder `images/` of a session can be replayed. Otherwise the n-th shot of the plan
     gets the n-th image, in the natural order of their names: IMG_2 comes before IMG_10. A shot that
     is taken again gets the same image again. Images are turned upright if their EXIF orientation
-    asks for it. Subfolders and other files are not used; `caution` names them.
+    asks for it. Subfolders and other files are not used. `caution` names them, and after
+    `check_shots` also the images of the first and the last shot and what makes their order
+    doubtful.
 
     Args:
         address: the folder, with or without the digest of its images.
@@ -56,12 +60,13 @@ class FolderCamera(Camera):
         self._plan = plan
         self._order = ShotOrder(plan)
         self._images: tuple[Path, ...] | None = None
+        self._unused: str | None = None
         self._settings: Settings = {}
 
     def connect(self) -> None:
         """See `Camera.connect`. Reads all images, for the digest."""
         folder, expected = find_source(self._address, Path.is_dir)
-        images, self.caution = list_images(folder)
+        images, self._unused = list_images(folder)
         digests = (os.fsencode(image.name) + f"\0{sha256_of(image)}\n".encode() for image in images)
         digest = hashlib.sha256(b"".join(digests)).hexdigest()[:DIGITS]
         refuse_swapped(folder, digest, expected)
@@ -78,7 +83,7 @@ class FolderCamera(Camera):
                 refuse_mismatch(str(image), requested, size, replayed=True)
         self.identity = f"folder:{folder}#{digest}"
         self._settings = {"width_px": sizes[0][1], "height_px": sizes[0][0]}
-        self._images = images
+        self._images, self.caution = images, self._unused
 
     def check_shots(self, shots: Sequence[PlannedShot]) -> None:
         """See `Camera.check_shots`: there has to be one image for each shot.
@@ -87,27 +92,20 @@ class FolderCamera(Camera):
         their place.
         """
         images = require_connected(self._images, self.identity)
-        names = {shot.shot for shot in shots}
+        names = [shot.shot for shot in shots]
         named = [image for image in images if image.stem in names]
         if named:
             self._refuse_other_names(named, [image for image in images if image not in named])
-            return
-        if len(images) == len(shots):
-            return
-        surplus = images[len(shots) :]
-        fault = (
-            f"the images after {printable(images[len(shots) - 1].name)} belong to no shot "
-            f"({listed([printable(image.name) for image in surplus])})"
-            if surplus
-            else f"if one is missing in the middle, the shots after it would get wrong images, and "
-            f"{shots[len(images)].shot} is the first that gets none"
-        )
-        raise CaptureError(
-            f"{self.identity}: expected {plural(len(shots), 'image')}, one for each shot of the "
-            f"plan in the natural order of their names, found {len(images)}: {fault}; next step: "
-            f"{'take the surplus images out of' if surplus else 'add the missing image to'} the "
-            "folder, name each image after its shot (`--dry-run` lists them), or correct the plan"
-        )
+            names, hazards = [image.stem for image in named], []
+        else:
+            self._refuse_unequal(images, names)
+            hazards = order_hazards([image.name for image in images])
+        pairs = [
+            f"{printable(image.name)} is shot {name}"
+            for image, name in zip(images, names, strict=True)
+        ]
+        shown = (", ..., " if len(pairs) > 2 else ", ").join(pairs[:1] + pairs[1:][-1:])
+        self.caution = "; ".join(filter(None, [shown, *hazards, self._unused]))
 
     def frame(self, shot: PlannedShot) -> Frame:
         """See `Camera.frame`.
@@ -147,6 +145,33 @@ class FolderCamera(Camera):
             )
         return images[number]
 
+    def _refuse_unequal(self, images: Sequence[Path], shots: Sequence[str]) -> None:
+        """Check images that are paired by order: one for each shot, and no two of one name."""
+        for image, after in pairwise(images):
+            if natural_order(image.name)[0] == natural_order(after.name)[0]:
+                raise CaptureError(
+                    f"{self.identity}: expected one image of each name, since the suffix says "
+                    f"nothing about the order, got {printable(image.name)} and "
+                    f"{printable(after.name)}; next step: keep one of them, or name each image "
+                    "after its shot (`--dry-run` lists them)"
+                )
+        if len(images) == len(shots):
+            return
+        surplus = images[len(shots) :]
+        fault = (
+            f"the images after {printable(images[len(shots) - 1].name)} belong to no shot "
+            f"({listed([printable(image.name) for image in surplus])})"
+            if surplus
+            else f"if one is missing in the middle, the shots after it would get wrong images, and "
+            f"{shots[len(images)]} is the first that gets none"
+        )
+        raise CaptureError(
+            f"{self.identity}: expected {plural(len(shots), 'image')}, one for each shot of the "
+            f"plan in the natural order of their names, found {len(images)}: {fault}; next step: "
+            f"{'take the surplus images out of' if surplus else 'add the missing image to'} the "
+            "folder, name each image after its shot (`--dry-run` lists them), or correct the plan"
+        )
+
     def _refuse_other_names(self, named: Sequence[Path], others: Sequence[Path]) -> None:
         """Check images of which some are named after shots: each has to be, and only once."""
         stems = [image.stem for image in named]
@@ -171,8 +196,9 @@ def list_images(folder: Path) -> tuple[tuple[Path, ...], str | None]:
     Hidden files are left out, and not named.
 
     Raises:
-        CaptureError: there is no image, or an image that cannot be read at all: it is a named pipe,
-            a folder, a broken link, or of a format that is not supported.
+        CaptureError: there is no image, an image is a named pipe, a folder or a broken link, or a
+            file may be an image that is not read: it has no suffix of `_COMPANIONS`, and no image
+            of its name lies beside it, as with a camera that writes raw and JPEG files.
     """
     entries = sorted(
         (path for path in folder.iterdir() if not path.name.startswith(".")),
@@ -191,14 +217,18 @@ def list_images(folder: Path) -> tuple[tuple[Path, ...], str | None]:
                 f"{printable(str(image))}: expected an image, got {_kind_of(image)}; next step: "
                 "take it out of the folder, or put the image in its place"
             )
-    stems = {image.stem for image in images}
+    beside = {image.stem for image in images} | {image.name for image in images}
     unused = [path for path in entries if path.suffix.lower() not in SUFFIXES]
-    unread = [p for p in unused if p.suffix.lower() in _UNSUPPORTED and p.stem not in stems]
+    unread = [
+        path
+        for path in unused
+        if not (path.is_dir() or path.suffix.lower() in _COMPANIONS or path.stem in beside)
+    ]
     if unread:
         raise CaptureError(
             f"{folder}: expected images that can be read ({', '.join(sorted(SUFFIXES))}), got "
             f"{listed([printable(path.name) for path in unread])}; next step: convert these images "
-            "to PNG, or take them out of the folder"
+            "to PNG, or take these files out of the folder"
         )
     names = listed([printable(path.name) + "/" * path.is_dir() for path in unused])
     return images, f"not used in {folder}: {names}" if unused else None

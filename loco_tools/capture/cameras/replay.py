@@ -7,15 +7,19 @@ picture is missing or surplus, and every later shot would get a wrong one.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from loco_tools.errors import CaptureError
 from loco_tools.plan import Plan, PlannedShot
+from loco_tools.wording import listed, printable
 
 DIGITS = 12
 """Number of hexadecimal digits of the digest in an identity."""
 
+_ROLL_OVER = 5
+"""A gap of more than so many times the number of images looks like a counter that began anew."""
 
 _NUMBER = re.compile("([0-9]+)")
 
@@ -30,6 +34,51 @@ def natural_order(name: str) -> tuple[tuple[str | int, ...], str]:
     """
     pieces = _NUMBER.split(Path(name).stem.casefold())
     return tuple(int(p) if i % 2 else p for i, p in enumerate(pieces)), name
+
+
+def order_hazards(names: Sequence[str]) -> list[str]:
+    """Reasons why the natural order of names may not be the order in which pictures were taken.
+
+    Names of several kinds are sorted by their text before their numbers, a missing number may be a
+    missing picture, and where a camera counts from 9999 on to 0001, its first pictures come last.
+
+    Args:
+        names: the names of files in natural order.
+
+    >>> order_hazards(["IMG_4.png", "IMG_6.png"])
+    ['number 5 is missing between IMG_4 and IMG_6']
+    """
+    kinds: dict[tuple[str, ...], list[tuple[tuple[int, ...], str]]] = {}
+    for name in names:
+        pieces = _NUMBER.split(Path(name).stem.casefold())
+        numbers = tuple(int(digits) for digits in pieces[1::2])
+        kinds.setdefault(tuple(pieces[::2]), []).append((numbers, printable(Path(name).stem)))
+    hazards = []
+    if len(kinds) > 1:
+        examples = listed([group[0][1] for group in kinds.values()])
+        hazards.append(f"names of several kinds are sorted by their text first ({examples})")
+    for group in kinds.values():
+        gaps = []
+        for (numbers, before), (others, after) in pairwise(group):
+            steps = [(a, b) for a, b in zip(numbers, others, strict=True) if a != b]
+            if len(steps) == 1 and steps[0][1] - steps[0][0] > 1:
+                gaps.append(_gap(before, after, *steps[0], count=len(names)))
+        if len(gaps) <= len(group) // 2:  # otherwise the numbers are times, or count something else
+            hazards += [listed(gaps, 3)] * bool(gaps)
+    return hazards
+
+
+def _gap(before: str, after: str, first: int, last: int, *, count: int) -> str:
+    """What the step from a number to one that does not follow it may mean."""
+    if last - first > _ROLL_OVER * count:
+        return (
+            f"the numbers jump from {before} to {after}: if the camera's counter began "
+            f"anew, {after} was taken first, and the images have to be renamed"
+        )
+    missing = (
+        f"number {first + 1} is" if last == first + 2 else f"numbers {first + 1} to {last - 1} are"
+    )
+    return f"{missing} missing between {before} and {after}"
 
 
 class ShotOrder:

@@ -122,6 +122,58 @@ def test_two_images_for_one_shot_are_refused(tmp_path: Path) -> None:
     assert "expected one image for shot p0000-top, found 2" in shots_fault(f"folder:{folder}")
 
 
+@pytest.mark.parametrize("name", ["IMG-2.jfif", "IMG-2.png.part", "IMG-2"])
+def test_a_file_that_may_be_an_image_and_is_not_read_is_refused(tmp_path: Path, name: str) -> None:
+    folder = write_images(tmp_path, IMG_1=1, IMG_3=3)
+    for companion in ("notes.TXT", "Thumbs.db", "IMG-1.xmp", "IMG-3.png.xmp"):
+        (folder / companion).write_text("no image")
+    with open_camera(f"folder:{folder}", make_plan(), seed=0) as camera:
+        assert "not used" in str(camera.caution)
+    (folder / name).write_bytes(b"no image that is read")
+    assert f"), got {name}; next step: convert" in connect_fault(f"folder:{folder}", make_plan())
+
+
+def test_two_images_of_one_name_are_refused_where_the_order_counts(tmp_path: Path) -> None:
+    folder = write_images(tmp_path, IMG_4=4, IMG_5=5, IMG_6=6)
+    cv2.imwrite(str(folder / "IMG-5.jpg"), grey(5))
+    assert "got IMG-5.jpg and IMG-5.png; next step" in shots_fault(f"folder:{folder}")
+
+
+def paired_caution(folder: Path, names: list[str]) -> str:
+    """What is said of a folder with these images for as many shots."""
+    for name in names:
+        write_png(folder / f"{name}.png", grey(1))
+    plan = make_plan()
+    with open_camera(f"folder:{folder}", plan, seed=0) as camera:
+        camera.check_shots(list(plan.planned_shots())[: len(names)])
+        return str(camera.caution)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["IMG_1", "IMG_2", "IMG_5"], "numbers 3 to 4 are missing between IMG_2 and IMG_5"),
+        (["IMG_4", "IMG_6", "IMG_7"], "number 5 is missing between IMG_4 and IMG_6"),
+        (["DSC_9998", "DSC_9999", "DSC_0001"], "jump from DSC_0001 to DSC_9998: if the camera"),
+        (["IMG_6", "IMG-7", "IMG_8"], "sorted by their text first (IMG-7, IMG_6); number 7 is mi"),
+        (["1", "2", "3"], None),
+        (["20261201_093015", "20261201_093122", "20261201_093201"], None),
+    ],
+)
+def test_names_whose_order_is_doubtful_are_said(
+    tmp_path: Path, names: list[str], words: str | None
+) -> None:
+    said = paired_caution(tmp_path, names)
+    assert words in said if words else ";" not in said
+
+
+def test_the_images_of_the_first_and_the_last_shot_are_said(tmp_path: Path) -> None:
+    said = paired_caution(tmp_path / "order", [f"IMG_{number}" for number in range(1, 13)])
+    assert said == "IMG_1.png is shot p0000-top, ..., IMG_12.png is shot p0011-top"
+    said = paired_caution(tmp_path / "name", ["p0001-top", "p0000-top", "p0002-top"])
+    assert said == "p0000-top.png is shot p0000-top, ..., p0002-top.png is shot p0002-top"
+
+
 def test_a_folder_without_images_and_one_that_is_missing_are_refused(tmp_path: Path) -> None:
     assert "expected images (.bmp, " in connect_fault(f"folder:{tmp_path}")
     assert f'no such file or folder "{tmp_path}/x"' in connect_fault(f"folder:{tmp_path}/x")
