@@ -48,6 +48,25 @@ def test_evaluate_prints_mvtec_ad_classes_too(
     assert "scratch2" in printed
 
 
+def test_evaluate_refuses_the_maps_of_another_class(
+    make_loco_class: MakeClass, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plate = make_loco_class()
+    maps = write_maps(plate, tmp_path / "maps")
+    record = maps / "maps.json"
+    command = ["evaluate", str(maps), "--data", str(plate), "--bootstrap", "0", "--json"]
+
+    record.write_text('{"schema_version": 1, "key": "", "class_name": "second", "maps": 7}')
+    assert cli.run(command) == 1
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["type"] == "DatasetError"
+    assert f"{record}: these are the maps of class second; expected plate; next" in error["message"]
+
+    for accepted in ('{"class_name": "plate"}', '{"class_name": null}', '{"key": ""}', "[", "[1]"):
+        record.write_text(accepted)
+        assert cli.run(command) == 0, accepted
+
+
 def test_validate_ends_with_0_on_a_sound_class_and_1_on_a_faulty_one(
     make_loco_class: MakeClass, capsys: pytest.CaptureFixture[str]
 ) -> None:

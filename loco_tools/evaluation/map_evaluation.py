@@ -15,6 +15,8 @@ from loco_tools.evaluation.evaluation import Evaluation
 from loco_tools.evaluation.evaluator import AnomalyMap, Evaluator, Settings, sample_key
 from loco_tools.evaluation.thresholds import DEFAULT_FPR, ValidationMaps
 from loco_tools.progress import SILENT, Progress
+from loco_tools.schema import loads_json
+from loco_tools.wording import printable
 
 DEFAULT_DRAWS = 1000
 
@@ -92,8 +94,8 @@ def evaluate_folder(
             threshold.
 
     Raises:
-        DatasetError: maps are missing, surplus, damaged, or of the wrong shape; a worker process
-            died; or see `evaluate_maps`.
+        DatasetError: maps are missing, surplus, damaged, of the wrong shape, or of another class
+            according to `maps.json`; a worker process died; or see `evaluate_maps`.
     """
     if jobs < 1:
         raise DatasetError(f"jobs: expected 1 process or more, got {jobs}")
@@ -105,6 +107,7 @@ def evaluate_folder(
             f"{given}: expected anomaly maps in {given / 'test'}, got no such folder; next step: "
             "give the folder that holds test/<kind folder>/<id>.tiff"
         )
+    _require_class(folder, dataset.name)
     paths = find_maps(folder, dataset.test)
     _require_kinds(dataset.test)
     validation = good_validation_maps(folder, dataset.validation)
@@ -114,6 +117,22 @@ def evaluate_folder(
     ]
     with progress.task("evaluate", total=len(items)) as advance:
         return _count_in_processes(items, settings, min(jobs, len(items)), advance).result()
+
+
+def _require_class(folder: Path, expected: str) -> None:
+    """Refuse maps that a benchmark made of another class; other programs write no `maps.json`."""
+    path = folder / "maps.json"
+    try:
+        record = loads_json(path.read_bytes())
+    except (OSError, ValueError):
+        return
+    found = record.get("class_name") if isinstance(record, dict) else None
+    if isinstance(found, str) and found != expected:
+        raise DatasetError(
+            f"{path}: these are the maps of class {printable(found)}; expected {expected}; next "
+            "step: give the maps of this class, or the class of these maps; if it was only "
+            "renamed, remove this file"
+        )
 
 
 class _Item(NamedTuple):

@@ -12,7 +12,7 @@
 A cell's folder is written under another name and then renamed, so it is complete or absent. Where
 anomaly maps are kept, they have a folder of their own, written in the same way:
 
-    DIR/maps/<method>/<seed>/<class>/maps.json     the key of the cell that they belong to
+    DIR/maps/<method>/<seed>/<class>/maps.json     the key and the class of their cell
                                      test/, validation/
 """
 
@@ -162,10 +162,12 @@ class CellRecord(Schema):
 
 
 class MapsRecord(Schema):
-    """`maps.json`, next to the maps of a cell: its key, and the number of maps."""
+    """`maps.json`, next to the maps of a cell: its key, its class, and the number of maps."""
 
     schema_version: Literal[1] = 1
     key: str
+    class_name: str | None = None
+    """None in the records of versions that did not write it; `loco-tools evaluate` reads it."""
     maps: int
 
 
@@ -193,9 +195,9 @@ def read_record(cell: Cell, out: Path) -> CellRecord | None:
         return None
 
 
-def write_maps_record(folder: Path, key: str) -> None:
+def write_maps_record(folder: Path, stamp: Stamp) -> None:
     """Write `maps.json` when all maps are in the folder."""
-    record = MapsRecord(key=key, maps=_count_maps(folder))
+    record = MapsRecord(key=stamp.key, class_name=stamp.class_name, maps=_count_maps(folder))
     files.write_json(folder / MAPS_FILE, record.model_dump(mode="json"))
 
 

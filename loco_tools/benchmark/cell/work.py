@@ -206,7 +206,7 @@ def execute(job: Job, progress: Progress = SILENT) -> CellRecord:
         predicted = Predicted(dataset, detector, scores, validation_scores, separation, cost)
         record = _write_cell(job, predicted, folder, maps, began_s=began_s, progress=progress)
         if job.keep_maps:
-            write_maps_record(maps, job.stamp.key)
+            write_maps_record(maps, job.stamp)
         else:
             shutil.rmtree(maps)
     return record
@@ -236,7 +236,7 @@ def _predict_maps(job: Job, progress: Progress) -> None:
                     "that its maps would not be those of the cell; next step: remove the cell's "
                     "folder and run the command again"
                 )
-        write_maps_record(maps, job.stamp.key)
+        write_maps_record(maps, job.stamp)
 
 
 def _load_class(job: Job) -> DatasetClass:

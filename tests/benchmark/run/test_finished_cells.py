@@ -168,6 +168,7 @@ def test_maps_are_those_of_their_cell_whatever_was_run_before(
     report = run(make_suite(input_size_px=64, maps=True), [data], out)
     assert (report.exit_code, report.reused, fits()) == (0, 0, 2)
     assert is_of_the_cell()
+    assert json.loads((maps / MAPS_FILE).read_text())["class_name"] == "plate"
     for damage in (
         (maps / MAPS_FILE).unlink,
         lambda: (maps / MAPS_FILE).write_text("[" * 5000),
