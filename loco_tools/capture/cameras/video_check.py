@@ -4,8 +4,8 @@
 
 FFmpeg leaves out frames that it cannot decode, and fills damaged ones with guesses. It reports both
 on standard error only. The process adds a line of its own there after each frame, so that the
-reports can be attributed to frames. Frames of motion JPEG are decoded with Pillow too, which finds
-damage that FFmpeg accepts.
+reports can be attributed to frames. Frames of motion JPEG are decoded with Pillow too, and searched
+for damage that both of them accept.
 """
 
 import io
@@ -19,9 +19,11 @@ import cv2
 from PIL import Image
 
 from loco_tools.capture.cameras.opencv_capture import open_capture, read_size_and_codec
+from loco_tools.datasets.jpeg import jpeg_fault
 from loco_tools.errors import CaptureError
 from loco_tools.wording import plural, printable
 
+_HUFFMAN_TABLES = b"\xff\xc4"
 _FRAME = "loco-tools: frame at "
 _LOUDER = ("OPENCV_FFMPEG_LOGLEVEL", "OPENCV_FFMPEG_DEBUG")
 """Without these variables FFmpeg reports errors on standard error; with one, on standard output."""
@@ -85,16 +87,22 @@ def refuse_damaged(file: Path, times: Sequence[str]) -> None:
 
 
 def _broken_jpegs(file: Path) -> list[int]:
-    """The numbers of the frames, from 0, of a motion-JPEG video that Pillow cannot decode."""
+    """The numbers of the damaged frames, from 0, of a motion-JPEG video.
+
+    Frames without Huffman tables, as some cameras write them, are only decoded.
+    """
     capture = open_capture(str(file), cv2.CAP_FFMPEG)
     is_jpeg = read_size_and_codec(capture)["codec"] == "MJPG"
     capture.set(cv2.CAP_PROP_FORMAT, -1)
     broken = []
     number = 0
     while is_jpeg and capture.grab():
+        content = capture.retrieve()[1].tobytes()
         try:
-            with Image.open(io.BytesIO(capture.retrieve()[1].tobytes()), formats=["JPEG"]) as image:
+            with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
                 image.load()
+            if _HUFFMAN_TABLES in content and jpeg_fault(content):
+                broken.append(number)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             broken.append(number)
         number += 1
