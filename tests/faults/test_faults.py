@@ -6,6 +6,7 @@ left that must not be: `python tests/faults/test_faults.py [COMMAND...]`.
 
 import importlib
 import os
+import runpy
 import shutil
 import sys
 import tempfile
@@ -69,8 +70,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def class_builder() -> Callable[..., Path]:
     """`make_loco_class` of the tests' conftest, outside of a test."""
-    conftest = importlib.import_module("conftest")
-    return conftest.make_loco_class.__wrapped__(Path())
+    # by its path: every folder of tests has a conftest, and one of them has the name
+    conftest = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))
+    return conftest["make_loco_class"].__wrapped__(Path())
 
 
 @pytest.mark.parametrize(("name", "scenario"), ROWS, ids=[name for name, _ in ROWS])

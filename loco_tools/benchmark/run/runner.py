@@ -15,6 +15,7 @@ from loco_tools.benchmark.cell.record import Cell, CellRecord, has_maps, read_re
 from loco_tools.benchmark.cell.work import Job, explain_missing_member
 from loco_tools.benchmark.executor_settings import LocalSettings
 from loco_tools.benchmark.executors import check_extras, open_executor
+from loco_tools.benchmark.executors.base import remove_leftovers
 from loco_tools.benchmark.run import planning, results_csv
 from loco_tools.benchmark.run.planning import CellPlan, PreparedSuite
 from loco_tools.benchmark.suite import Suite
@@ -178,6 +179,8 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(held(out, BenchmarkError, "name another folder with --out"))
         jobs = list(planning.jobs(prepared, progress))
+        for job in jobs:  # those of cells that are reused too
+            remove_leftovers(job)
         state = _start(prepared, jobs, command)
         for info in state.classes:
             for line in info.findings:

@@ -1,5 +1,6 @@
 """Weights from a local file, torchvision's cache or the internet; nothing in them is executed."""
 
+import mmap
 import pickletools
 import re
 import threading
@@ -53,7 +54,7 @@ class _UnusableError(Exception):
 
 def _load(path: Path) -> Any:
     """The content of a weight file; `_UnusableError` says what else it is."""
-    with path.open("rb") as file:
+    with files.open_regular(path) as file:
         begin = file.read(64).lstrip()
     if not begin:
         raise _UnusableError("an empty file; next step: copy or download it again")
@@ -109,9 +110,13 @@ def _check_archive(path: Path) -> None:
 def _check_old_format(path: Path) -> None:
     """Refuse a file of torch's format before 1.6 that asks for more memory than it has bytes."""
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with (
+        files.open_regular(path) as file,
+        # a file would allocate as many bytes as a text claims to have
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
         for number in range(_OLD_HEADERS):
-            for _, argument, _ in pickletools.genops(file):
+            for _, argument, _ in pickletools.genops(content):
                 of_tensors = number == _OLD_HEADERS - 1
                 if of_tensors and isinstance(argument, int) and argument > size:
                     raise ValueError("a tensor is larger than the file")

@@ -119,7 +119,9 @@ def test_a_file_that_lacks_one_parameter_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_would_execute_code_is_refused(tmp_path: Path) -> None:
     torch.save(nn.Linear(2, 2), tmp_path / "model.pth")
-    with pytest.raises(MethodError, match=r"expected a plain state dict .* execute code; next"):
+    with pytest.raises(
+        MethodError, match=r"expected a state dict, got a pickled object .* execute code; next"
+    ):
         named_backbone("resnet18", tmp_path / "model.pth")
 
 
