@@ -9,7 +9,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 from torch import Tensor
@@ -116,7 +116,7 @@ def _check_old_format(path: Path) -> None:
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
     ):
         for number in range(_OLD_HEADERS):
-            for _, argument, _ in pickletools.genops(content):
+            for _, argument, _ in pickletools.genops(cast(IO[bytes], content)):
                 of_tensors = number == _OLD_HEADERS - 1
                 if of_tensors and isinstance(argument, int) and argument > size:
                     raise ValueError("a tensor is larger than the file")
