@@ -187,17 +187,19 @@ def _items_by_region(result: list[Any]) -> list[list[Any]]:
         if name is None:
             regions.append([item])
             continue
-        same_id, drawing = by_id.setdefault(name, []), (name, _drawing(item))
-        region = by_drawing.get(drawing)
-        if region is None and len(same_id) == 1 and _agree(item, same_id[0][0]):
-            region = same_id[0]
+        same_id = by_id.setdefault(name, [])
+        if len(same_id) > 1:
+            region = by_drawing.get((name, _drawing(item)))
+        else:
+            region = next((one for one in same_id if _belong(item, one[0])), None)
         if region is not None:
             region.append(item)
             continue
         regions.append([item])
         if _draws(item):
             same_id.append(regions[-1])
-            by_drawing[drawing] = regions[-1]
+            if len(same_id) > 1:  # few ids repeat, and this takes long for brushes
+                by_drawing |= {(name, _drawing(one[0])): one for one in (same_id[0], same_id[-1])}
     return regions
 
 
@@ -211,6 +213,11 @@ def _said(item: dict[str, Any]) -> dict[str, Any]:
 def _drawing(item: dict[str, Any]) -> Hashable:
     """The same as a value that can be looked up."""
     return tuple((key, repr(said)) for key, said in _said(item).items())
+
+
+def _belong(item: dict[str, Any], first: dict[str, Any]) -> bool:
+    """Whether an item belongs to the only region of its id, which begins with `first`."""
+    return _said(item) == _said(first) or _agree(item, first)
 
 
 def _agree(first: dict[str, Any], second: dict[str, Any]) -> bool:

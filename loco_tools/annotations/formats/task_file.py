@@ -194,7 +194,7 @@ class _Scan:
             size = self._at - start
             raise self._refusal(f"one task has {size} bytes; expected at most {MAX_ENTRY_BYTES}")
         try:
-            return loads_json(self._content[start : self._at])
+            return loads_json(self._content[start : self._at], is_shallow=True)
         except ValueError as error:
             reason = str(error)
             if isinstance(error, json.JSONDecodeError):
