@@ -45,6 +45,11 @@ _KINDS = {
 }
 
 
+def is_full(error: OSError) -> bool:
+    """Whether an error says that the disk, or the user's share of it, is full."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT}
+
+
 def open_regular(path: Path) -> BufferedReader:
     """Open a file for reading, unless it is a named pipe, a device, a socket or a folder.
 

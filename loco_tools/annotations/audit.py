@@ -13,6 +13,7 @@ from typing import Any
 from loco_tools import files
 from loco_tools.annotations.formats.regions import Skipped
 from loco_tools.datasets.sidecar import audit_path
+from loco_tools.datasets.validation.audit import edits
 from loco_tools.errors import AnnotationError
 from loco_tools.schema import loads_json
 
@@ -78,20 +79,9 @@ def check_unedited(class_dir: Path) -> None:
             f"{class_dir}: exists, and no conversion is known to have written it; next step: move "
             "it away, or --overwrite"
         )
-    present = {
-        path.relative_to(class_dir).as_posix(): path
-        for path in class_dir.rglob("*")
-        if not path.is_dir()
-    }
-    for name in sorted({*known, *present}):
-        if name not in present:
-            change = "is gone"
-        elif name not in known:
-            change = "was added"
-        elif files.sha256_of(present[name]) != known[name]:
-            change = "was changed"
-        else:
-            continue
+    present = [p.relative_to(class_dir).as_posix() for p in class_dir.rglob("*") if not p.is_dir()]
+    for name, edit in edits(known, present, lambda name: files.sha256_of(class_dir / name)):
+        change = "is gone" if edit == "gone" else f"was {edit}"
         raise AnnotationError(
             f"{class_dir / name}: {change} since the class was converted; next step: bring the "
             "edit into the annotations or the taxonomy, or drop it with --overwrite"

@@ -11,7 +11,7 @@ import numpy as np
 from loco_tools import files
 from loco_tools.annotations.formats import read_export
 from loco_tools.annotations.formats.image_references import ImageFiles, Storages, shown
-from loco_tools.annotations.formats.regions import Region, Skipped, percent_notes
+from loco_tools.annotations.formats.regions import Region, Skipped, percent_notes, summarise
 from loco_tools.annotations.formats.shapes import Mask, extent_percent
 from loco_tools.annotations.orientation import StoredImage, stored_image
 from loco_tools.annotations.output_guard import check_holds_no_input
@@ -91,11 +91,7 @@ class MasksReport:
         """
         if self.regions:
             return
-        reasons = Counter(skip.reason for skip in (*self.skipped, *self.left_out))
-        found = "; ".join(
-            f"{plural(n, 'region')}: {why.partition('; next step')[0]}"
-            for why, n in reasons.most_common(3)
-        )
+        found = summarise([*self.skipped, *self.left_out])
         raise AnnotationError(
             f"{export}: expected regions of submitted annotations, got {found or 'none'}; next "
             f"step: {self._next_step()}"

@@ -13,7 +13,6 @@ disk, whatever happens to the process afterwards.
 
 import contextlib
 import datetime
-import errno
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -316,7 +315,7 @@ class Guide:
         try:
             yield
         except OSError as error:
-            is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+            is_full = files.is_full(error)
             mend = "make room on the disk, then do the same again" if is_full else "do it again"
             raise CaptureError(
                 f"{self.folder}: {consequence} ({error.strerror}); next step: {mend}"

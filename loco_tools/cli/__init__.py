@@ -7,7 +7,6 @@ it had an outcome.
 """
 
 import contextlib
-import errno
 import io
 import os
 import platform
@@ -20,6 +19,7 @@ from importlib.metadata import version
 
 import click
 
+from loco_tools import files
 from loco_tools.cli import benching, calibrating, dataset, labelling, station
 from loco_tools.cli.output import LOGGER, Output, add_output_options, warnings_on_terminal
 from loco_tools.cli.printing import echo, wants_json, write_json
@@ -115,7 +115,7 @@ def _explain(
 
 def _describe(error: OSError, words: list[str]) -> str:
     place = f"{error.filename}: " if error.filename else ""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if files.is_full(error):
         return f"{place}the disk is full; next step: make room; {_what_is_kept(words)}"
     return f"{place}{error.strerror or error}"
 

@@ -141,15 +141,17 @@ class Export:
 
     def not_counted(self) -> str:
         """What could not be read or did not count, by reason; "" if there is nothing."""
-        reasons = Counter(s.reason for s in (*self.all_skipped(), *self.left_out()))
-        return "; ".join(
-            f"{plural(n, 'region')}: {why.partition('; next step')[0]}"
-            for why, n in reasons.most_common(3)
-        )
+        return summarise([*self.all_skipped(), *self.left_out()])
 
     def left_out(self) -> list[Skipped]:
         """Every region of a cancelled annotation, a draft, or a prediction not asked for."""
         return [skip for task in self.tasks for skip in task.left_out]
+
+
+def summarise(skipped: Sequence[Skipped]) -> str:
+    """The three most frequent reasons, each with its number of regions; "" if there is none."""
+    reasons = Counter(skip.reason.partition("; next step")[0] for skip in skipped)
+    return "; ".join(f"{plural(n, 'region')}: {why}" for why, n in reasons.most_common(3))
 
 
 def percent_notes(regions: Sequence[Region]) -> list[str]:

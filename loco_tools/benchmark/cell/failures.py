@@ -1,7 +1,6 @@
 """How a cell fails: one message, and no harm to a finished cell, to the run or to later cells."""
 
 import contextlib
-import errno
 import os
 import sys
 import sysconfig
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loco_tools import files
 from loco_tools.benchmark.cell.record import CellRecord, write_failure
 from loco_tools.errors import LocoToolsError
 
@@ -118,7 +118,7 @@ def explain_full_disk(error: BaseException, job: "Job") -> str:
     """The message of an error that a full disk has caused, also indirectly; "" for other errors."""
     cause: BaseException | None = error
     while cause is not None:
-        full = isinstance(cause, OSError) and cause.errno in {errno.ENOSPC, errno.EDQUOT}
+        full = isinstance(cause, OSError) and files.is_full(cause)
         if full or "No space left on device" in str(cause):
             named = cause.filename if isinstance(cause, OSError) else None
             other = "" if named else f"; or that of temporary files, {tempfile.gettempdir()}"

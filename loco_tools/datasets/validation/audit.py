@@ -1,6 +1,8 @@
 """Checking a class against `<class>.audit.json`: was it edited since it was converted?"""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Literal
 
 from loco_tools import files
 from loco_tools.datasets.sidecar import audit_path
@@ -8,6 +10,14 @@ from loco_tools.datasets.validation.class_tree import ClassTree
 from loco_tools.datasets.validation.file_inspection import Inspection
 from loco_tools.datasets.validation.findings import Report
 from loco_tools.schema import loads_json
+
+Edit = Literal["gone", "added", "changed"]
+
+_FOUND: Mapping[Edit, str] = {
+    "gone": "no such file any more",
+    "added": "a file that the conversion did not write",
+    "changed": "different content: it was edited since",
+}
 
 
 def check_audit(tree: ClassTree, inspections: Mapping[str, Inspection], report: Report) -> None:
@@ -33,26 +43,37 @@ def check_audit(tree: ClassTree, inspections: Mapping[str, Inspection], report: 
             next_step="convert the class again, or remove the record",
         )
         return
-    present = set(tree.files)
-    for file in sorted({*recorded, *present}):
-        if file not in present:
-            code, found = "file_gone", "no such file any more"
-        elif file not in recorded:
-            code, found = "file_added", "a file that the conversion did not write"
-        elif _sha256(tree, file, inspections) != recorded[file]:
-            code, found = "file_changed", "different content: it was edited since"
-        else:
-            continue
+    for file, edit in edits(recorded, tree.files, partial(_sha256, tree, inspections)):
         report.add(
-            code,
+            f"file_{edit}",
             file,
             expected=f"the file that {name} records",
-            found=found,
+            found=_FOUND[edit],
             next_step="bring the edit into the annotations and convert again, or keep it knowingly",
         )
 
 
-def _sha256(tree: ClassTree, file: str, inspections: Mapping[str, Inspection]) -> str:
+def edits(
+    recorded: Mapping[str, str], present: Iterable[str], sha256_of: Callable[[str], str]
+) -> Iterator[tuple[str, Edit]]:
+    """The files that differ from a record, in the order of their names, and how they differ.
+
+    Args:
+        recorded: the SHA-256 of each file by its name.
+        present: the names of the files that are there.
+        sha256_of: hashes one of these.
+    """
+    there = set(present)
+    for file in sorted({*recorded, *there}):
+        if file not in there:
+            yield file, "gone"
+        elif file not in recorded:
+            yield file, "added"
+        elif sha256_of(file) != recorded[file]:
+            yield file, "changed"
+
+
+def _sha256(tree: ClassTree, inspections: Mapping[str, Inspection], file: str) -> str:
     inspection = inspections.get(file)
     if inspection is not None and inspection.sha256:
         return inspection.sha256

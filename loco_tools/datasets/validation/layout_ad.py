@@ -19,6 +19,7 @@ from loco_tools.datasets.validation.names import (
     good_images,
     require_folder,
     require_good,
+    require_masks,
 )
 
 _READ_BY_OFFICIAL_TOOL = re.compile(r"[A-Za-z_]+")
@@ -73,15 +74,8 @@ def _check_kind(tree: ClassTree, kind: str, contents: Contents, report: Report) 
     require_folder(
         tree, f"test/{kind}", report, code="missing_kind", next_step="add images, or remove it"
     )
-    if images and not tree.has(folder):
-        require_folder(
-            tree,
-            folder,
-            report,
-            code="missing_folder",
-            next_step="add the masks there",
-            effect="refused",
-        )
+    if images:
+        require_masks(tree, folder, report)
     if not _READ_BY_OFFICIAL_TOOL.fullmatch(kind):
         report.add(
             "folder_name",

@@ -18,6 +18,7 @@ from loco_tools.datasets.validation.names import (
     good_images,
     require_folder,
     require_good,
+    require_masks,
 )
 from loco_tools.wording import plural
 
@@ -111,15 +112,8 @@ def _add_kind(tree: ClassTree, kind: str, contents: Contents, report: Report) ->
     folder = f"ground_truth/{kind}"
     images = {stem_of(path): path for path in tree.images_in(f"test/{kind}")}
     contents.images += [ImageFile(path, "test", kind) for path in images.values()]
-    if images and not tree.has(folder):
-        require_folder(
-            tree,
-            folder,
-            report,
-            code="missing_folder",
-            next_step="add the masks there",
-            effect="refused",
-        )
+    if images:
+        require_masks(tree, folder, report)
     for stem, path in images.items():
         files = tree.images_in(f"{folder}/{stem}")
         masks = [file for file in files if file.lower().endswith(".png")]

@@ -52,6 +52,19 @@ def require_folder(
     )
 
 
+def require_masks(tree: ClassTree, folder: str, report: Report) -> None:
+    """Report a missing folder of masks, without which its images cannot be read."""
+    if not tree.has(folder):
+        require_folder(
+            tree,
+            folder,
+            report,
+            code="missing_folder",
+            next_step="add the masks there",
+            effect="refused",
+        )
+
+
 def require_good(tree: ClassTree, report: Report, *, validation: bool) -> None:
     """Report missing folders of good images; `validation`: whether the layout has that split."""
     for folder, use in (("train/good", "training"), ("test/good", "evaluation")):
